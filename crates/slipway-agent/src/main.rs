@@ -1,0 +1,2 @@
+//! PID 1 inside every sandbox.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Source tree to plan, failure evidence to diagnosis; pure.

@@ -1,0 +1,1 @@
+//! API, authentication and executor of the pipeline.

@@ -1,0 +1,1 @@
+//! Reverse proxy: routes by generation, balancing, drain.

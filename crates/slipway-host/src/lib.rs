@@ -1,0 +1,1 @@
+//! Supervisor of one host: build workers, replicas, health.

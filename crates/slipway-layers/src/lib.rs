@@ -1,0 +1,1 @@
+//! Layer store: immutable file-system images addressed by key.

@@ -1,0 +1,1 @@
+//! Decisions of a deployment: a pure state machine.

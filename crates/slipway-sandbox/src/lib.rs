@@ -1,0 +1,1 @@
+//! Drivers that boot a sandbox, and the shim that holds it.

@@ -1,0 +1,1 @@
+//! Test harness: a real server, real apps, real clients.

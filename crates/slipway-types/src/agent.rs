@@ -1,0 +1,116 @@
+//! The agent protocol: newline-delimited JSON over one persistent connection (a unix socket, or vsock).
+//!
+//! The host dials, the guest listens. The first line from the guest is [`AgentEvent::Hello`]. What the guest says is
+//! untrusted: a line longer than [`LINE_BYTES_MAX`] or one that does not parse ends the connection.
+
+use crate::Secret;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+pub const PROTOCOL_VERSION: u32 = 1;
+/// Longest line either way, in bytes, newline included.
+pub const LINE_BYTES_MAX: usize = 256 * 1024;
+/// Largest chunk of a task's output in one event, before base64.
+pub const OUTPUT_CHUNK_BYTES_MAX: usize = 32 * 1024;
+/// Output bytes that the agent sends before it waits for [`AgentCommand::Credit`].
+pub const OUTPUT_CREDIT_BYTES: u64 = 1024 * 1024;
+
+/// Host to guest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "command")]
+pub enum AgentCommand {
+    /// Once, first: host name and clock.
+    Configure {
+        hostname: String,
+        unix_time_ms: i64,
+    },
+    StartTask(TaskSpec),
+    /// To the whole process group of the task.
+    Signal {
+        task: u32,
+        signal: i32,
+    },
+    /// Lets the agent send that many more output bytes.
+    Credit {
+        bytes: u64,
+    },
+    Stats,
+    /// SIGTERM to all, SIGKILL after the grace time, then the agent exits.
+    Shutdown {
+        grace_ms: u64,
+    },
+}
+
+/// One process to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Chosen by the host, unique in a sandbox's life.
+    pub task: u32,
+    pub argv: Vec<String>,
+    pub env: BTreeMap<String, Secret>,
+    pub cwd: String,
+    pub uid: u32,
+    pub gid: u32,
+    /// Largest number of open files.
+    pub open_files_max: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Guest to host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum AgentEvent {
+    Hello {
+        version: u32,
+    },
+    /// `configure` is done.
+    Ready,
+    Started {
+        task: u32,
+        pid: i32,
+    },
+    /// The task could not be started at all: no such program or directory, no permission.
+    StartFailed {
+        task: u32,
+        errno: i32,
+        message: String,
+    },
+    Output {
+        task: u32,
+        stream: Stream,
+        base64: String,
+    },
+    /// All output of the task was sent before this.
+    Exited {
+        task: u32,
+        code: Option<i32>,
+        signal: Option<i32>,
+        out_of_memory: bool,
+    },
+    /// The listening TCP sockets of the sandbox; sent when the set changes.
+    Listening {
+        sockets: Vec<ListeningSocket>,
+    },
+    Stats {
+        memory_bytes: u64,
+        processes: u32,
+        cpu_us: u64,
+    },
+    /// A command could not be carried out.
+    Refused {
+        message: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ListeningSocket {
+    /// `0.0.0.0`, `127.0.0.1`, `::`, …
+    pub address: std::net::IpAddr,
+    pub port: u16,
+}

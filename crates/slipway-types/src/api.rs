@@ -1,0 +1,212 @@
+//! Bodies of the HTTP API under `/v1`, and the events of a deployment's stream.
+
+use crate::agent::Stream;
+use crate::settings::{ServiceKind, SettingsPatch};
+use crate::source::SourceSpec;
+use crate::{
+    DeploymentId, DeploymentStatus, Diagnosis, Phase, ProjectName, ReplicaId, ServiceName, TimestampMs, Trigger,
+    UploadId,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Largest upload in bytes, compressed; the server may be set lower.
+pub const UPLOAD_BYTES_MAX: u64 = 512 << 20;
+/// Largest answer of a listing.
+pub const LIMIT_MAX: u32 = 1000;
+
+/// `GET /v1/server`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerView {
+    pub version: String,
+    pub domain: String,
+    /// Port of the edge's listener.
+    pub edge_port: u16,
+    /// The driver that boots sandboxes: `oci`.
+    pub driver: String,
+}
+
+/// `POST /v1/uploads` (body: gzip-compressed tar)
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadView {
+    pub upload: UploadId,
+    pub files: u64,
+    /// Unpacked.
+    pub bytes: u64,
+}
+
+/// `POST /v1/projects/{project}/services/{service}/deployments`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployParams {
+    pub source: SourceSpec,
+    /// Text of the source's `slipway.toml` is read by the server from the source itself, not from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// `POST /v1/projects/{project}/services/{service}/rollback`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackParams {
+    /// Release number; none: the one that was live before.
+    #[serde(default)]
+    pub release: Option<u32>,
+}
+
+/// One deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentView {
+    pub deployment: DeploymentId,
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub trigger: Trigger,
+    pub status: DeploymentStatus,
+    /// The phase that runs or ran last.
+    pub phase: Option<Phase>,
+    /// Release number, once there is one.
+    pub release: Option<u32>,
+    /// Upload digest or commit.
+    pub source: String,
+    /// The service's address, for a web service.
+    pub url: Option<String>,
+    /// The deployment's own immutable address.
+    pub deployment_url: Option<String>,
+    pub created_at: TimestampMs,
+    pub finished_at: Option<TimestampMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
+}
+
+/// One service and what is live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub kind: ServiceKind,
+    pub url: Option<String>,
+    pub live: Option<DeploymentView>,
+    /// The newest deployment, when it is not the live one.
+    pub newest: Option<DeploymentView>,
+    pub replicas_wanted: u32,
+    pub replicas: Vec<ReplicaView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaView {
+    pub replica: ReplicaId,
+    pub deployment: DeploymentId,
+    /// `starting`, `ready`, `unready`, `draining`
+    pub state: String,
+    pub since: TimestampMs,
+}
+
+/// A past event of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    pub at: TimestampMs,
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub deployment: Option<DeploymentId>,
+    /// Past tense, kebab-case: `deployment-created`, `phase-finished`, `deployment-live`, `replica-exited`, …
+    pub kind: String,
+    pub message: String,
+}
+
+/// `GET`, `PUT /v1/projects/{project}/services/{service}/settings`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SettingsView {
+    pub settings: SettingsPatch,
+}
+
+/// `PATCH /v1/projects/{project}/services/{service}/env`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvParams {
+    #[serde(default)]
+    pub set: BTreeMap<String, EnvValue>,
+    #[serde(default)]
+    pub unset: Vec<String>,
+}
+
+/// A variable as it is sent. A secret's value is never answered again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvValue {
+    pub value: crate::Secret,
+    #[serde(default)]
+    pub secret: bool,
+    /// Given to install and build commands too. Variables with a public prefix always are.
+    #[serde(default)]
+    pub build: bool,
+}
+
+/// A variable as it is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvView {
+    pub name: String,
+    /// None for a secret.
+    pub value: Option<String>,
+    pub secret: bool,
+    pub build: bool,
+    pub updated_at: TimestampMs,
+}
+
+/// One line of a running service's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub at: TimestampMs,
+    pub replica: ReplicaId,
+    pub stream: Stream,
+    pub line: String,
+}
+
+/// `GET /v1/deployments/{deployment}/events?follow=true`: one JSON object a line, past events first.
+/// With `follow` the stream ends after `Deployed` or `Failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum DeploymentEvent {
+    Status {
+        at: TimestampMs,
+        status: DeploymentStatus,
+    },
+    PhaseStarted {
+        at: TimestampMs,
+        phase: Phase,
+    },
+    Log {
+        at: TimestampMs,
+        phase: Phase,
+        stream: Stream,
+        line: String,
+    },
+    PhaseFinished {
+        at: TimestampMs,
+        phase: Phase,
+        duration_ms: u64,
+        result: PhaseResult,
+        /// One sentence, such as `dependencies unchanged, 0 commands run`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// The last event of a deployment that went live.
+    Deployed {
+        at: TimestampMs,
+        deployment: Box<DeploymentView>,
+    },
+    /// The last event of one that failed, was canceled or superseded before it was live.
+    Failed {
+        at: TimestampMs,
+        deployment: Box<DeploymentView>,
+    },
+    /// The last line of `--detach`; made by the CLI.
+    Deploying {
+        at: TimestampMs,
+        deployment: Box<DeploymentView>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseResult {
+    Done,
+    Skipped,
+    Failed,
+    Canceled,
+}

@@ -1,0 +1,275 @@
+//! What control and a host say to each other.
+//!
+//! Replicas are desired state: the whole set with a generation. Build work is pulled: an idle worker claims, control
+//! answers with phases of one deployment until it releases the worker.
+
+use crate::agent::{ListeningSocket, Stream};
+use crate::image::{Image, LayerRef};
+use crate::plan::{PackageManager, Toolchain};
+use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
+use crate::source::{SourceFacts, SourceSpec};
+use crate::{DeploymentId, Phase, ProjectName, ReplicaId, Secret, ServiceId, ServiceName, TimestampMs};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Environment variables; the values may be secret.
+pub type Env = BTreeMap<String, Secret>;
+
+/// Last lines of a task's output that an [`Evidence`] carries.
+pub const EVIDENCE_LINES_MAX: usize = 200;
+/// A longer line of a log is cut here, in bytes.
+pub const LOG_LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Control to host.
+#[derive(Debug, Clone)]
+pub enum HostCommand {
+    /// Runs one phase; the worker is bound to the deployment until it is released. The same phase of the same
+    /// deployment may be asked for twice: the second time it starts afresh from the outputs of the phase before.
+    RunPhase { worker: u32, spec: Box<PhaseSpec> },
+    /// Ends whatever phase of the deployment runs; it reports [`PhaseOutcome::Canceled`]. Unknown: no answer.
+    CancelPhase { deployment: DeploymentId },
+    /// The worker has nothing more to do for its deployment: its scratch is removed and it claims again.
+    ReleaseWorker { worker: u32, deployment: DeploymentId },
+    /// The whole desired state. An older generation than the last one is ignored.
+    Replicas(ReplicaSet),
+}
+
+/// All replicas that should run on a host. One that is not named is stopped with its own grace time.
+#[derive(Debug, Clone, Default)]
+pub struct ReplicaSet {
+    pub generation: u64,
+    pub replicas: Vec<ReplicaSpec>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ReplicaSpec {
+    pub replica: ReplicaId,
+    pub deployment: DeploymentId,
+    pub service_id: ServiceId,
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub image: Image,
+    /// The owner's run-time variables and secrets; the host adds `PORT` and `HOST`.
+    pub env: Env,
+    pub port: u16,
+    pub limits: ResourceLimits,
+    /// None: a worker; it is ready when it has stayed alive for the stable window.
+    pub health: Option<HealthSettings>,
+    pub stable_window: DurationMs,
+    pub stop_grace: DurationMs,
+}
+
+/// One phase for a build worker.
+#[derive(Debug, Clone)]
+pub struct PhaseSpec {
+    pub deployment: DeploymentId,
+    pub service_id: ServiceId,
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub work: PhaseWork,
+}
+
+#[derive(Debug, Clone)]
+pub enum PhaseWork {
+    Source {
+        source: SourceSpec,
+        /// Names of files (the last part of a path) whose text detection wants.
+        wanted: Vec<String>,
+    },
+    Environment {
+        toolchain: Toolchain,
+        package_manager: Option<PackageManager>,
+    },
+    Install(CommandSpec),
+    Build(CommandSpec),
+    PreDeploy {
+        image: Image,
+        command: String,
+        env: Env,
+        limits: ResourceLimits,
+        timeout: DurationMs,
+    },
+}
+
+impl PhaseWork {
+    pub fn phase(&self) -> Phase {
+        match self {
+            PhaseWork::Source { .. } => Phase::Source,
+            PhaseWork::Environment { .. } => Phase::Environment,
+            PhaseWork::Install(_) => Phase::Install,
+            PhaseWork::Build(_) => Phase::Build,
+            PhaseWork::PreDeploy { .. } => Phase::PreDeploy,
+        }
+    }
+}
+
+/// An install or build command with what it runs on.
+#[derive(Debug, Clone)]
+pub struct CommandSpec {
+    /// Lowest first: base, toolchain; for the build also dependencies.
+    pub layers: Vec<LayerRef>,
+    pub command: String,
+    /// Relative to the source tree.
+    pub cwd: String,
+    pub env: Env,
+    /// Directories that go in front of `PATH`.
+    pub path: Vec<String>,
+    /// Relative to the source tree: whose contents decide the key (install only).
+    pub key_files: Vec<String>,
+    /// More words that decide the key: package manager and version, runtime version (install only).
+    pub key_words: Vec<String>,
+    /// Relative to `cwd`: kept between builds of the service, never part of the result (build only).
+    pub cache_dirs: Vec<String>,
+    pub limits: ResourceLimits,
+    pub timeout: DurationMs,
+}
+
+/// Host to control.
+#[derive(Debug, Clone)]
+pub enum HostReport {
+    /// A worker has nothing to do and asks for a deployment.
+    Claim {
+        worker: u32,
+    },
+    Log {
+        deployment: DeploymentId,
+        phase: Phase,
+        stream: Stream,
+        line: String,
+    },
+    PhaseFinished {
+        deployment: DeploymentId,
+        phase: Phase,
+        outcome: PhaseOutcome,
+    },
+    Replica {
+        replica: ReplicaId,
+        state: ReplicaState,
+    },
+    ReplicaLog {
+        replica: ReplicaId,
+        service_id: ServiceId,
+        at: TimestampMs,
+        stream: Stream,
+        line: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum PhaseOutcome {
+    Done(PhaseOutput),
+    /// The user's input or command failed, or the host could not do its part; the evidence says which.
+    Failed(Box<Evidence>),
+    Canceled,
+}
+
+/// What a phase hands to the next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum PhaseOutput {
+    Source(SourceFacts),
+    Environment {
+        /// Lowest first: base and toolchain layers.
+        layers: Vec<LayerRef>,
+        /// Exact version of the runtime.
+        runtime_version: String,
+        package_manager_version: Option<String>,
+        /// Directories of the toolchain that go in front of `PATH`.
+        path: Vec<String>,
+    },
+    Install {
+        layer: LayerRef,
+        /// The layer was there: no command ran.
+        reused: bool,
+    },
+    Build {
+        /// The source layer and, when a command ran, the output layer above it.
+        layers: Vec<LayerRef>,
+    },
+    PreDeploy,
+}
+
+/// What is known about a failure. Facts for a diagnosis, in the words of nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub phase: Option<Phase>,
+    /// The command as its owner knows it, such as `npm run build`.
+    pub command: Option<String>,
+    pub exit: Option<ExitFacts>,
+    pub timed_out_after: Option<u64>,
+    /// The writable layer was full when the command ended.
+    pub disk_full: bool,
+    pub limits: Option<LimitFacts>,
+    /// Newest output, oldest line first.
+    pub tail: Vec<String>,
+    /// What the host itself could not do: stable code and message.
+    pub host_error: Option<HostError>,
+    pub health: Option<HealthFacts>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitFacts {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    /// The kernel killed a process of the sandbox for memory, as the host's cgroup counted it.
+    pub out_of_memory: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitFacts {
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+}
+
+/// Stable codes: `git-unreachable`, `git-reference-missing`, `git-authentication`, `git-failed`, `upload-missing`,
+/// `toolchain-unavailable`, `version-unavailable`, `sandbox-failed`, `layer-failed`, `disk-full`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostError {
+    pub code: String,
+    pub message: String,
+}
+
+/// Why a replica did not become ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthFacts {
+    pub port: u16,
+    pub path: Option<String>,
+    pub last_probe: Option<ProbeResult>,
+    /// What the agent saw the app listen on.
+    pub listening: Vec<ListeningSocket>,
+    pub waited_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "probe")]
+pub enum ProbeResult {
+    Healthy,
+    /// Nothing accepts on the port at the sandbox's address.
+    Refused,
+    /// No answer within the probe's timeout.
+    TimedOut,
+    /// An HTTP status outside 200 to 399.
+    Status {
+        status: u16,
+    },
+    /// The connection broke or what came was not HTTP.
+    Broken {
+        message: String,
+    },
+}
+
+/// Where a replica is in its life. Each state names all that is guaranteed in it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReplicaState {
+    /// Its sandbox boots or its app has not yet answered.
+    Starting,
+    /// Healthy and stable: it may get traffic at this address.
+    Ready { address: SocketAddr },
+    /// It was ready, then failed its probes or exited; the host restarts it. It must get no traffic.
+    Unready { evidence: Box<Evidence> },
+    /// It never became ready; its sandbox is gone.
+    Failed { evidence: Box<Evidence> },
+    /// Stopped because the set does not name it any more; its sandbox is gone.
+    Stopped,
+}

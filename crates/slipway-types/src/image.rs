@@ -1,0 +1,76 @@
+//! What a build makes: an ordered list of immutable layers and how to start it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a layer holds; also the first part of its file name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerKind {
+    /// Debian with build tools.
+    Base,
+    /// A runtime or a package manager.
+    Toolchain,
+    /// What the install command wrote.
+    Dependencies,
+    /// The source tree.
+    Source,
+    /// What the build command wrote.
+    Output,
+}
+
+impl LayerKind {
+    pub const ALL: [LayerKind; 5] =
+        [LayerKind::Base, LayerKind::Toolchain, LayerKind::Dependencies, LayerKind::Source, LayerKind::Output];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LayerKind::Base => "base",
+            LayerKind::Toolchain => "toolchain",
+            LayerKind::Dependencies => "dependencies",
+            LayerKind::Source => "source",
+            LayerKind::Output => "output",
+        }
+    }
+}
+
+/// One immutable layer, by kind and key. Equal keys mean equal inputs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LayerRef {
+    pub kind: LayerKind,
+    /// Lower-case letters, digits, `.` and `-`.
+    pub key: String,
+}
+
+impl LayerRef {
+    pub fn new(kind: LayerKind, key: impl Into<String>) -> Self {
+        Self { kind, key: key.into() }
+    }
+}
+
+impl std::fmt::Display for LayerRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.kind.as_str(), self.key)
+    }
+}
+
+/// The result of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Lowest first.
+    pub layers: Vec<LayerRef>,
+    pub start: StartConfig,
+}
+
+/// How a replica of an image starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartConfig {
+    /// Shell command.
+    pub command: String,
+    /// Absolute directory in the sandbox.
+    pub cwd: String,
+    /// Variables that the plan sets; the owner's come over them.
+    pub env: BTreeMap<String, String>,
+    /// Directories that go in front of `PATH`.
+    pub path: Vec<String>,
+}

@@ -1,0 +1,44 @@
+//! What the edge is told: the whole route table with its generation.
+
+use crate::{DeploymentId, ProjectName, ReplicaId, ServiceName};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The whole desired state of an edge. A table with an older generation than the present one is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTable {
+    pub generation: u64,
+    pub routes: Vec<Route>,
+}
+
+/// A host name and who answers for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Lower case, without port: `web-shop.localhost`.
+    pub host: String,
+    pub project: ProjectName,
+    pub service: ServiceName,
+    /// The deployment whose replicas these are. None: the service has nothing live.
+    pub deployment: Option<DeploymentId>,
+    /// Ready replicas. Empty: the edge answers 503 and says which service and why.
+    pub targets: Vec<Target>,
+    /// One sentence for the 503 page when there are no targets.
+    pub unavailable_because: Option<String>,
+}
+
+/// One ready replica.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Target {
+    pub replica: ReplicaId,
+    pub address: SocketAddr,
+}
+
+/// What an edge reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "report")]
+pub enum EdgeReport {
+    /// Every new request is routed by this generation or a later one.
+    Applied { generation: u64 },
+    /// No request is in flight any more to this replica, which is no target of the present table.
+    Drained { replica: ReplicaId },
+}

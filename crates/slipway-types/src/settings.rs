@@ -1,0 +1,116 @@
+//! How a service is built and run, as its owner wants it.
+//!
+//! Three places say it: `slipway.toml` in the source, `slipway service set`, and the defaults here, in this order
+//! of precedence. The first two are a [`SettingsPatch`] each; [`ServiceSettings`] is the result.
+
+mod patch;
+mod quantity;
+
+pub use patch::{BuildPatch, HealthPatch, LimitsPatch, Manifest, SettingsError, SettingsPatch};
+pub use quantity::{ByteSize, DurationMs, QuantityError};
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of thing a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceKind {
+    /// Answers HTTP on `PORT`; has health checks and routes.
+    Web,
+    /// Runs without a port: health is skipped and there is no route.
+    Worker,
+}
+
+/// The probe that decides whether a replica may get traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthSettings {
+    /// Path that must answer 2xx or 3xx. None: the port must accept a connection.
+    pub path: Option<String>,
+    /// Between two probes of one replica.
+    pub interval: DurationMs,
+    /// For one probe's whole answer.
+    pub timeout: DurationMs,
+    /// From the start of a replica until its first healthy answer.
+    pub start_timeout: DurationMs,
+    /// A replica stays healthy and alive for this long before it gets traffic.
+    pub stable_window: DurationMs,
+}
+
+/// Hard limits of one sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ResourceLimits {
+    pub memory: ByteSize,
+    /// Cores; 0.5 is half of one.
+    pub cpus: f64,
+    pub processes_max: u32,
+    /// Of the writable layer.
+    pub disk: ByteSize,
+}
+
+/// Everything about a service that is decided before a plan is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSettings {
+    pub kind: ServiceKind,
+    /// Directory of the service in the source tree, relative; empty is the tree itself.
+    pub root: String,
+    /// None: the plan's detection decides. An empty command means "none".
+    pub install_command: Option<String>,
+    pub build_command: Option<String>,
+    pub start_command: Option<String>,
+    pub pre_deploy_command: Option<String>,
+    /// Version range of Node.js that overrides what the source asks for.
+    pub node_version: Option<String>,
+    /// The port that the app is told by `PORT` and probed at.
+    pub port: u16,
+    /// 1 to 32.
+    pub replicas: u32,
+    /// From SIGTERM to SIGKILL.
+    pub stop_grace: DurationMs,
+    /// For one build, install included.
+    pub build_timeout: DurationMs,
+    pub pre_deploy_timeout: DurationMs,
+    pub health: HealthSettings,
+    pub run: ResourceLimits,
+    pub build: ResourceLimits,
+}
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self {
+            kind: ServiceKind::Web,
+            root: String::new(),
+            install_command: None,
+            build_command: None,
+            start_command: None,
+            pre_deploy_command: None,
+            node_version: None,
+            port: 3000,
+            replicas: 1,
+            stop_grace: DurationMs::seconds(30),
+            build_timeout: DurationMs::seconds(20 * 60),
+            pre_deploy_timeout: DurationMs::seconds(5 * 60),
+            health: HealthSettings {
+                path: None,
+                interval: DurationMs(250),
+                timeout: DurationMs::seconds(5),
+                start_timeout: DurationMs::seconds(60),
+                stable_window: DurationMs::seconds(1),
+            },
+            run: ResourceLimits {
+                memory: ByteSize::mebibytes(512),
+                cpus: 1.0,
+                processes_max: 512,
+                disk: ByteSize::mebibytes(1024),
+            },
+            build: ResourceLimits {
+                memory: ByteSize::mebibytes(4096),
+                cpus: 2.0,
+                processes_max: 2048,
+                disk: ByteSize::mebibytes(8 * 1024),
+            },
+        }
+    }
+}
+
+/// Largest number of replicas of one service.
+pub const REPLICAS_MAX: u32 = 32;
