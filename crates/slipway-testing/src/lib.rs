@@ -1,1 +1,16 @@
-//! Test harness: a real server, real apps, real clients.
+//! Test harness: the shipped binary as a real server, real apps on disk, real clients on sockets.
+//!
+//! Everything panics on failure with what was expected and what was seen: it is for tests alone.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+pub mod app;
+pub mod cli;
+pub mod http;
+pub mod load;
+pub mod server;
+pub mod slot;
+pub mod wait;
+
+pub use app::App;
+pub use cli::{Outcome, Run};
+pub use server::TestServer;

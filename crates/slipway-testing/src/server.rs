@@ -1,0 +1,162 @@
+//! The shipped binary as a server on a data directory of its own.
+
+use crate::cli::{Background, Run};
+use crate::http::{self, Response};
+use crate::slot::Slot;
+use crate::wait;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// First start on a machine makes the base image with mmdebstrap; other starts take well under a second.
+const READY_BOUND: Duration = Duration::from_secs(300);
+const STOP_BOUND: Duration = Duration::from_secs(30);
+
+/// A running server. Dropping it destroys its services and stops it.
+#[derive(Debug)]
+pub struct TestServer {
+    binary: PathBuf,
+    dir: tempfile::TempDir,
+    process: Option<Child>,
+    edge_port: u16,
+    _slot: Slot,
+}
+
+impl TestServer {
+    /// Starts `binary server`. Layers (base, toolchains, dependencies) are shared by all test servers.
+    pub fn start(binary: &str) -> TestServer {
+        TestServer::start_with(binary, "")
+    }
+
+    /// As [`TestServer::start`], with more lines for the server's configuration file.
+    pub fn start_with(binary: &str, config_lines: &str) -> TestServer {
+        let target = Path::new(binary).parent().unwrap().to_owned();
+        let shared = target.join("test-shared");
+        let slot = Slot::claim(&shared.join("slots"));
+        let dir = tempfile::Builder::new().prefix("slipway-test-").tempdir().unwrap();
+        let (api_port, edge_port) = (free_port(), free_port());
+        let config = format!(
+            "[api]\nlisten = \"127.0.0.1:{api_port}\"\n[edge]\nlisten = \"127.0.0.1:{edge_port}\"\n[layers]\ndir = \"{}\"\n[sandbox]\nsubnet = \"{}\"\nagent = \"{}\"\n{config_lines}\n",
+            shared.join("layers").display(),
+            slot.subnet(),
+            target.join("libexec/slipway-agent").display(),
+        );
+        std::fs::create_dir_all(shared.join("layers")).unwrap();
+        std::fs::write(dir.path().join("server.toml"), config).unwrap();
+        let mut server = TestServer { binary: binary.into(), dir, process: None, edge_port, _slot: slot };
+        server.start_process();
+        server
+    }
+
+    /// Starts the server process again after [`TestServer::stop_process`] or [`TestServer::kill_process`].
+    pub fn start_process(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let child = Command::new(&self.binary)
+            .arg("server")
+            .arg("--data")
+            .arg(self.data())
+            .arg("--config")
+            .arg(self.dir.path().join("server.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(child);
+        wait::until("the server to be ready", READY_BOUND, || {
+            if let Some(status) = self.process.as_mut().unwrap().try_wait().unwrap() {
+                panic!("the server ended with {status}\n{}", self.log());
+            }
+            (self.run(&["ps"]).code == 0).then_some(())
+        });
+    }
+
+    /// SIGTERM, then waits: apps keep running.
+    pub fn stop_process(&mut self) {
+        self.signal(libc::SIGTERM);
+        let process = self.process.as_mut().unwrap();
+        let status = wait::until("the server to stop", STOP_BOUND, || process.try_wait().unwrap());
+        assert!(status.success(), "the server stopped with {status}\n{}", self.log());
+        self.process = None;
+    }
+
+    /// SIGKILL, then waits.
+    pub fn kill_process(&mut self) {
+        self.signal(libc::SIGKILL);
+        self.process.take().unwrap().wait().unwrap();
+    }
+
+    fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.process.as_ref().unwrap().id()).unwrap();
+        // SAFETY: kill takes two integers; the process is a child that was not yet waited for, so the pid is still its.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    pub fn edge_port(&self) -> u16 {
+        self.edge_port
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// A command of the CLI against this server.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("--data").arg(self.data()).args(args).stdin(Stdio::null()).env("NO_COLOR", "1");
+        for name in ["SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_DATA", "SLIPWAY_PROJECT", "SLIPWAY_SERVICE"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Run {
+        Run::of(&self.command(args).output().unwrap())
+    }
+
+    /// Runs the CLI in `dir`, as its user would.
+    pub fn run_in(&self, dir: &Path, args: &[&str]) -> Run {
+        Run::of(&self.command(args).current_dir(dir).output().unwrap())
+    }
+
+    /// Starts the CLI in `dir` without waiting.
+    pub fn spawn_in(&self, dir: &Path, args: &[&str]) -> Background {
+        Background::spawn(self.command(args).current_dir(dir))
+    }
+
+    /// `GET path` from the edge, for a host name such as `web-shop.localhost`.
+    pub fn get(&self, host: &str, path: &str) -> Response {
+        http::get(self.edge_port, host, path).unwrap_or_else(|e| panic!("GET {host}{path}: {e}\n{}", self.log()))
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- server log\n{}", self.log());
+        }
+        if self.process.is_some() {
+            let _ = self.run(&["destroy", "--all", "--yes"]);
+            self.signal(libc::SIGTERM);
+            let _ = self.process.take().unwrap().wait();
+        }
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

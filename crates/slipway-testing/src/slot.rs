@@ -1,0 +1,37 @@
+//! Numbers that no two test processes hold at once, so that each server has its own subnet.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// Test servers that may run at once on one machine.
+const SLOTS: u8 = 40;
+/// First second octet of `10.x.0.0/16`; a server in use on the same machine has 10.201.
+const FIRST_OCTET: u8 = 205;
+
+/// A number held until it is dropped, or the process dies.
+#[derive(Debug)]
+pub struct Slot {
+    number: u8,
+    _locked: File,
+}
+
+impl Slot {
+    /// Claims the first free number, with a lock file in `dir`.
+    pub fn claim(dir: &Path) -> Slot {
+        std::fs::create_dir_all(dir).unwrap();
+        for number in 0..SLOTS {
+            let file =
+                OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(format!("slot-{number}.lock"))).unwrap();
+            // SAFETY: flock on a descriptor that `file` owns; no memory is involved.
+            if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+                return Slot { number, _locked: file };
+            }
+        }
+        panic!("all {SLOTS} slots for test servers are taken: is an earlier test run still alive?");
+    }
+
+    pub fn subnet(&self) -> String {
+        format!("10.{}.0.0/16", FIRST_OCTET + self.number)
+    }
+}
