@@ -15,13 +15,19 @@ pub struct App {
 impl App {
     /// An empty directory; `name` is the project's name.
     pub fn empty(name: &str) -> App {
-        App { dir: tempfile::tempdir().unwrap(), name: name.to_owned() }.with("slipway.toml", &format!("project = \"{name}\"\n"))
+        App { dir: tempfile::tempdir().unwrap(), name: name.to_owned() }
+            .with("slipway.toml", &format!("project = \"{name}\"\n"))
     }
 
     /// A Node.js server without dependencies that answers `version`.
     pub fn node(name: &str, version: &str) -> App {
         App::empty(name)
-            .with("package.json", &format!(r#"{{"name":"{name}","version":"1.0.0","private":true,"scripts":{{"start":"node server.js"}}}}"#))
+            .with(
+                "package.json",
+                &format!(
+                    r#"{{"name":"{name}","version":"1.0.0","private":true,"scripts":{{"start":"node server.js"}}}}"#
+                ),
+            )
             .with("server.js", &SERVER_JS.replace("@VERSION@", version))
     }
 
@@ -61,7 +67,8 @@ impl App {
     /// Makes the directory a git repository with one commit of everything; returns the commit.
     pub fn commit(&self, message: &str) -> String {
         let git = |args: &[&str]| -> String {
-            let identity = ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "init.defaultBranch=main"];
+            let identity =
+                ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "init.defaultBranch=main"];
             let output =
                 std::process::Command::new("git").args(identity).args(args).current_dir(self.path()).output().unwrap();
             assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -75,7 +75,10 @@ impl Outcome {
         assert_eq!(self.event(), "failed", "{}", self.transcript);
         assert_eq!(diagnosis["code"], code, "{}", self.transcript);
         for part in ["what", "where", "why"] {
-            assert!(!diagnosis[part].as_str().unwrap_or_default().is_empty(), "the diagnosis has no `{part}`: {diagnosis}");
+            assert!(
+                !diagnosis[part].as_str().unwrap_or_default().is_empty(),
+                "the diagnosis has no `{part}`: {diagnosis}"
+            );
         }
         assert!(!diagnosis["hints"].as_array().unwrap().is_empty(), "the diagnosis has no hint: {diagnosis}");
         diagnosis

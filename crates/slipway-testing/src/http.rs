@@ -84,7 +84,8 @@ impl Connection {
 
     fn response(&mut self, no_body: bool) -> io::Result<Response> {
         let (status, headers) = self.head()?;
-        let find = |wanted: &str| headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v.clone());
+        let find =
+            |wanted: &str| headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v.clone());
         let body = if no_body || status == 204 || status == 304 {
             Vec::new()
         } else if find("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
@@ -103,7 +104,11 @@ impl Connection {
 
     fn head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
         let first = self.line()?;
-        let status = first.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| broken(format!("status line `{first}`")))?;
+        let status = first
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .ok_or_else(|| broken(format!("status line `{first}`")))?;
         let mut headers = Vec::new();
         loop {
             let line = self.line()?;

@@ -21,8 +21,12 @@ impl Slot {
     pub fn claim(dir: &Path) -> Slot {
         std::fs::create_dir_all(dir).unwrap();
         for number in 0..SLOTS {
-            let file =
-                OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(format!("slot-{number}.lock"))).unwrap();
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(dir.join(format!("slot-{number}.lock")))
+                .unwrap();
             // SAFETY: flock on a descriptor that `file` owns; no memory is involved.
             if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
                 return Slot { number, _locked: file };

@@ -12,6 +12,7 @@ const server = http.createServer((request, response) => {
   if (path === "/env") return response.end(String(process.env[new URLSearchParams(request.url.split("?")[1]).get("name")] ?? ""));
   if (path === "/echo") return request.pipe(response);
   if (path === "/whoami") return response.end(JSON.stringify({ uid: process.getuid(), pid: process.pid, cwd: process.cwd() }));
+  if (path === "/address") return response.end(ownAddress());
   if (path === "/get") return fetchOutside(request, response);
   if (path === "/crash") process.exit(7);
   response.end(VERSION + "\n");
@@ -26,6 +27,11 @@ function stream(response) {
       response.end();
     }
   }, 20);
+}
+
+function ownAddress() {
+  const addresses = Object.values(require("node:os").networkInterfaces()).flat();
+  return addresses.find((address) => !address.internal && address.family === "IPv4").address;
 }
 
 // Says whether a TCP connection to ?host=&port= opens: what a sandbox may reach.

@@ -1,0 +1,59 @@
+//! The example app, as a person deploys it.
+
+use crate::{BINARY, up};
+use slipway_testing::{TestServer, app, http::Connection};
+use std::time::Instant;
+
+const HOST: &str = "web-nextjs.localhost";
+
+#[test]
+fn the_nextjs_example_is_built_served_and_redeployed() {
+    let server = TestServer::start(BINARY);
+    let example = app::example("nextjs");
+    let set = |args: &[&str]| drop(server.run_in(&example, args).expect_code(0));
+    set(&["env", "set", "NEXT_PUBLIC_GREETING=baked in"]);
+    set(&["env", "set", "MOTD=read at run time"]);
+    set(&["env", "set", "--secret", "API_SECRET=sentinel-4711"]);
+
+    let first = server.run_in(&example, &["up", "--json"]).expect_code(0);
+    assert!(!first.stdout.contains("sentinel-4711"), "the secret is in the output");
+    assert_eq!(first.outcome().event(), "deployed");
+    assert_eq!(first.outcome().url(), format!("http://{HOST}:{}", server.edge_port()));
+    let phases = finished_phases(&first);
+    assert_eq!(
+        phases,
+        ["source", "environment", "install", "build", "pre-deploy", "start", "health", "route", "drain", "clean-up"],
+        "every phase is logged with its end"
+    );
+
+    let page = server.get(HOST, "/");
+    assert_eq!(page.status, 200);
+    for text in ["It is live", "baked in", "read at run time", "set, 13 characters"] {
+        assert!(page.body.contains(text), "`{text}` is not on the page: {}", page.body);
+    }
+    assert!(server.get(HOST, "/api/time").body.contains("\"hasSecret\":true"));
+    assert_eq!(server.get(HOST, "/slipway.svg").header("content-type"), Some("image/svg+xml"));
+    assert_eq!(server.get(HOST, "/healthz").body, "ok\n");
+    assert_eq!(server.get(&format!("{}.localhost", first.outcome().deployment()), "/healthz").status, 200);
+    streams_without_buffering(&server);
+
+    let again = server.run_in(&example, &["up", "--json"]).expect_code(0);
+    let install =
+        again.events().into_iter().find(|e| e["event"] == "phase_finished" && e["phase"] == "install").unwrap();
+    assert!(install["duration_ms"].as_u64().unwrap() < 1000, "an unchanged lockfile installs nothing: {install}");
+    assert_eq!(again.outcome().release(), 2);
+}
+
+fn finished_phases(run: &slipway_testing::Run) -> Vec<String> {
+    let finished = run.events().into_iter().filter(|event| event["event"] == "phase_finished");
+    finished.map(|event| event["phase"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The example sends five chunks over 400 ms: the head must be there long before the end.
+fn streams_without_buffering(server: &TestServer) {
+    let start = Instant::now();
+    let mut connection = Connection::open(server.edge_port(), HOST).unwrap();
+    let response = connection.get("/api/stream").unwrap();
+    assert_eq!(response.body.lines().count(), 5);
+    assert!(start.elapsed().as_millis() >= 350, "the answer was not streamed at its own pace");
+}
