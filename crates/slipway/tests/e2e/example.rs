@@ -1,6 +1,6 @@
 //! The example app, as a person deploys it.
 
-use crate::{BINARY, up};
+use crate::BINARY;
 use slipway_testing::{TestServer, app, http::Connection};
 use std::time::Instant;
 
