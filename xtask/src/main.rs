@@ -1,1 +1,17 @@
-fn main() {}
+//! Benchmarks, run by `./x bench`. The house rules are this crate's tests.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod bench;
+
+use anyhow::{Result, bail};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["bench", "deploy"] => bench::run_deploy(),
+        // The edge alone, in a process of its own so that its figures are its own.
+        ["edge", listen, upstream] => bench::edge::serve(listen.parse()?, upstream.parse()?),
+        _ => bail!("usage: xtask bench deploy"),
+    }
+}

@@ -1,0 +1,44 @@
+//! The promises that are figures. Each is measured beside its reference in the same run and reported as a ratio, because a
+//! machine's speed drifts and a ratio does not.
+
+mod deploy;
+pub mod edge;
+mod server;
+
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+/// All figures of a deployment.
+pub fn run_deploy() -> Result<()> {
+    println!("| what | figure | goal |");
+    println!("|---|---|---|");
+    edge::compare()?;
+    server::queue_wait_and_memory()?;
+    server::listing()?;
+    deploy::compare()
+}
+
+/// One row of the report.
+fn row(what: &str, figure: &str, goal: &str) {
+    println!("| {what} | {figure} | {goal} |");
+}
+
+/// The `slipway` binary that stands beside this one.
+fn slipway() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("own path")?;
+    let beside = own.with_file_name("slipway");
+    anyhow::ensure!(beside.exists(), "{} is missing: run `./x build`", beside.display());
+    Ok(beside)
+}
+
+/// The value below which `share` (0 to 1) of `values` lie.
+fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
+}
+
+fn median(values: &[f64]) -> f64 {
+    percentile(values, 0.5)
+}
