@@ -113,7 +113,7 @@ fn safe_relative(path: &Path) -> Result<PathBuf, UnpackError> {
 }
 
 /// Makes each missing directory; what is there must be a real directory.
-fn make_directories(target: &Path, relative: &Path) -> Result<(), UnpackError> {
+pub(crate) fn make_directories(target: &Path, relative: &Path) -> Result<(), UnpackError> {
     let mut path = target.to_owned();
     for part in relative.components() {
         path.push(part);

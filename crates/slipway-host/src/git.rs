@@ -255,6 +255,7 @@ fn cause(output: &str) -> Cause {
         "authentication failed",
         "could not read username",
         "could not read password",
+        "unable to get password",
         "permission denied (",
         "invalid credentials",
         "returned error: 401",

@@ -162,11 +162,23 @@ async fn a_server_that_wants_a_credential_is_told_apart() {
     assert!(!server.join().unwrap().to_ascii_lowercase().contains("authorization"));
 }
 
+/// `git daemon` is two processes and more: its group ends when this is dropped.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_raw(self.0.id().cast_signed()).unwrap();
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn the_git_protocol_works() {
     let remote = remote();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut daemon = std::process::Command::new("git")
+    let mut daemon = std::process::Command::new("git");
+    let daemon = std::os::unix::process::CommandExt::process_group(&mut daemon, 0)
         .args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])
         .arg(format!("--port={port}"))
         .arg(format!("--base-path={}", remote.dir.path().display()))
@@ -174,6 +186,7 @@ async fn the_git_protocol_works() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    let _daemon = Daemon(daemon);
     for _ in 0..200 {
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
             break;
@@ -182,9 +195,6 @@ async fn the_git_protocol_works() {
     }
     let fetched = fetch_from(&format!("git://127.0.0.1:{port}/"), Some(&remote.first), None).await;
     let short = fetch_from(&format!("git://127.0.0.1:{port}/"), Some(&remote.next[..7]), None).await;
-    // The daemon is a group of processes of ours: the one that forks per connection ends with its children.
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
     assert_eq!(fetched.result.unwrap(), remote.first);
     assert_eq!(short.result.unwrap(), remote.next, "{}", short.log);
 }
