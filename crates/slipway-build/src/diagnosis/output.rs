@@ -69,7 +69,8 @@ impl Output {
     /// The error that a JavaScript program died of: `TypeError: x is not a function`.
     pub(super) fn thrown(&self) -> Option<&str> {
         self.lines().map(str::trim).find(|line| {
-            let name = line.split([':', ' ']).next().unwrap_or_default();
+            // `TypeError: x` or `Error [ERR_X]: y`, not a sentence that begins with `Error`.
+            let name = line.split(':').next().unwrap_or_default().split(" [").next().unwrap_or_default();
             let is_error = name.ends_with("Error") || name.ends_with("Exception");
             is_error && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && line.len() > name.len()
         })
