@@ -105,7 +105,8 @@ mod tests {
     }
 
     fn files(text: &str) -> BTreeMap<String, Option<blake3::Hash>> {
-        [("package-lock.json".to_owned(), Some(blake3::hash(text.as_bytes()))), ("package.json".to_owned(), None)].into()
+        [("package-lock.json".to_owned(), Some(blake3::hash(text.as_bytes()))), ("package.json".to_owned(), None)]
+            .into()
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub fn compare() -> Result<()> {
     for round in 0..ROUNDS {
         for copy in [&ours, &bare] {
             let page = copy.join("app/page.tsx");
-            std::fs::write(&page, std::fs::read_to_string(&page)?.replace("It is live", &format!("It is live {round}")))?;
+            std::fs::write(
+                &page,
+                std::fs::read_to_string(&page)?.replace("It is live", &format!("It is live {round}")),
+            )?;
         }
         let reference = build_and_start(&node, &bare)?;
         let start = Instant::now();

@@ -2,7 +2,10 @@
 
 use super::{median, percentile, row, slipway};
 use anyhow::{Context, Result};
+use slipway_pipeline::Event;
+use slipway_store::{Change, NewDeployment, Store};
 use slipway_testing::{App, TestServer};
+use slipway_types::{DeploymentId, ProjectName, ServiceId, ServiceName, SourceSpec, Trigger, UploadId};
 use std::time::Instant;
 
 const DEPLOYMENTS: usize = 20;
@@ -45,6 +48,35 @@ pub fn listing() -> Result<()> {
     let figure = format!("{:.0} ms, P95 {:.0} ms", median(&times), percentile(&times, 0.95));
     row(&format!("`slipway ps` with {HISTORY} deployments stored"), &figure, "≤ 50 ms");
     Ok(())
+}
+
+/// Stores a long history of one service through the store's own transactions; all but the last are superseded, the last canceled.
+fn fill_history(server: &TestServer) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = Store::open(&server.data().join("slipway.db")).await?;
+        let service = ServiceId::parse("svc-archive")?;
+        store.ensure_service(1, &ProjectName::parse("archive")?, &ServiceName::parse("web")?, &service).await?;
+        for number in 1..=HISTORY {
+            let deployment = DeploymentId::parse(format!("dpl-archive-{number}"))?;
+            let new = NewDeployment {
+                deployment: deployment.clone(),
+                service: service.clone(),
+                trigger: Trigger::Source,
+                source: SourceSpec::Upload { upload: UploadId::parse("up-archive")? },
+                source_label: "up-archive".to_owned(),
+                message: None,
+                release: None,
+            };
+            store.create_deployment(i64::from(number), &new).await?;
+            if number == HISTORY {
+                let now = i64::from(number) + 1;
+                store.apply(now, &deployment, &Event::CancelRequested, &Change::default()).await?;
+            }
+        }
+        store.close().await;
+        Ok(())
+    })
 }
 
 fn resident_mebibytes(pid: u32) -> Result<f64> {
