@@ -151,7 +151,10 @@ impl Hold {
             // A second, more urgent stop shortens the first.
             state.kill_at = Some(state.kill_at.map_or(kill_at, |before| before.min(kill_at)));
             state.ending.get_or_insert_with(|| "it was stopped".to_owned());
+            let credit = state.due_credit();
             self.changed.notify_all();
+            drop(state);
+            self.credit(credit);
         }
         self.send(&AgentCommand::Shutdown { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) });
     }
@@ -319,9 +322,9 @@ impl Hold {
 
 impl State {
     /// While a supervisor is connected, what it has not acknowledged keeps its bytes from the agent's credit: that is
-    /// the back-pressure. While none is, the agent never waits.
+    /// the back-pressure. While none is, or when the sandbox ends, the agent never waits.
     fn due_credit(&mut self) -> u64 {
-        let held = if self.connected { self.ring.bytes() } else { 0 };
+        let held = if self.connected && self.ending.is_none() { self.ring.bytes() } else { 0 };
         let due = self.owed_bytes.saturating_sub(held);
         if due < CREDIT_STEP_BYTES {
             return 0;
