@@ -31,6 +31,13 @@ pub(crate) fn remove(cgroup: &str) -> Result<(), SandboxError> {
     hierarchies().iter().map(|hierarchy| hierarchy.dir(cgroup)).try_for_each(|dir| remove_tree(&dir))
 }
 
+/// Removes a cgroup where nothing is in it and leaves it where something is.
+pub(crate) fn remove_empty(cgroup: &str) {
+    for hierarchy in hierarchies() {
+        let _ = std::fs::remove_dir(hierarchy.dir(cgroup));
+    }
+}
+
 /// Controllers that can be limited here, by the names of version 2.
 pub(crate) fn controllers() -> Vec<String> {
     let mut names = Vec::new();
@@ -44,6 +51,15 @@ pub(crate) fn controllers() -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// Whether swap can be limited; the kernel may have been built or booted without it.
+pub(super) fn counts_swap() -> bool {
+    let v1 = |hierarchy: &Hierarchy| hierarchy.mount.join("memory.memsw.limit_in_bytes").exists();
+    hierarchies().iter().any(|hierarchy| match hierarchy.unified {
+        true => std::fs::read_to_string(hierarchy.mount.join("cgroup.controllers")).is_ok_and(|c| c.contains("memory")),
+        false => v1(hierarchy),
+    })
 }
 
 /// Reads how many processes the kernel killed for memory in one cgroup.
