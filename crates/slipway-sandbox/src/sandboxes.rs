@@ -101,9 +101,10 @@ impl Sandboxes {
         Ok(adopted)
     }
 
-    /// Removes the network slots that stand ready. Running sandboxes go on.
+    /// Removes what stands ready for sandboxes that were not booted. Running ones go on.
     pub async fn close(&self) {
         self.inner.network.close().await;
+        driver::oci::cgroup::remove_empty(&format!("/{}", self.inner.network.cgroup()));
     }
 }
 

@@ -54,7 +54,7 @@ async fn a_boot_that_fails_leaves_nothing() {
     spec.layers.push(torn);
     let error = machine.sandboxes.boot(spec).await.unwrap_err();
     assert!(matches!(&error, SandboxError::Boot { why, .. } if why.contains("torn.img")), "{error}");
-    assert_nothing_left(&machine.config, "life-3", &[]);
+    assert_nothing_left(&machine.config, "life-3", &[]).await;
     assert!(!machine.dir.path().join("life-3.img").exists());
     machine.end(&[]).await;
 }
@@ -70,7 +70,7 @@ async fn stop_kills_a_task_that_ignores_sigterm_and_needs_no_reader() {
     sandbox.stop(Duration::from_millis(300)).await.unwrap();
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(4), "{took:?}");
-    assert_nothing_left(&machine.config, "life-4", &pids);
+    assert_nothing_left(&machine.config, "life-4", &pids).await;
     assert!(!machine.dir.path().join("life-4.img").exists());
     let mut events = sandbox.events();
     while let Some(event) = events.next().await {

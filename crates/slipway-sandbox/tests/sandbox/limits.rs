@@ -40,7 +40,7 @@ async fn a_full_disk_is_an_error_to_the_task_and_told() {
     let fine = run(&sandbox, "dd if=/dev/zero of=/app/some bs=1M count=8 2>/dev/null; exit 1").await;
     assert!(!fine.disk_full);
     // The program says what happened and tidies up before it ends, as package managers do.
-    let script = "dd if=/dev/zero of=/app/big bs=1M count=200; rm /app/big; exit 1";
+    let script = "dd if=/dev/zero of=/app/big bs=1M count=200; sleep 0.5; rm /app/big; exit 1";
     let full = run(&sandbox, script).await;
     assert!(full.stderr.contains("No space left on device"), "{full:?}");
     assert!(full.disk_full);

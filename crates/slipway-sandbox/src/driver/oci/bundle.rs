@@ -14,7 +14,7 @@ const AGENT_DIR_IN_SANDBOX: &str = "/run/slipway";
 const CAPABILITIES: [&str; 3] = ["CAP_SETUID", "CAP_SETGID", "CAP_KILL"];
 /// Docker's choice: enough for a browser's shared memory with small pages.
 const SHM_OPTION: &str = "size=65536k";
-/// The kernel's own largest; the agent sets what a task gets.
+/// The kernel's own default for the largest; the agent sets what a task gets.
 const OPEN_FILES_MAX: u64 = 1_048_576;
 /// When the whole machine is out of memory, sandboxes die before the server does.
 const OOM_SCORE_ADJUSTMENT: i32 = 200;
@@ -64,6 +64,12 @@ fn config(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Value {
     })
 }
 
+/// As many as this process may have: raising that further takes a right that a server need not have.
+fn open_files_max() -> u64 {
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    own.unwrap_or(OPEN_FILES_MAX).min(OPEN_FILES_MAX)
+}
+
 fn process() -> Value {
     json!({
         "terminal": false,
@@ -77,7 +83,7 @@ fn process() -> Value {
             "inheritable": [], "ambient": [],
         },
         "rlimits": [
-            { "type": "RLIMIT_NOFILE", "hard": OPEN_FILES_MAX, "soft": OPEN_FILES_MAX },
+            { "type": "RLIMIT_NOFILE", "hard": open_files_max(), "soft": open_files_max() },
             { "type": "RLIMIT_CORE", "hard": 0, "soft": 0 },
         ],
         "oomScoreAdj": OOM_SCORE_ADJUSTMENT,
