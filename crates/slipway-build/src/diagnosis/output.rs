@@ -6,7 +6,8 @@ const QUOTED_LINES_MAX: usize = 8;
 const QUOTED_CHARACTERS_MAX: usize = 300;
 
 /// Beginnings of lines that never say why something failed.
-const NOISE: [&str; 16] = [
+const NOISE: [&str; 17] = [
+    "$ ",
     "npm error A complete log of this run",
     "npm ERR! A complete log of this run",
     "npm error For a full report see",

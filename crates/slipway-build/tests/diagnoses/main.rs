@@ -1,5 +1,7 @@
 //! Every diagnosis from true evidence: outputs of real programs under `fixtures/`, and what a host measures.
 
+#![allow(clippy::unwrap_used)]
+
 mod case;
 mod command;
 mod run;

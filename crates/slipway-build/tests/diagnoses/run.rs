@@ -113,6 +113,10 @@ pub(crate) fn hosts(checked: &mut Checked) {
         host(Phase::Source, "upload-missing", "no such file"),
         ("upload-missing", source, "no such file", "slipway up"),
     );
+    checked.check(
+        host(Phase::Source, "upload-unusable", "link out of the tree"),
+        ("upload-unusable", source, "link out of the tree", "slipway up"),
+    );
     let environment = "the phase `environment`";
     checked.check(
         host(Phase::Environment, "version-unavailable", "node 99"),
