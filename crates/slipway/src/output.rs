@@ -56,6 +56,12 @@ impl Palette {
         Self::when(io::stdout().is_terminal())
     }
 
+    /// No colours.
+    #[cfg(test)]
+    pub(crate) fn of_nothing() -> Self {
+        Self { enabled: false }
+    }
+
     fn when(terminal: bool) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { enabled: terminal && !refused && !terminal_is_dumb() }

@@ -16,7 +16,9 @@ pub(crate) fn parse(text: &str) -> Result<Since, String> {
     }
     let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
     let duration = DurationMs::parse(text).ok().filter(|_| has_unit);
-    duration.map(Since::Ago).ok_or_else(|| "write a duration like `10m`, or an instant like `2026-01-31T12:00:00Z`".into())
+    duration
+        .map(Since::Ago)
+        .ok_or_else(|| "write a duration like `10m`, or an instant like `2026-01-31T12:00:00Z`".into())
 }
 
 impl Since {

@@ -65,9 +65,8 @@ impl Target {
 
 /// The manifest at `path`, checked; the empty one when there is no such file.
 fn read_manifest(path: &Path) -> Result<Manifest, Failure> {
-    let unreadable = |error: std::io::Error| {
-        Failure::usage(format!("cannot read `{}`", path.display())).caused_by(&error)
-    };
+    let unreadable =
+        |error: std::io::Error| Failure::usage(format!("cannot read `{}`", path.display())).caused_by(&error);
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Manifest::default()),
         Err(error) => return Err(unreadable(error)),
