@@ -89,15 +89,16 @@ impl Tree {
 }
 
 fn walker(root: &Path) -> WalkBuilder {
+    let in_repository = root.ancestors().any(|dir| dir.join(".git").exists());
     let mut walker = WalkBuilder::new(root);
     walker
         .standard_filters(false)
         .git_ignore(true)
         .git_exclude(true)
-        // A directory that is not a repository yet is treated as it will be once it is one.
-        .require_git(false)
-        // Ignore files above the directory count only where they are of the same repository.
-        .parents(root.ancestors().any(|dir| dir.join(".git").exists()))
+        // Ignore files above the directory count as far as its repository reaches. A directory that is in none is
+        // treated as it will be once it is one.
+        .require_git(in_repository)
+        .parents(in_repository)
         .add_custom_ignore_filename(IGNORE_FILE)
         .follow_links(false)
         .filter_entry(|entry| entry.depth() == 0 || !ALWAYS_LEFT_OUT.iter().any(|name| entry.file_name() == *name));
