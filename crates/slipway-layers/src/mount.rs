@@ -1,0 +1,94 @@
+//! A mounted image.
+
+use crate::error::LayerError;
+use crate::image::Access;
+use crate::loop_device;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags};
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long an unmount waits for processes that are just dying to let go.
+const UNMOUNT_WAIT_MAX: Duration = Duration::from_secs(3);
+const UNMOUNT_POLL: Duration = Duration::from_millis(5);
+/// No barriers: a flush of the whole image at each unmount would make publishing as slow as the disk; the store syncs
+/// what it publishes afterwards. `noinit_itable`: a new sparse file is zero already. `discard`: deleted files give disk back.
+const WRITE_OPTIONS: &CStr = c"nobarrier,noinit_itable,discard,errors=remount-ro";
+const READ_OPTIONS: &CStr = c"errors=continue";
+
+/// A mount of one image, unmounted when dropped.
+#[derive(Debug)]
+pub struct Mounted {
+    at: PathBuf,
+    active: bool,
+}
+
+impl Mounted {
+    pub(crate) fn new(image: &Path, at: &Path, access: Access) -> Result<Self, LayerError> {
+        std::fs::create_dir_all(at).map_err(|e| LayerError::io("create the directory", at, e))?;
+        let (device, flags, options) = match access {
+            Access::ReadOnly => (loop_device::attach_read_only(image)?, MountFlags::RDONLY, READ_OPTIONS),
+            Access::ReadWrite => (loop_device::attach_read_write(image)?, MountFlags::empty(), WRITE_OPTIONS),
+        };
+        rustix::mount::mount(&device.path, at, c"ext4", flags | MountFlags::NOATIME, options)
+            .map_err(|e| LayerError::Mount { path: image.to_path_buf(), at: at.to_path_buf(), source: e.into() })?;
+        let mounted = Self { at: at.to_path_buf(), active: true };
+        if access == Access::ReadWrite {
+            for directory in [mounted.upper(), mounted.work()] {
+                std::fs::create_dir_all(&directory).map_err(|e| LayerError::io("create", &directory, e))?;
+            }
+        }
+        Ok(mounted)
+    }
+
+    /// Where the image is mounted.
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+
+    /// The layer's tree.
+    pub fn upper(&self) -> PathBuf {
+        self.at.join("upper")
+    }
+
+    /// Overlay's work directory.
+    pub fn work(&self) -> PathBuf {
+        self.at.join("work")
+    }
+
+    /// Unmounts, and says so when it can't.
+    pub fn unmount(mut self) -> Result<(), LayerError> {
+        self.active = false;
+        unmount(&self.at)
+    }
+
+    /// Leaves the mount to outlive this handle; end it with [`unmount`].
+    pub fn keep(mut self) -> PathBuf {
+        self.active = false;
+        std::mem::take(&mut self.at)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.active
+            && let Err(error) = unmount(&self.at)
+        {
+            tracing::warn!(at = %self.at.display(), %error, "mount is busy, detached it");
+            let _ = rustix::mount::unmount(&self.at, UnmountFlags::DETACH);
+        }
+    }
+}
+
+/// Unmounts what is mounted there; a busy one is waited for, within a bound. Nothing mounted there is fine.
+pub fn unmount(at: &Path) -> Result<(), LayerError> {
+    let deadline = Instant::now() + UNMOUNT_WAIT_MAX;
+    loop {
+        match rustix::mount::unmount(at, UnmountFlags::NOFOLLOW) {
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY) if Instant::now() < deadline => std::thread::sleep(UNMOUNT_POLL),
+            Err(error) => return Err(LayerError::Unmount { at: at.to_path_buf(), source: error.into() }),
+        }
+    }
+}

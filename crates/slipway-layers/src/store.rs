@@ -1,0 +1,224 @@
+//! The directory of published layers.
+//!
+//! Guarantees: a file named `<kind>-<key>.img` is a whole layer (publishing is one rename that never replaces); two that
+//! publish one key leave one file; what a crash or a power cut left is gone after [`LayerStore::open`].
+
+use crate::durability::{self, Syncer};
+use crate::error::LayerError;
+use crate::image::{self, Access};
+use crate::key::is_valid_key;
+use crate::leftover::{self, WorkArea};
+use crate::lock::{LOCK_WAIT_MAX, LayerLock};
+use crate::loop_device;
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+use slipway_types::{LayerKind, LayerRef};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+const SUFFIX: &str = ".img";
+const LOCKS: &str = "locks";
+/// How long publishing waits for the last mount of the image to go: the kernel ends a dead container's mounts a moment late.
+const RELEASE_WAIT_MAX: Duration = Duration::from_secs(5);
+const RELEASE_POLL: Duration = Duration::from_millis(5);
+
+/// Cheap to clone; all clones are one store.
+#[derive(Debug, Clone)]
+pub struct LayerStore {
+    directory: PathBuf,
+    syncer: Arc<Syncer>,
+}
+
+/// A published layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerEntry {
+    pub layer: LayerRef,
+    /// What it takes on the disk.
+    pub allocated_bytes: u64,
+    pub published_at: SystemTime,
+    /// Whether it would survive a power cut.
+    pub synced: bool,
+}
+
+impl LayerStore {
+    /// Opens the directory, made where it is missing, and removes what a crash left in it.
+    pub fn open(directory: impl Into<PathBuf>) -> Result<Self, LayerError> {
+        let directory = directory.into();
+        let locks = directory.join(LOCKS);
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&locks);
+        made.map_err(|e| LayerError::io("create the directory", &locks, e))?;
+        leftover::sweep(&directory)?;
+        let store = Self { directory, syncer: Arc::new(Syncer::start()?) };
+        store.recover()?;
+        Ok(store)
+    }
+
+    /// The file of a layer, there or not. For an invalid key it is a name that no layer has.
+    pub fn path(&self, layer: &LayerRef) -> PathBuf {
+        self.directory.join(match is_valid_key(&layer.key) {
+            true => format!("{layer}{SUFFIX}"),
+            false => ".invalid-key".to_owned(),
+        })
+    }
+
+    pub fn contains(&self, layer: &LayerRef) -> bool {
+        self.path(layer).is_file()
+    }
+
+    /// Moves an unmounted image of the same disk into the store. `false`: the layer was there already, and the image is
+    /// removed. Does not wait for the disk; [`LayerStore::sync`] does.
+    pub fn publish(&self, image: &Path, layer: &LayerRef) -> Result<bool, LayerError> {
+        check_key(layer)?;
+        wait_until_released(image)?;
+        image::check_clean(image)?;
+        durability::mark_unsynced(image)?;
+        let target = self.path(layer);
+        let published = rename_new(image, &target)?;
+        if published {
+            tracing::info!(%layer, "layer published");
+            self.syncer.enqueue(target);
+        }
+        Ok(published)
+    }
+
+    /// Makes a layer in one go: `fill` writes its tree into the directory that it is given. `false`: it was there already
+    /// (and `fill` ran only if it was published meanwhile). To fill once however many ask, hold [`LayerStore::lock`].
+    pub fn write_layer<E: From<LayerError>>(
+        &self,
+        layer: &LayerRef,
+        bytes: u64,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        check_key(layer)?;
+        if self.contains(layer) {
+            return Ok(false);
+        }
+        let area = WorkArea::new(&self.directory)?;
+        image::create(&area.image(), bytes)?;
+        let mounted = image::mount(&area.image(), &area.mount_point(), Access::ReadWrite)?;
+        fill(&mounted.upper())?;
+        mounted.unmount()?;
+        Ok(self.publish(&area.image(), layer)?)
+    }
+
+    /// Waits until the layer would survive a power cut.
+    pub fn sync(&self, layer: &LayerRef) -> Result<(), LayerError> {
+        self.check_contains(layer)?;
+        durability::sync(&self.path(layer))
+    }
+
+    /// Waits until this is the one to work on the layer, in this process and all others.
+    pub fn lock(&self, layer: &LayerRef) -> Result<LayerLock, LayerError> {
+        let timeout = || LayerError::LockTimeout { layer: layer.to_string(), seconds: LOCK_WAIT_MAX.as_secs() };
+        self.lock_within(layer, LOCK_WAIT_MAX)?.ok_or_else(timeout)
+    }
+
+    /// Like [`LayerStore::lock`]; `None` when it stayed locked for that long.
+    pub fn lock_within(&self, layer: &LayerRef, wait: Duration) -> Result<Option<LayerLock>, LayerError> {
+        check_key(layer)?;
+        LayerLock::acquire(&self.directory.join(LOCKS).join(layer.to_string()), wait)
+    }
+
+    /// All published layers, ordered by kind and key. Other files are passed over.
+    pub fn list(&self) -> Result<Vec<LayerEntry>, LayerError> {
+        let entries = std::fs::read_dir(&self.directory).map_err(|e| LayerError::io("list", &self.directory, e))?;
+        let mut layers: Vec<LayerEntry> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let layer = parse_file_name(entry.file_name().to_str()?)?;
+                let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+                Some(LayerEntry {
+                    layer,
+                    allocated_bytes: metadata.blocks() * 512,
+                    published_at: metadata.modified().ok()?,
+                    synced: durability::is_synced(&metadata),
+                })
+            })
+            .collect();
+        layers.sort_by(|a, b| a.layer.cmp(&b.layer));
+        Ok(layers)
+    }
+
+    /// What the layer takes on the disk.
+    pub fn allocated_bytes(&self, layer: &LayerRef) -> Result<u64, LayerError> {
+        self.check_contains(layer)?;
+        image::allocated_bytes(&self.path(layer))
+    }
+
+    /// Removes a layer; `false` when it was not there. Sandboxes that have it mounted keep it until they end.
+    pub fn remove(&self, layer: &LayerRef) -> Result<bool, LayerError> {
+        check_key(layer)?;
+        let path = self.path(layer);
+        match std::fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(LayerError::io("remove", &path, error)),
+        }
+    }
+
+    /// After a reboot an unsynced image may be torn; in the same boot it only still has to be synced.
+    fn recover(&self) -> Result<(), LayerError> {
+        let same_boot = durability::is_same_boot(&self.directory)?;
+        for entry in self.list()?.into_iter().filter(|entry| !entry.synced) {
+            if same_boot {
+                self.syncer.enqueue(self.path(&entry.layer));
+            } else {
+                tracing::warn!(layer = %entry.layer, "removing a layer that was not on the disk when the machine went down");
+                self.remove(&entry.layer)?;
+            }
+        }
+        durability::record_boot(&self.directory)
+    }
+
+    fn check_contains(&self, layer: &LayerRef) -> Result<(), LayerError> {
+        check_key(layer)?;
+        match self.contains(layer) {
+            true => Ok(()),
+            false => Err(LayerError::NoSuchLayer { layer: layer.to_string() }),
+        }
+    }
+}
+
+fn check_key(layer: &LayerRef) -> Result<(), LayerError> {
+    match is_valid_key(&layer.key) {
+        true => Ok(()),
+        false => Err(LayerError::InvalidKey { key: layer.key.clone() }),
+    }
+}
+
+fn parse_file_name(name: &str) -> Option<LayerRef> {
+    let (kind, key) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    let kind = LayerKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    is_valid_key(key).then(|| LayerRef::new(kind, key))
+}
+
+fn wait_until_released(image: &Path) -> Result<(), LayerError> {
+    let deadline = Instant::now() + RELEASE_WAIT_MAX;
+    while loop_device::is_attached(image)? {
+        if Instant::now() >= deadline {
+            return Err(LayerError::ImageInUse { path: image.to_path_buf() });
+        }
+        std::thread::sleep(RELEASE_POLL);
+    }
+    Ok(())
+}
+
+/// Renames without replacing; `false` when the target was there, and then the image is removed.
+fn rename_new(image: &Path, target: &Path) -> Result<bool, LayerError> {
+    let mut result = rustix::fs::renameat_with(CWD, image, CWD, target, RenameFlags::NOREPLACE);
+    if matches!(result, Err(Errno::INVAL | Errno::NOSYS)) {
+        // A file system without that flag (some network ones): a link is never made over another either.
+        result = rustix::fs::link(image, target);
+    } else if result.is_ok() {
+        return Ok(true);
+    }
+    let published = match result {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(error) => return Err(LayerError::io("publish as", target, error.into())),
+    };
+    std::fs::remove_file(image).map_err(|e| LayerError::io("remove", image, e))?;
+    Ok(published)
+}

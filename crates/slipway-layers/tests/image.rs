@@ -1,0 +1,130 @@
+//! Images with real loop devices and mounts (run as root).
+#![allow(clippy::unwrap_used)]
+
+use slipway_layers::image::{self, ReadOnly, ReadWrite};
+use slipway_layers::{LayerError, LayerStore, Usage};
+use slipway_types::{LayerKind, LayerRef};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+const MIB: u64 = 1024 * 1024;
+
+/// The `/dev/loopN` that is mounted there.
+fn device_of(at: &Path) -> String {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let line = mounts.lines().find(|line| line.split(' ').nth(1) == at.to_str()).expect("is mounted");
+    line.split(' ').next().unwrap().to_owned()
+}
+
+fn is_attached(device: &str) -> bool {
+    Path::new("/sys/block").join(device.trim_start_matches("/dev/")).join("loop/backing_file").exists()
+}
+
+#[test]
+fn a_mounted_image_is_sparse_writable_and_frees_its_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, at) = (dir.path().join("a.img"), dir.path().join("at"));
+    image::create(&path, 4096 * MIB).unwrap();
+    assert!(image::allocated_bytes(&path).unwrap() < 8 * MIB, "a new image is sparse");
+
+    let mounted = image::mount(&path, &at, ReadWrite).unwrap();
+    let Usage { total_bytes, free_bytes, total_inodes, .. } = image::usage(&mounted).unwrap();
+    assert!(total_bytes > 3900 * MIB && free_bytes > 3900 * MIB);
+    assert!(total_inodes > 500_000, "a dependency tree is many small files");
+    std::fs::write(mounted.upper().join("hello"), "hello").unwrap();
+    assert!(mounted.work().is_dir());
+    let device = device_of(&at);
+    mounted.unmount().unwrap();
+    assert!(!is_attached(&device), "{device} is free again");
+
+    let mounted = image::mount(&path, &at, ReadOnly).unwrap();
+    assert_eq!(std::fs::read_to_string(mounted.upper().join("hello")).unwrap(), "hello");
+    let refused = std::fs::write(mounted.upper().join("more"), "").unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ReadOnlyFilesystem);
+    drop(mounted);
+    assert!(!at.join("upper").exists(), "dropping unmounts");
+}
+
+#[test]
+fn the_size_of_an_image_is_a_hard_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("small.img");
+    image::create(&path, 16 * MIB).unwrap();
+    let mounted = image::mount(&path, &dir.path().join("at"), ReadWrite).unwrap();
+    let mut file = std::fs::File::create(mounted.upper().join("big")).unwrap();
+    let block = vec![7_u8; MIB as usize];
+    let error = (0..32).find_map(|_| file.write_all(&block).err()).expect("the image is full");
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    drop(file);
+    assert!(image::usage(&mounted).unwrap().free_bytes < MIB);
+    mounted.unmount().unwrap();
+}
+
+#[test]
+fn read_only_mounts_share_one_device_and_writers_are_kept_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.img");
+    image::create(&path, 16 * MIB).unwrap();
+    let at = |name: &str| dir.path().join(name);
+
+    let writer = image::mount(&path, &at("w"), ReadWrite).unwrap();
+    assert!(matches!(image::mount(&path, &at("w2"), ReadWrite), Err(LayerError::ImageInUse { .. })));
+    assert!(matches!(image::mount(&path, &at("r"), ReadOnly), Err(LayerError::ImageInUse { .. })));
+    writer.unmount().unwrap();
+
+    let readers: Vec<_> = (0..8).map(|n| image::mount(&path, &at(&format!("r{n}")), ReadOnly).unwrap()).collect();
+    let device = device_of(&at("r0"));
+    assert!(readers.iter().all(|reader| device_of(reader.path()) == device));
+    assert!(matches!(image::mount(&path, &at("w"), ReadWrite), Err(LayerError::ImageInUse { .. })));
+    drop(readers);
+    assert!(!is_attached(&device));
+    image::mount(&path, &at("w"), ReadWrite).unwrap().unmount().unwrap();
+}
+
+#[test]
+fn many_mounts_at_once_each_get_a_device() {
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for n in 0..12 {
+            let (path, at) = (dir.path().join(format!("{n}.img")), dir.path().join(format!("at{n}")));
+            scope.spawn(move || {
+                image::create(&path, 8 * MIB).unwrap();
+                for round in 0..4 {
+                    let mounted = image::mount(&path, &at, ReadWrite).unwrap();
+                    std::fs::write(mounted.upper().join(format!("{round}")), format!("{n}")).unwrap();
+                    mounted.unmount().unwrap();
+                }
+                let mounted = image::mount(&path, &at, ReadOnly).unwrap();
+                assert_eq!(std::fs::read_to_string(mounted.upper().join("3")).unwrap(), format!("{n}"));
+                mounted.unmount().unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+fn what_is_no_clean_image_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, at) = (dir.path().join("a.img"), dir.path().join("at"));
+    assert!(matches!(image::mount(&path, &at, ReadOnly), Err(LayerError::Io { .. })));
+    std::fs::write(&path, b"short").unwrap();
+    assert!(matches!(image::mount(&path, &at, ReadOnly), Err(LayerError::NotAnImage { .. })));
+    std::fs::write(&path, vec![0_u8; MIB as usize]).unwrap();
+    assert!(matches!(image::mount(&path, &at, ReadOnly), Err(LayerError::NotAnImage { .. })));
+    assert!(matches!(image::create(&path, 16 * MIB), Err(LayerError::Io { .. })), "never over an existing file");
+
+    // A copy that is taken while the image is mounted is what a power cut leaves.
+    let (live, torn) = (dir.path().join("live.img"), dir.path().join("torn.img"));
+    image::create(&live, 16 * MIB).unwrap();
+    let mounted = image::mount(&live, &at, ReadWrite).unwrap();
+    rustix::fs::syncfs(std::fs::File::open(&at).unwrap()).unwrap();
+    std::fs::copy(&live, &torn).unwrap();
+    mounted.unmount().unwrap();
+    let refused = image::mount(&torn, &at, ReadOnly).unwrap_err();
+    assert!(matches!(refused, LayerError::NotClean { .. }), "{refused}");
+    let store = LayerStore::open(dir.path().join("layers")).unwrap();
+    let refused = store.publish(&torn, &LayerRef::new(LayerKind::Output, "torn")).unwrap_err();
+    assert!(matches!(refused, LayerError::NotClean { .. }), "{refused}");
+    assert_eq!(std::fs::metadata(&torn).unwrap().nlink(), 1, "left alone");
+}

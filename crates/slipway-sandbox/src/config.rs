@@ -1,0 +1,73 @@
+//! How sandboxes are made on this machine: programs, directories, network.
+
+use crate::network::cidr::Cidr;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+/// Where the certificate bundle stands in a sandbox.
+pub(crate) const CA_BUNDLE_IN_SANDBOX: &str = "/etc/slipway/ca.pem";
+
+/// The variables by which common programs find a certificate bundle.
+const CA_VARIABLES: [&str; 7] = [
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "NPM_CONFIG_CAFILE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CURL_CA_BUNDLE",
+];
+
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
+    /// One directory per sandbox is made in here. Its parent is the data directory: a shim lets go of every mount
+    /// below that which is not its own.
+    pub sandboxes_dir: PathBuf,
+    /// Run as `<program> shim <sandbox dir>`.
+    pub shim_program: PathBuf,
+    /// The static agent binary.
+    pub agent_program: PathBuf,
+    pub runtime: Runtime,
+    pub network: NetworkConfig,
+    /// Certificates that sandboxes trust; see [`SandboxConfig::ca_env`].
+    pub ca_bundle: Option<PathBuf>,
+}
+
+impl SandboxConfig {
+    /// Variables that a task needs so that its programs trust the configured bundle. Empty without one.
+    pub fn ca_env(&self) -> BTreeMap<String, String> {
+        if self.ca_bundle.is_none() {
+            return BTreeMap::new();
+        }
+        CA_VARIABLES.iter().map(|name| ((*name).to_owned(), CA_BUNDLE_IN_SANDBOX.to_owned())).collect()
+    }
+}
+
+/// Which OCI runtime runs the containers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Runtime {
+    /// runc where it is installed, else crun.
+    #[default]
+    Auto,
+    Runc,
+    Crun,
+}
+
+#[derive(Debug, Clone)]
+pub struct NetworkConfig {
+    /// Split into slots of four addresses, one per sandbox. Two servers on one machine need different ones.
+    pub subnet: Cidr,
+    /// Destinations that sandboxes may reach although they are private.
+    pub allow: Vec<Cidr>,
+    /// Resolvers of the sandboxes. Empty: those of this machine.
+    pub dns: Vec<IpAddr>,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { subnet: Cidr::from_parts(Ipv4Addr::new(10, 201, 0, 0), 16), allow: Vec::new(), dns: Vec::new() }
+    }
+}

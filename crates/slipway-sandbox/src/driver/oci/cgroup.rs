@@ -1,0 +1,163 @@
+//! The sandbox's cgroup as the host sees it, in version 1 (one tree per controller), version 2 and both mixed.
+
+use crate::error::SandboxError;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// For the kernel to let go of a killed process' cgroup.
+const REMOVE_TIME_MAX: Duration = Duration::from_secs(5);
+const REMOVE_PAUSE: Duration = Duration::from_millis(2);
+
+/// One mounted hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hierarchy {
+    pub(crate) mount: PathBuf,
+    /// The cgroup that the mount shows as its root; `/` outside of containers.
+    root: String,
+    /// Version 1: its controllers. Version 2: none.
+    controllers: Vec<String>,
+    pub(crate) unified: bool,
+}
+
+/// All hierarchies that this process sees.
+pub(crate) fn hierarchies() -> Vec<Hierarchy> {
+    parse_mounts(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// Kills what is in the cgroup and removes it from every hierarchy, with what is below it.
+pub(crate) fn remove(cgroup: &str) -> Result<(), SandboxError> {
+    hierarchies().iter().map(|hierarchy| hierarchy.dir(cgroup)).try_for_each(|dir| remove_tree(&dir))
+}
+
+/// Controllers that can be limited here, by the names of version 2.
+pub(crate) fn controllers() -> Vec<String> {
+    let mut names = Vec::new();
+    for hierarchy in hierarchies() {
+        let own = match hierarchy.unified {
+            true => std::fs::read_to_string(hierarchy.mount.join("cgroup.controllers")).unwrap_or_default(),
+            false => hierarchy.controllers.join(" "),
+        };
+        names.extend(own.split_ascii_whitespace().map(str::to_owned));
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Reads how many processes the kernel killed for memory in one cgroup.
+#[derive(Debug)]
+pub(crate) struct MemoryKills {
+    file: Option<PathBuf>,
+}
+
+impl MemoryKills {
+    /// Of the cgroup that the process is in now.
+    pub(crate) fn of(pid: i32) -> Self {
+        let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        Self { file: memory_file(&hierarchies(), &own) }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        let text = self.file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    }
+}
+
+impl Hierarchy {
+    /// Where `cgroup` (a path from the hierarchy's root) is in the file system.
+    fn dir(&self, cgroup: &str) -> PathBuf {
+        let below = cgroup.strip_prefix(self.root.trim_end_matches('/')).unwrap_or(cgroup);
+        self.mount.join(below.trim_start_matches('/'))
+    }
+}
+
+/// `own` is a `/proc/<pid>/cgroup`: lines of number, controllers and path.
+fn memory_file(hierarchies: &[Hierarchy], own: &str) -> Option<PathBuf> {
+    let rows = || own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let v1 = rows().find(|(controllers, _)| controllers.split(',').any(|name| name == "memory"));
+    let memory = |hierarchy: &&Hierarchy| hierarchy.controllers.iter().any(|name| name == "memory");
+    if let (Some((_, path)), Some(hierarchy)) = (v1, hierarchies.iter().find(memory)) {
+        return Some(hierarchy.dir(path).join("memory.oom_control"));
+    }
+    let (_, path) = rows().find(|(controllers, _)| controllers.is_empty())?;
+    let hierarchy = hierarchies.iter().find(|hierarchy| hierarchy.unified)?;
+    Some(hierarchy.dir(path).join("memory.events"))
+}
+
+fn parse_mounts(mountinfo: &str) -> Vec<Hierarchy> {
+    let mut found: Vec<Hierarchy> = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((own, rest)) = line.split_once(" - ") else { continue };
+        let own: Vec<&str> = own.split(' ').collect();
+        let rest: Vec<&str> = rest.split(' ').collect();
+        let (&[_, _, _, root, mount, ..], &[kind @ ("cgroup" | "cgroup2"), _, options]) = (&own[..], &rest[..]) else {
+            continue;
+        };
+        let unified = kind == "cgroup2";
+        let names = options.split(',').filter(|name| !unified && !matches!(*name, "rw" | "ro"));
+        found.push(Hierarchy {
+            mount: mount.into(),
+            root: root.to_owned(),
+            controllers: names.map(str::to_owned).collect(),
+            unified,
+        });
+    }
+    found
+}
+
+fn remove_tree(dir: &Path) -> Result<(), SandboxError> {
+    let deadline = Instant::now() + REMOVE_TIME_MAX;
+    loop {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
+        for child in entries.flatten().filter(|entry| entry.path().is_dir()) {
+            remove_tree(&child.path())?;
+        }
+        kill_all(dir);
+        match std::fs::remove_dir(dir) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if Instant::now() >= deadline => return Err(SandboxError::file("remove", dir)(error)),
+            Err(_) => std::thread::sleep(REMOVE_PAUSE),
+        }
+    }
+}
+
+fn kill_all(dir: &Path) {
+    let pids = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    for pid in pids.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw) {
+        // Ended already: what was wanted.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1: &str = "30 25 0:26 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+        31 25 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
+        32 25 0:28 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n\
+        33 25 8:1 / / rw - ext4 /dev/vda rw\n";
+    const V2: &str = "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    #[test]
+    fn the_file_of_memory_kills() {
+        for (mounts, own, file) in [
+            (V1, "5:memory:/slipway/a\n0::/\n", Some("/sys/fs/cgroup/memory/slipway/a/memory.oom_control")),
+            (V2, "0::/slipway/a\n", Some("/sys/fs/cgroup/slipway/a/memory.events")),
+            (V2, "", None),
+        ] {
+            assert_eq!(memory_file(&parse_mounts(mounts), own), file.map(PathBuf::from));
+        }
+    }
+
+    #[test]
+    fn a_mount_that_shows_a_part_of_the_tree() {
+        let mounts = "30 25 0:26 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        let file = memory_file(&parse_mounts(mounts), "0::/docker/x/slipway/a\n");
+        assert_eq!(file, Some("/sys/fs/cgroup/slipway/a/memory.events".into()));
+    }
+}

@@ -1,0 +1,52 @@
+//! Why a sandbox could not be made, found or spoken to.
+
+use crate::network::NetworkError;
+use crate::program::ProgramError;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    #[error("sandbox `{id}` cannot be made: {why}")]
+    Spec { id: String, why: String },
+    #[error("sandbox `{id}` runs already")]
+    Exists { id: String },
+    #[error("cannot {action} `{path}`")]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("no OCI runtime was found: neither `runc` nor `crun` is installed")]
+    NoRuntime,
+    #[error("`{program}` is not an executable file")]
+    NoProgram { program: PathBuf },
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error("cannot start the shim `{program}`")]
+    ShimStart {
+        program: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// What the shim reported, or that it did not.
+    #[error("sandbox `{id}` did not boot: {why}")]
+    Boot { id: String, why: String },
+    #[error("a command for sandbox `{id}` is {bytes} bytes long: the environment is too large")]
+    TaskTooLarge { id: String, bytes: usize },
+    #[error("sandbox `{id}` is gone")]
+    Gone { id: String },
+    #[error("sandbox `{id}` did not end within {waited_s} s")]
+    StopTimeout { id: String, waited_s: u64 },
+    #[error("a background step ended early: {why}")]
+    Background { why: String },
+}
+
+impl SandboxError {
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

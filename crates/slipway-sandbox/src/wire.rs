@@ -1,0 +1,55 @@
+//! What a supervisor and a shim say to each other: newline-delimited JSON over the shim's socket.
+//!
+//! The supervisor attaches with the last sequence that it has; the shim answers with what it knows, then sends every
+//! event behind that, in order, each once. What is acknowledged is forgotten.
+
+use crate::event::{SandboxEvent, TaskState};
+use serde::{Deserialize, Serialize};
+use slipway_types::agent::{AgentCommand, LINE_BYTES_MAX, ListeningSocket};
+
+/// A line carries one line of the agent's with a small frame around it.
+pub(crate) const WIRE_LINE_BYTES_MAX: usize = 2 * LINE_BYTES_MAX;
+
+/// Supervisor to shim.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+pub(crate) enum ToShim {
+    /// First. `after` none: from the first event that nobody acknowledged.
+    Attach {
+        after: Option<u64>,
+    },
+    /// All events up to this one are taken care of.
+    Acknowledge {
+        sequence: u64,
+    },
+    Agent {
+        command: AgentCommand,
+    },
+    Stop {
+        grace_ms: u64,
+    },
+}
+
+/// Shim to supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub(crate) enum FromShim {
+    Attached {
+        tasks: Vec<TaskState>,
+        listening: Vec<ListeningSocket>,
+    },
+    Event {
+        sequence: u64,
+        event: SandboxEvent,
+    },
+    /// Another supervisor attached: this connection is over, do not come back.
+    Replaced,
+}
+
+/// The one line that a shim writes to its standard output.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "boot")]
+pub(crate) enum BootReport {
+    Ready { steps: Vec<(String, u64)> },
+    Failed { why: String },
+}
