@@ -67,6 +67,10 @@ impl Palette {
         Self { enabled: terminal && !refused && !terminal_is_dumb() }
     }
 
+    pub(crate) fn is_enabled(self) -> bool {
+        self.enabled
+    }
+
     pub(crate) fn red(self, text: &str) -> String {
         self.paint("1;31", text)
     }

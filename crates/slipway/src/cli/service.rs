@@ -11,9 +11,7 @@ use std::process::Stdio;
 pub(super) async fn set(global: &GlobalOptions, arguments: &[String]) -> Result<(), Failure> {
     let patch = pairs::settings(arguments)?;
     let session = Session::here(global)?;
-    let stored = session.client.settings(session.path()).await?;
-    let merged = SettingsView { settings: stored.settings.merged_with(&patch) };
-    let stored = session.client.set_settings(session.path(), &merged).await?;
+    let stored = session.client.change_settings(session.path(), &SettingsView { settings: patch }).await?;
     if global.json {
         return output::json(&stored.settings);
     }

@@ -91,17 +91,13 @@ impl Client {
         self.call::<IgnoredAny>(Method::DELETE, &of.with(""), empty()).await.map(drop)
     }
 
-    pub(crate) async fn events(
-        &self,
-        project: Option<&ProjectName>,
-        service: Option<&ServiceName>,
-        limit: u32,
-    ) -> Result<Vec<EventView>, ClientError> {
-        let mut path = format!("/v1/events?limit={limit}");
-        // Writing to a string cannot fail.
-        let _ = project.map(|name| write!(path, "&project={name}"));
-        let _ = service.map(|name| write!(path, "&service={name}"));
-        self.get(&path).await
+    /// Newest first, of one service or of all.
+    pub(crate) async fn events(&self, of: Option<ServicePath<'_>>, limit: u32) -> Result<Vec<EventView>, ClientError> {
+        let path = match of {
+            Some(service) => service.with("/events"),
+            None => "/v1/events".to_owned(),
+        };
+        self.get(&format!("{path}?limit={limit}")).await
     }
 
     pub(crate) async fn logs(
@@ -111,6 +107,7 @@ impl Client {
         since: Option<TimestampMs>,
     ) -> Result<Lines, ClientError> {
         let mut path = of.with(&format!("/logs?follow={follow}"));
+        // Writing to a string cannot fail.
         let _ = since.map(|instant| write!(path, "&since={instant}"));
         self.lines(&path).await
     }
@@ -119,8 +116,8 @@ impl Client {
         self.get(&of.with("/settings")).await
     }
 
-    /// Replaces all that was set.
-    pub(crate) async fn set_settings(
+    /// Puts what is said over what was said before; answers with all that is said now.
+    pub(crate) async fn change_settings(
         &self,
         of: ServicePath<'_>,
         settings: &SettingsView,
