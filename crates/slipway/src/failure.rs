@@ -78,6 +78,14 @@ impl Failure {
         self
     }
 
+    /// As [`Failure::caused_by`], where the error itself is in the message already.
+    pub(crate) fn caused_by_all(self, source: Option<&(dyn Error + 'static)>) -> Self {
+        match source {
+            Some(source) => self.caused_by(source),
+            None => self,
+        }
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self

@@ -3,6 +3,7 @@
 
 mod claim;
 mod config;
+mod signal;
 mod wiring;
 
 use crate::cli::{Check, GlobalOptions, ServerOptions};

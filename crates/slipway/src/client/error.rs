@@ -4,6 +4,7 @@ use crate::archive::ArchiveError;
 use crate::failure::{Exit, Failure};
 use http::StatusCode;
 use slipway_types::ApiError;
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -59,6 +60,7 @@ impl ClientError {
             }
             Self::Connect { .. } => "is it running? start it by `slipway server`; `slipway doctor` checks it",
             Self::Unauthorized { .. } => "give it by `--token` or SLIPWAY_TOKEN; the server keeps it in `admin-token`",
+            Self::Archive(error) => return error.hint(),
             Self::Status { .. } | Self::Answer { .. } => "are the client and the server of the same version?",
             _ => return None,
         })
@@ -70,25 +72,11 @@ impl From<ClientError> for Failure {
         let hint = error.hint();
         let failure = match error {
             ClientError::Refused(refusal) => Failure::from(refusal),
-            ClientError::Archive(error) => {
-                let hint = error.hint();
-                let mut failure = Failure::usage(error.to_string());
-                if let Some(source) = std::error::Error::source(&error) {
-                    failure = failure.caused_by(source);
-                }
-                return match hint {
-                    Some(hint) => failure.hint(hint),
-                    None => failure,
-                };
-            }
+            ClientError::Archive(error) => Failure::usage(error.to_string()).caused_by_all(error.source()),
             other => {
                 let usage = matches!(other, ClientError::Url { .. } | ClientError::Token);
                 let exit = if usage { Exit::Usage } else { Exit::Server };
-                let failure = Failure::new(exit, other.to_string());
-                match std::error::Error::source(&other) {
-                    Some(source) => failure.caused_by(source),
-                    None => failure,
-                }
+                Failure::new(exit, other.to_string()).caused_by_all(other.source())
             }
         };
         match hint {
