@@ -51,5 +51,5 @@ pub(crate) trait Guest: Send + Sync {
     /// Whether what the sandbox writes to has no room left.
     fn disk_full(&self) -> bool;
     /// After the end: lets go of every resource; what was written is complete in its image when this returns.
-    fn clean_up(&mut self) -> Result<(), DriverError>;
+    fn clean_up(&self) -> Result<(), DriverError>;
 }

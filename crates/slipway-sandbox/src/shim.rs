@@ -1,9 +1,150 @@
-//! The process that holds one sandbox.
+//! The process that holds one sandbox: it outlives the server, and the sandbox ends with it.
+//!
+//! It owns the mounts (in a mount namespace of its own), the container and the connection to the agent. It takes
+//! commands from one supervisor at a time and keeps the agent's events until a supervisor has taken them. After the
+//! sandbox's end it stays, holding nothing but these events, until they are taken.
 
+mod agent;
+mod detach;
+mod hold;
+mod ring;
+mod serve;
+
+use crate::driver::oci::Oci;
+use crate::driver::{Driver, DriverError, Guest};
+use crate::home::{Home, SHIM_SOCKET, ShimState, short_path};
+use crate::process::ProcessId;
+use crate::wire::BootReport;
+use hold::Hold;
+use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// What `slipway shim <sandbox dir>` runs.
-pub fn shim_main(_dir: &Path) -> ExitCode {
+/// After SIGKILL, or for the last output of a sandbox that ended.
+const END_TIME_MAX: Duration = Duration::from_secs(10);
+/// How often a shim whose sandbox is gone looks whether its directory still is.
+const LINGER_LOOK: Duration = Duration::from_secs(60);
+
+/// What `slipway shim <sandbox dir>` runs. Call it before the process has a second thread: it forks.
+///
+/// The first process ends at once; its child boots the sandbox, writes one line to standard output when the agent is
+/// ready or the boot failed, and stays.
+pub fn shim_main(dir: &Path) -> ExitCode {
+    let mut steps = Steps::begin();
+    match detach::fork() {
+        Ok(detach::Side::Parent) => return ExitCode::SUCCESS,
+        Ok(detach::Side::Child) => {}
+        Err(error) => return failed(&DriverError::because("cannot leave the server", &error)),
+    }
+    // A thread that dies would leave a sandbox that nobody serves: end, and let the supervisor remove it.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::abort();
+    }));
+    let home = Home::new(dir);
+    match boot(&home, &mut steps) {
+        Ok((hold, listener)) => {
+            say(&BootReport::Ready { steps: steps.taken });
+            detach::let_go_of_output();
+            serve::accept(Arc::clone(&hold), listener);
+            live(&home, &hold);
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// Where the time of a boot went, in microseconds.
+struct Steps {
+    last: Instant,
+    taken: Vec<(String, u64)>,
+}
+
+impl Steps {
+    fn begin() -> Self {
+        Self { last: Instant::now(), taken: Vec::new() }
+    }
+
+    fn done(&mut self, name: &str) {
+        let now = Instant::now();
+        let micros = u64::try_from((now - self.last).as_micros()).unwrap_or(u64::MAX);
+        self.taken.push((name.to_owned(), micros));
+        self.last = now;
+    }
+}
+
+fn boot(home: &Home, steps: &mut Steps) -> Result<(Arc<Hold>, UnixListener), DriverError> {
+    let failed = |error: crate::SandboxError| DriverError::because("cannot read or write the sandbox's files", &error);
+    let boot = home.boot_spec().map_err(failed)?;
+    let shim = ProcessId::of(std::process::id().cast_signed())
+        .ok_or_else(|| DriverError::new("cannot read this process' start time"))?;
+    home.write_json(&home.state_path(), &ShimState { shim, init: None }).map_err(failed)?;
+    detach::enter_mount_namespace(&boot.data_dir, &boot.slot.path())?;
+    steps.done("detach");
+    let guest = Oci.launch(home, &boot)?;
+    steps.done("launch");
+    let init = ProcessId::of(guest.pid());
+    home.write_json(&home.state_path(), &ShimState { shim, init }).map_err(failed)?;
+    let booted = begin(home, &boot.spec.hostname, guest.as_ref());
+    steps.done("agent");
+    match booted {
+        Ok((reader, listener)) => {
+            let hold = Arc::new(Hold::new(guest).map_err(|e| DriverError::because("cannot reach the agent", &e))?);
+            agent::follow(Arc::clone(&hold), reader);
+            Ok((hold, listener))
+        }
+        Err(error) => {
+            end(guest.as_ref());
+            // What is said is why it failed, not what followed.
+            let _ = guest.clean_up();
+            Err(error)
+        }
+    }
+}
+
+fn begin(home: &Home, hostname: &str, guest: &dyn Guest) -> Result<(agent::Reader, UnixListener), DriverError> {
+    let reader = agent::greet(guest, hostname)?;
+    let failed = |error: std::io::Error| DriverError::because("cannot listen for the supervisor", &error);
+    let (_dir, path) = short_path(&home.dir, SHIM_SOCKET).map_err(failed)?;
+    Ok((reader, UnixListener::bind(path).map_err(failed)?))
+}
+
+fn end(guest: &dyn Guest) {
+    guest.kill();
+    guest.wait(END_TIME_MAX);
+}
+
+/// Holds the sandbox to its end, then its last words until they are taken.
+fn live(home: &Home, hold: &Arc<Hold>) {
+    hold.watch_guest();
+    let reason = hold.wait_for_end();
+    end(hold.guest());
+    // The agent's side of the connection is closed now: what it wrote before is read to the end.
+    hold.wait_for_last_output(END_TIME_MAX);
+    let reason = match hold.guest().clean_up() {
+        Ok(()) => reason,
+        Err(error) => format!("{reason}; {error}"),
+    };
+    hold.gone(reason);
+    while !hold.wait_until_taken(LINGER_LOOK) {
+        if !home.state_path().exists() {
+            return;
+        }
+    }
+}
+
+fn say(report: &BootReport) {
+    let mut line = serde_json::to_string(report).unwrap_or_default();
+    line.push('\n');
+    // A server that died meanwhile reads no report; it adopts or removes the sandbox when it comes back.
+    let _ = std::io::stdout().write_all(line.as_bytes());
+}
+
+fn failed(error: &DriverError) -> ExitCode {
+    say(&BootReport::Failed { why: error.to_string() });
     ExitCode::FAILURE
 }

@@ -46,6 +46,15 @@ pub(crate) fn controllers() -> Vec<String> {
     names
 }
 
+/// Whether swap can be limited; the kernel may have been built or booted without it.
+pub(super) fn counts_swap() -> bool {
+    let v1 = |hierarchy: &Hierarchy| hierarchy.mount.join("memory.memsw.limit_in_bytes").exists();
+    hierarchies().iter().any(|hierarchy| match hierarchy.unified {
+        true => std::fs::read_to_string(hierarchy.mount.join("cgroup.controllers")).is_ok_and(|c| c.contains("memory")),
+        false => v1(hierarchy),
+    })
+}
+
 /// Reads how many processes the kernel killed for memory in one cgroup.
 #[derive(Debug)]
 pub(crate) struct MemoryKills {

@@ -1,0 +1,243 @@
+//! The sandbox's file system: images mounted in the shim's mount namespace, and the overlay over them.
+//!
+//! What stands in an image was written by guests: a path in it is never followed out of it.
+
+use crate::driver::DriverError;
+use crate::home::{BootSpec, Home};
+use crate::{APP_GID, APP_UID};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, mkdirat, openat, openat2};
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+use slipway_layers::{Access, LayerError, Mounted, image};
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Lower layers are read, never renamed or copied by reference; the upper one is a plain tree that can become a layer.
+const OVERLAY_OPTIONS: &str = "redirect_dir=off,metacopy=off,index=off,xino=off";
+/// The container's own copies of the mounts go an instant after its last process.
+const RELEASE_TIME_MAX: Duration = Duration::from_secs(5);
+const RELEASE_PAUSE: Duration = Duration::from_millis(2);
+/// Nothing fits any more in less, whatever the size of the image.
+const FREE_BYTES_MIN: u64 = 4 << 20;
+/// Or in less than one part in this many.
+const FREE_PARTS: u64 = 100;
+
+#[derive(Debug)]
+pub(super) struct Rootfs {
+    /// Where the overlay is mounted.
+    pub(super) merged: PathBuf,
+    /// Shown as `/tmp`.
+    pub(super) temporary: PathBuf,
+    /// Directory of the cache image, directory in the sandbox.
+    pub(super) caches: Vec<(PathBuf, String)>,
+    layers: Vec<Mounted>,
+    writable: Mounted,
+    cache: Option<Mounted>,
+}
+
+impl Rootfs {
+    pub(super) fn mount(home: &Home, boot: &BootSpec) -> Result<Self, DriverError> {
+        let dir = home.mounts_dir();
+        let spec = &boot.spec;
+        // A mount waits for the disk and for the kernel's grace periods, not for the processor: all at once.
+        let (layers, writable, cache) = std::thread::scope(|scope| {
+            let layers: Vec<_> = (spec.layers.iter().enumerate())
+                .map(|(index, path)| {
+                    let at = dir.join(layer_name(index));
+                    scope.spawn(move || image::mount(path, &at, Access::ReadOnly))
+                })
+                .collect();
+            let writable = &spec.writable;
+            let writable = scope.spawn(|| ensure(&writable.image, writable.bytes, &dir.join("writable")));
+            let cache = spec.cache.as_ref();
+            let cache = cache.map(|cache| scope.spawn(|| ensure_cache(&cache.image, cache.bytes, &dir.join("cache"))));
+            let layers: Result<Vec<_>, _> = layers.into_iter().map(joined).collect();
+            (layers, joined(writable), cache.map(joined).transpose())
+        });
+        let (layers, writable, cache) = (layers?, writable?, cache?);
+        let merged = dir.join("root");
+        mount_overlay(&dir, &merged, layers.len(), &boot.skeleton)?;
+        let mut rootfs =
+            Self { merged, temporary: writable.path().join("tmp"), caches: Vec::new(), layers, writable, cache };
+        match rootfs.prepare_directories(boot) {
+            Ok(()) => Ok(rootfs),
+            Err(error) => {
+                // What is said is why it failed, not what followed.
+                let _ = rootfs.unmount(false);
+                Err(error)
+            }
+        }
+    }
+
+    fn prepare_directories(&mut self, boot: &BootSpec) -> Result<(), DriverError> {
+        let failed = |what: &str| {
+            let what = format!("cannot make {what}");
+            move |error: std::io::Error| DriverError::because(what, &error)
+        };
+        std::fs::create_dir_all(&self.temporary).map_err(failed("the temporary directory"))?;
+        std::fs::set_permissions(&self.temporary, std::fs::Permissions::from_mode(0o1777))
+            .map_err(failed("the temporary directory"))?;
+        let (Some(cache), Some(mounted)) = (&boot.spec.cache, &self.cache) else { return Ok(()) };
+        for target in &cache.targets {
+            let source = mounted.upper().join(cache_name(target));
+            std::fs::create_dir_all(&source).map_err(failed("a cache directory"))?;
+            std::os::unix::fs::lchown(&source, Some(APP_UID), Some(APP_GID)).map_err(failed("a cache directory"))?;
+            make_dirs_inside(&self.merged, target)
+                .map_err(|errno| failed(&format!("the cache directory `{target}`"))(errno.into()))?;
+            self.caches.push((source, target.clone()));
+        }
+        Ok(())
+    }
+
+    /// Whether the image that takes what is written has no room left.
+    pub(super) fn full(&self) -> bool {
+        image::usage(&self.writable).is_ok_and(|usage| {
+            usage.free_inodes == 0 || usage.free_bytes < FREE_BYTES_MIN.max(usage.total_bytes / FREE_PARTS)
+        })
+    }
+
+    /// Unmounts everything and waits until the kernel has let go of what was written.
+    pub(super) fn unmount(self, keeps_writable: bool) -> Result<(), DriverError> {
+        let failed = |error: LayerError| DriverError::because("cannot unmount the sandbox's file system", &error);
+        let devices: Vec<PathBuf> = [Some(&self.writable), self.cache.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|mounted| loop_device(mounted.path()))
+            .collect();
+        slipway_layers::image::unmount(&self.merged).map_err(failed)?;
+        if keeps_writable {
+            // Best effort: what stays of it costs room in a layer, nothing else.
+            let _ = std::fs::remove_dir_all(&self.temporary);
+        }
+        self.writable.unmount().map_err(failed)?;
+        self.cache.map_or(Ok(()), Mounted::unmount).map_err(failed)?;
+        self.layers.into_iter().try_for_each(Mounted::unmount).map_err(failed)?;
+        wait_released(&devices)
+    }
+}
+
+fn layer_name(index: usize) -> String {
+    format!("layer{index}")
+}
+
+/// A cache directory's name in the image: the whole target, so that two targets never share one.
+fn cache_name(target: &str) -> String {
+    target.trim_matches('/').replace('%', "%25").replace('/', "%2F")
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, LayerError>>) -> Result<T, DriverError> {
+    match thread.join() {
+        Ok(result) => result.map_err(|error| DriverError::because("cannot mount the sandbox's file system", &error)),
+        Err(_) => Err(DriverError::new("a mounting thread panicked")),
+    }
+}
+
+fn ensure(path: &Path, bytes: u64, at: &Path) -> Result<Mounted, LayerError> {
+    if !path.exists() {
+        image::create(path, bytes)?;
+    }
+    image::mount(path, at, Access::ReadWrite)
+}
+
+/// A cache that a power cut tore is lost without harm.
+fn ensure_cache(path: &Path, bytes: u64, at: &Path) -> Result<Mounted, LayerError> {
+    match ensure(path, bytes, at) {
+        Err(LayerError::NotClean { .. } | LayerError::NotAnImage { .. }) => {
+            let _ = std::fs::remove_file(path);
+            ensure(path, bytes, at)
+        }
+        other => other,
+    }
+}
+
+/// Paths are relative to `dir`: they stay short, and no character of the data directory's name can end an option.
+fn mount_overlay(dir: &Path, merged: &Path, layers: usize, skeleton: &Path) -> Result<(), DriverError> {
+    let failed = |error: std::io::Error| DriverError::because("cannot mount the overlay", &error);
+    std::fs::create_dir_all(merged).map_err(failed)?;
+    std::os::unix::fs::symlink(skeleton, dir.join("skeleton")).map_err(failed)?;
+    std::env::set_current_dir(dir).map_err(failed)?;
+    let lower: String = (0..layers).rev().map(|index| format!("{}/upper:", layer_name(index))).collect();
+    let options = format!("lowerdir={lower}skeleton,upperdir=writable/upper,workdir=writable/work,{OVERLAY_OPTIONS}");
+    let options = CString::new(options).map_err(|error| failed(error.into()))?;
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME;
+    let mounted = rustix::mount::mount(c"overlay", merged, c"overlay", flags, options.as_c_str());
+    std::env::set_current_dir("/").map_err(failed)?;
+    mounted.map_err(|errno| failed(errno.into()))
+}
+
+/// Makes `path` and what is missing above it inside `root`, owned by the app user. Links in the tree lead nowhere but
+/// inside of it.
+fn make_dirs_inside(root: &Path, path: &str) -> Result<(), Errno> {
+    let root = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut so_far = PathBuf::from(".");
+    let mut parent = open_inside(&root, &so_far)?;
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        so_far.push(part);
+        parent = match open_inside(&root, &so_far) {
+            Err(Errno::NOENT) => {
+                mkdirat(&parent, part, Mode::from_raw_mode(0o755))?;
+                let (uid, gid) = (Uid::from_raw(APP_UID), Gid::from_raw(APP_GID));
+                chownat(&parent, part, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                open_inside(&root, &so_far)?
+            }
+            opened => opened?,
+        };
+    }
+    Ok(())
+}
+
+fn open_inside(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
+/// The directory in `/sys` of the loop device that is mounted there.
+fn loop_device(at: &Path) -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let line = mounts.lines().find(|line| line.split(' ').nth(4).is_some_and(|point| Path::new(point) == at))?;
+    let source = line.split_once(" - ")?.1.split(' ').nth(1)?;
+    let device = Path::new("/sys/block").join(source.strip_prefix("/dev/")?).join("loop/backing_file");
+    device.exists().then_some(device)
+}
+
+fn wait_released(devices: &[PathBuf]) -> Result<(), DriverError> {
+    let deadline = Instant::now() + RELEASE_TIME_MAX;
+    while let Some(busy) = devices.iter().find(|device| device.exists()) {
+        if Instant::now() >= deadline {
+            return Err(DriverError::new(format!("`{}` is still in use", busy.display())));
+        }
+        std::thread::sleep(RELEASE_PAUSE);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_made_inside_whatever_links_say() {
+        let scratch = std::env::temp_dir().join(format!("slipway-rootfs-{}", std::process::id()));
+        let (root, outside) = (scratch.join("root"), scratch.join("outside"));
+        std::fs::create_dir_all(root.join("app")).unwrap();
+        std::fs::create_dir_all(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("app/absolute")).unwrap();
+        std::os::unix::fs::symlink("../../outside", root.join("app/relative")).unwrap();
+        make_dirs_inside(&root, "/app/web/.next/cache").unwrap();
+        assert!(root.join("app/web/.next/cache").is_dir());
+        for link in ["absolute", "relative"] {
+            assert!(make_dirs_inside(&root, &format!("/app/{link}/x")).is_err());
+        }
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+        std::fs::remove_dir_all(&scratch).unwrap();
+    }
+
+    #[test]
+    fn two_targets_never_share_a_cache() {
+        assert_ne!(cache_name("/a/b"), cache_name("/a%2Fb"));
+        assert_eq!(cache_name("/app/.next/cache"), "app%2F.next%2Fcache");
+    }
+}

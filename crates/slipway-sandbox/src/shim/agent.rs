@@ -1,0 +1,132 @@
+//! Reads what the agent says. It is a guest: a line that is too long, does not parse or makes no sense ends the sandbox.
+
+use super::hold::Hold;
+use crate::driver::{DriverError, Guest};
+use crate::event::SandboxEvent;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use slipway_types::agent::{AgentCommand, AgentEvent, LINE_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, PROTOCOL_VERSION};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// For the agent's first words, each.
+const GREET_TIME_MAX: Duration = Duration::from_secs(10);
+
+pub(super) struct Reader {
+    lines: BufReader<UnixStream>,
+}
+
+/// Waits for the agent's first line, configures it and waits until that is done.
+pub(super) fn greet(guest: &dyn Guest, hostname: &str) -> Result<Reader, DriverError> {
+    let failed = |error: std::io::Error| DriverError::because("cannot speak to the agent", &error);
+    let mut stream = guest.stream().map_err(failed)?;
+    stream.set_read_timeout(Some(GREET_TIME_MAX)).map_err(failed)?;
+    let mut reader = Reader { lines: BufReader::new(stream.try_clone().map_err(failed)?) };
+    match reader.next().map_err(DriverError::new)? {
+        Some(AgentEvent::Hello { version: PROTOCOL_VERSION }) => {}
+        Some(AgentEvent::Hello { version }) => {
+            return Err(DriverError::new(format!("the agent speaks version {version}, expected {PROTOCOL_VERSION}")));
+        }
+        _ => return Err(DriverError::new("the agent did not greet")),
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let unix_time_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let configure = AgentCommand::Configure { hostname: hostname.to_owned(), unix_time_ms };
+    let mut line = serde_json::to_vec(&configure).map_err(|error| failed(error.into()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(failed)?;
+    loop {
+        match reader.next().map_err(DriverError::new)? {
+            Some(AgentEvent::Ready) => break,
+            // The sockets of an empty sandbox say nothing.
+            Some(AgentEvent::Listening { .. }) => {}
+            _ => return Err(DriverError::new("the agent was not ready after it was configured")),
+        }
+    }
+    stream.set_read_timeout(None).map_err(failed)?;
+    Ok(reader)
+}
+
+/// Reads on a thread of its own until the connection is over.
+pub(super) fn follow(hold: Arc<Hold>, mut reader: Reader) {
+    std::thread::spawn(move || {
+        let broken = loop {
+            match reader.next() {
+                Ok(Some(event)) => {
+                    if let Err(why) = take(&hold, event) {
+                        break Some(why);
+                    }
+                }
+                Ok(None) => break None,
+                Err(why) => break Some(why),
+            }
+        };
+        hold.agent_done(broken);
+    });
+}
+
+impl Reader {
+    /// None: the agent closed the connection.
+    fn next(&mut self) -> Result<Option<AgentEvent>, String> {
+        let mut line = Vec::new();
+        match (&mut self.lines).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line) {
+            // A connection that was reset is over like one that was closed: the agent is gone.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+            Err(error) => return Err(format!("cannot read from the agent: {error}")),
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+        }
+        if line.pop() != Some(b'\n') {
+            // The end in the middle of a line is the end; a full buffer without one is not.
+            return match line.len() + 1 < LINE_BYTES_MAX {
+                true => Ok(None),
+                false => Err(format!("the agent sent a line of more than {LINE_BYTES_MAX} bytes")),
+            };
+        }
+        serde_json::from_slice(&line).map(Some).map_err(|error| format!("the agent sent what is no event: {error}"))
+    }
+}
+
+fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
+    if let Some(task) = task_of(&event)
+        && !hold.knows(task)
+    {
+        return Err(format!("the agent spoke of task {task}, which was not started"));
+    }
+    match event {
+        AgentEvent::Started { task, pid } => hold.event(SandboxEvent::Started { task, pid }),
+        AgentEvent::StartFailed { task, errno, message } => {
+            hold.event(SandboxEvent::StartFailed { task, errno, message });
+        }
+        AgentEvent::Output { task, stream, base64 } => {
+            let bytes =
+                STANDARD.decode(base64).map_err(|error| format!("the agent sent output that is no base64: {error}"))?;
+            if bytes.len() > OUTPUT_CHUNK_BYTES_MAX {
+                return Err(format!("the agent sent {} bytes of output at once", bytes.len()));
+            }
+            let count = bytes.len() as u64;
+            hold.output(SandboxEvent::Output { task, stream, bytes }, task, count);
+        }
+        AgentEvent::Exited { task, code, signal, .. } => {
+            if !hold.exited(task, code, signal) {
+                return Err(format!("the agent said twice that task {task} exited"));
+            }
+        }
+        AgentEvent::Listening { sockets } => hold.event(SandboxEvent::Listening { sockets }),
+        AgentEvent::Refused { message } => hold.event(SandboxEvent::Refused { message }),
+        AgentEvent::Stats { .. } | AgentEvent::Ready | AgentEvent::Hello { .. } => {}
+    }
+    Ok(())
+}
+
+fn task_of(event: &AgentEvent) -> Option<u32> {
+    match event {
+        AgentEvent::Started { task, .. }
+        | AgentEvent::StartFailed { task, .. }
+        | AgentEvent::Output { task, .. }
+        | AgentEvent::Exited { task, .. } => Some(*task),
+        _ => None,
+    }
+}

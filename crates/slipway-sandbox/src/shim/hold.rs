@@ -1,0 +1,335 @@
+//! What a shim knows, shared by its threads: the agent's reader, the supervisor's reader and writer, and the main one.
+
+use super::ring::{Record, Ring};
+use crate::driver::Guest;
+use crate::event::{SandboxEvent, TaskState};
+use slipway_types::agent::{AgentCommand, ListeningSocket};
+use slipway_types::host::ExitFacts;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between the agent's own grace time and SIGKILL to it.
+const STOP_MARGIN: Duration = Duration::from_secs(2);
+/// A grace time is never longer than a day.
+const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Credit is given in steps, not byte by byte: small against what the agent has ([`OUTPUT_CREDIT_BYTES`]).
+///
+/// [`OUTPUT_CREDIT_BYTES`]: slipway_types::agent::OUTPUT_CREDIT_BYTES
+const CREDIT_STEP_BYTES: u64 = 64 * 1024;
+/// The agent reads its commands all along; one that does not is broken.
+const AGENT_WRITE_TIME_MAX: Duration = Duration::from_secs(20);
+/// The disk is looked at when a task writes output, at most this often: a program that fails for lack of room says so.
+const DISK_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// In all of a sandbox's life; a build starts a handful.
+const TASKS_MAX: usize = 4096;
+
+pub(super) struct Hold {
+    guest: Box<dyn Guest>,
+    to_agent: Mutex<UnixStream>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ring: Ring,
+    tasks: BTreeMap<u32, Task>,
+    listening: Vec<ListeningSocket>,
+    /// Counts supervisors; only the last one is served.
+    supervisor: u64,
+    connected: bool,
+    /// Output that the agent sent and has no new credit for.
+    owed_bytes: u64,
+    disk_looked_at: Option<Instant>,
+    agent_done: bool,
+    /// Why the sandbox ends or ended.
+    ending: Option<String>,
+    kill_at: Option<Instant>,
+    guest_ended: bool,
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct Task {
+    kills_before: u64,
+    disk_full: bool,
+    exit: Option<ExitFacts>,
+}
+
+impl Hold {
+    pub(super) fn new(guest: Box<dyn Guest>) -> std::io::Result<Self> {
+        let stream = guest.stream()?;
+        stream.set_write_timeout(Some(AGENT_WRITE_TIME_MAX))?;
+        Ok(Self { guest, to_agent: Mutex::new(stream), state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    pub(super) fn guest(&self) -> &dyn Guest {
+        self.guest.as_ref()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, command: &AgentCommand) {
+        let mut line = serde_json::to_vec(command).unwrap_or_default();
+        line.push(b'\n');
+        let sent = self.to_agent.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
+        // A sandbox that ends takes no command: that is told elsewhere.
+        if sent.is_err() && !self.state().guest_ended {
+            self.end("the agent does not take commands".to_owned());
+        }
+    }
+
+    // From the supervisor.
+
+    /// Serves this supervisor from now on, and nobody else: its number, and what it has to know first.
+    pub(super) fn attach(&self, after: Option<u64>) -> (u64, Vec<TaskState>, Vec<ListeningSocket>) {
+        let mut state = self.state();
+        state.supervisor += 1;
+        state.connected = true;
+        if let Some(after) = after {
+            state.ring.acknowledge(after);
+        }
+        let tasks = state.tasks.iter().map(|(number, task)| TaskState {
+            task: *number,
+            exit: task.exit,
+            disk_full: task.disk_full,
+        });
+        let attached = (state.supervisor, tasks.collect(), state.listening.clone());
+        self.changed.notify_all();
+        attached
+    }
+
+    /// This supervisor's connection broke: what the agent writes is held from now on, and never waited for.
+    pub(super) fn detach(&self, supervisor: u64) {
+        let mut state = self.state();
+        if state.supervisor == supervisor {
+            state.connected = false;
+            let credit = state.due_credit();
+            self.changed.notify_all();
+            drop(state);
+            self.credit(credit);
+        }
+    }
+
+    pub(super) fn acknowledge(&self, sequence: u64) {
+        let mut state = self.state();
+        state.ring.acknowledge(sequence);
+        let credit = state.due_credit();
+        self.changed.notify_all();
+        drop(state);
+        self.credit(credit);
+    }
+
+    pub(super) fn command(&self, command: &AgentCommand) {
+        if let AgentCommand::StartTask(task) = command {
+            let kills_before = self.guest.out_of_memory_kills();
+            let mut state = self.state();
+            if state.tasks.len() >= TASKS_MAX || state.tasks.contains_key(&task.task) {
+                let message = format!("task {} cannot be started: its number is taken or too many were", task.task);
+                state.ring.push(SandboxEvent::Refused { message });
+                self.changed.notify_all();
+                return;
+            }
+            state.tasks.insert(task.task, Task { kills_before, disk_full: false, exit: None });
+        }
+        // Credit and shutdown are the shim's own.
+        if matches!(command, AgentCommand::StartTask(_) | AgentCommand::Signal { .. } | AgentCommand::Stats) {
+            self.send(command);
+        }
+    }
+
+    pub(super) fn stop(&self, grace: Duration) {
+        let grace = grace.min(GRACE_MAX);
+        {
+            let mut state = self.state();
+            let kill_at = Instant::now() + grace + STOP_MARGIN;
+            // A second, more urgent stop shortens the first.
+            state.kill_at = Some(state.kill_at.map_or(kill_at, |before| before.min(kill_at)));
+            state.ending.get_or_insert_with(|| "it was stopped".to_owned());
+            let credit = state.due_credit();
+            self.changed.notify_all();
+            drop(state);
+            self.credit(credit);
+        }
+        self.send(&AgentCommand::Shutdown { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) });
+    }
+
+    /// The next event for this supervisor; none when it is not the last one any more or its connection broke.
+    pub(super) fn next_for(&self, supervisor: u64, after: u64) -> Option<Record> {
+        let mut state = self.state();
+        loop {
+            if state.supervisor != supervisor || !state.connected {
+                return None;
+            }
+            if let Some(record) = state.ring.after(after) {
+                return Some(record);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn is_served(&self, supervisor: u64) -> bool {
+        self.state().supervisor == supervisor
+    }
+
+    // From the agent.
+
+    pub(super) fn output(&self, event: SandboxEvent, task: u32, bytes: u64) {
+        let full = self.look_at_disk(false);
+        let mut state = self.state();
+        if full && let Some(task) = state.tasks.get_mut(&task) {
+            task.disk_full = true;
+        }
+        state.owed_bytes += bytes;
+        state.ring.push(event);
+        let credit = state.due_credit();
+        self.changed.notify_all();
+        drop(state);
+        self.credit(credit);
+    }
+
+    /// Adds what only the host knows to the exit of a task. Unknown to the host: false.
+    pub(super) fn exited(&self, task: u32, code: Option<i32>, signal: Option<i32>) -> bool {
+        let kills = self.guest.out_of_memory_kills();
+        let full = self.look_at_disk(true);
+        let mut state = self.state();
+        let Some(known) = state.tasks.get_mut(&task).filter(|known| known.exit.is_none()) else { return false };
+        let facts = ExitFacts { code, signal, out_of_memory: kills > known.kills_before };
+        known.exit = Some(facts);
+        known.disk_full |= full;
+        let disk_full = known.disk_full;
+        state.ring.push(SandboxEvent::Exited { task, facts, disk_full });
+        self.changed.notify_all();
+        true
+    }
+
+    pub(super) fn knows(&self, task: u32) -> bool {
+        self.state().tasks.contains_key(&task)
+    }
+
+    pub(super) fn event(&self, event: SandboxEvent) {
+        let mut state = self.state();
+        if let SandboxEvent::Listening { sockets } = &event {
+            state.listening.clone_from(sockets);
+        }
+        if let SandboxEvent::StartFailed { task, .. } = event {
+            state.tasks.remove(&task);
+        }
+        state.ring.push(event);
+        self.changed.notify_all();
+    }
+
+    /// The connection to the agent is over. A reason: because of what it said.
+    pub(super) fn agent_done(&self, broken: Option<String>) {
+        let mut state = self.state();
+        state.agent_done = true;
+        if let Some(why) = broken {
+            state.ending.get_or_insert(why);
+            state.kill_at = Some(Instant::now());
+        }
+        self.changed.notify_all();
+    }
+
+    fn look_at_disk(&self, always: bool) -> bool {
+        let now = Instant::now();
+        let due = |at: Instant| now.duration_since(at) >= DISK_LOOK_INTERVAL;
+        {
+            let mut state = self.state();
+            if !always && !state.disk_looked_at.is_none_or(due) {
+                return false;
+            }
+            state.disk_looked_at = Some(now);
+        }
+        self.guest.disk_full()
+    }
+
+    fn credit(&self, bytes: u64) {
+        if bytes > 0 {
+            self.send(&AgentCommand::Credit { bytes });
+        }
+    }
+
+    // From the main thread.
+
+    fn end(&self, reason: String) {
+        let mut state = self.state();
+        state.ending.get_or_insert(reason);
+        state.kill_at = Some(Instant::now());
+        self.changed.notify_all();
+    }
+
+    /// Notices the end of the guest.
+    pub(super) fn watch_guest(self: &Arc<Self>) {
+        /// Any bound does: the wait is taken up again.
+        const WAIT: Duration = Duration::from_secs(3600);
+        let hold = Arc::clone(self);
+        std::thread::spawn(move || {
+            while !hold.guest.wait(WAIT) {}
+            hold.state().guest_ended = true;
+            hold.changed.notify_all();
+        });
+    }
+
+    /// Until the guest ended or is to be killed; why.
+    pub(super) fn wait_for_end(&self) -> String {
+        let mut state = self.state();
+        loop {
+            if state.guest_ended {
+                break;
+            }
+            let left = state.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(Duration::ZERO) => break,
+                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        let ending = state.ending.clone();
+        drop(state);
+        ending.unwrap_or_else(|| match self.guest.out_of_memory_kills() {
+            0 => "its agent ended".to_owned(),
+            _ => "its agent ended after the kernel killed processes of the sandbox for memory".to_owned(),
+        })
+    }
+
+    pub(super) fn wait_for_last_output(&self, bound: Duration) {
+        let state = self.state();
+        let waited = self.changed.wait_timeout_while(state, bound, |state| !state.agent_done);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The last event.
+    pub(super) fn gone(&self, reason: String) {
+        let mut state = self.state();
+        state.ring.push(SandboxEvent::Gone { reason });
+        state.gone = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether all events, the last one too, were taken within `bound`.
+    pub(super) fn wait_until_taken(&self, bound: Duration) -> bool {
+        let state = self.state();
+        let left = |state: &mut State| !(state.gone && state.ring.is_empty());
+        let waited = self.changed.wait_timeout_while(state, bound, left).unwrap_or_else(PoisonError::into_inner);
+        !waited.1.timed_out()
+    }
+}
+
+impl State {
+    /// While a supervisor is connected, what it has not acknowledged keeps its bytes from the agent's credit: that is
+    /// the back-pressure. While none is, or when the sandbox ends, the agent never waits.
+    fn due_credit(&mut self) -> u64 {
+        let held = if self.connected && self.ending.is_none() { self.ring.bytes() } else { 0 };
+        let due = self.owed_bytes.saturating_sub(held);
+        if due < CREDIT_STEP_BYTES {
+            return 0;
+        }
+        self.owed_bytes -= due;
+        due
+    }
+}

@@ -1,0 +1,320 @@
+//! A server's view of one machine for one test: directories, programs, a base image, and short ways to run commands.
+
+use slipway_layers::image;
+use slipway_sandbox::{
+    Cidr, Events, NetworkConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes, WritableSpec,
+};
+use slipway_types::agent::TaskSpec;
+use slipway_types::host::ExitFacts;
+use slipway_types::settings::{ByteSize, ResourceLimits};
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// For anything that a test waits for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Programs of the base image, with the libraries that they name.
+const PROGRAMS: [&str; 16] = [
+    "/bin/sh",
+    "/bin/cat",
+    "/bin/ls",
+    "/bin/sleep",
+    "/bin/dd",
+    "/usr/bin/id",
+    "/bin/mkdir",
+    "/bin/rm",
+    "/bin/ln",
+    "/usr/bin/perl",
+    "/usr/bin/head",
+    "/usr/bin/env",
+    "/bin/mount",
+    "/bin/uname",
+    "/usr/bin/unshare",
+    "/usr/bin/getent",
+];
+
+pub(crate) struct Machine {
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) config: SandboxConfig,
+    pub(crate) dir: Scratch,
+}
+
+/// The test's data directory. A test that fails leaves sandboxes behind: they end with it.
+pub(crate) struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for entry in std::fs::read_dir(self.path().join("sandboxes")).into_iter().flatten().flatten() {
+            let state = std::fs::read(entry.path().join("state.json")).unwrap_or_default();
+            let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
+            for pid in ["shim", "init"].map(|who| state[who]["pid"].as_i64()).into_iter().flatten() {
+                let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            }
+        }
+    }
+}
+
+/// What a task said and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) facts: ExitFacts,
+    pub(crate) disk_full: bool,
+}
+
+impl Machine {
+    /// `number` is unique to the test: tests run at the same time, each with its own subnet.
+    pub(crate) async fn new(number: u8) -> Self {
+        Self::with(number, |_| {}).await
+    }
+
+    pub(crate) async fn with(number: u8, change: impl FnOnce(&mut SandboxConfig)) -> Self {
+        let programs = programs();
+        let dir = Scratch(tempfile::Builder::new().prefix("slipway-sandbox-").tempdir_in(scratch()).unwrap());
+        std::fs::create_dir_all(dir.path().join("sandboxes")).unwrap();
+        let subnet = Cidr::from_parts(Ipv4Addr::new(10, 203, number, 0), 24);
+        let mut config = SandboxConfig {
+            sandboxes_dir: dir.path().join("sandboxes"),
+            shim_program: programs.shim,
+            agent_program: programs.agent,
+            runtime: Runtime::Auto,
+            network: NetworkConfig { subnet, ..NetworkConfig::default() },
+            ca_bundle: None,
+        };
+        change(&mut config);
+        let sandboxes = Sandboxes::open(config.clone()).await.unwrap();
+        Self { sandboxes, config, dir }
+    }
+
+    pub(crate) fn spec(&self, id: &str) -> SandboxSpec {
+        let image = self.dir.path().join(format!("{id}.img"));
+        SandboxSpec {
+            id: id.to_owned(),
+            layers: vec![base_image()],
+            writable: WritableSpec { image, bytes: 64 << 20, keep: false },
+            cache: None,
+            limits: ResourceLimits {
+                memory: ByteSize::mebibytes(128),
+                cpus: 1.0,
+                processes_max: 64,
+                disk: ByteSize::mebibytes(64),
+            },
+            hostname: "box".to_owned(),
+        }
+    }
+
+    pub(crate) async fn boot(&self, id: &str) -> Sandbox {
+        self.sandboxes.boot(self.spec(id)).await.unwrap()
+    }
+
+    /// Stops what runs and removes what stands ready; then nothing of this machine is left.
+    pub(crate) async fn end(self, sandboxes: &[&Sandbox]) {
+        for sandbox in sandboxes {
+            sandbox.stop(Duration::from_secs(1)).await.unwrap();
+        }
+        self.sandboxes.close().await;
+        let tag = tag(&self.config);
+        assert_eq!(named("/sys/class/net", &format!("slp{tag}")), Vec::<String>::new());
+        assert_eq!(named("/run/netns", &format!("slipway-{tag}")), Vec::<String>::new());
+        let table = format!("slipway_{tag}");
+        let _ = Command::new("nft").args(["delete", "table", "inet", &table]).status();
+    }
+}
+
+pub(crate) fn tag(config: &SandboxConfig) -> String {
+    format!("{:06x}", config.network.subnet.network().to_bits() >> 8)
+}
+
+pub(crate) fn named(dir: &str, prefix: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with(prefix)).collect()
+}
+
+pub(crate) fn task(number: u32, command: &str) -> TaskSpec {
+    TaskSpec {
+        task: number,
+        argv: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
+        env: [("PATH".to_owned(), slipway_types::Secret::new("/usr/bin:/bin"))].into(),
+        cwd: "/".to_owned(),
+        uid: slipway_sandbox::APP_UID,
+        gid: slipway_sandbox::APP_GID,
+        open_files_max: 1024,
+    }
+}
+
+/// Runs one command to its end.
+pub(crate) async fn run(sandbox: &Sandbox, command: &str) -> Ended {
+    static NEXT: AtomicU32 = AtomicU32::new(1000);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    sandbox.start_task(task(number, command)).await.unwrap();
+    ended(&mut sandbox.events(), number).await
+}
+
+/// Reads events until the task has exited.
+pub(crate) async fn ended(events: &mut Events, number: u32) -> Ended {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    loop {
+        match next(events).await {
+            SandboxEvent::Output { task, stream, bytes } if task == number => match stream {
+                slipway_types::agent::Stream::Stdout => stdout.extend(bytes),
+                slipway_types::agent::Stream::Stderr => stderr.extend(bytes),
+            },
+            SandboxEvent::Exited { task, facts, disk_full } if task == number => {
+                let text = |bytes| String::from_utf8(bytes).unwrap();
+                return Ended { stdout: text(stdout), stderr: text(stderr), facts, disk_full };
+            }
+            SandboxEvent::Gone { reason } => panic!("the sandbox is gone: {reason}"),
+            SandboxEvent::StartFailed { message, .. } => panic!("did not start: {message}"),
+            _ => {}
+        }
+    }
+}
+
+/// Reads events until the task has written that text.
+pub(crate) async fn wrote(events: &mut Events, text: &str) -> String {
+    let mut all = String::new();
+    while !all.contains(text) {
+        match next(events).await {
+            SandboxEvent::Output { bytes, .. } => all.push_str(&String::from_utf8_lossy(&bytes)),
+            SandboxEvent::Exited { facts, .. } => panic!("it exited ({facts:?}) before it wrote {text:?}: {all}"),
+            SandboxEvent::Gone { reason } => panic!("the sandbox is gone: {reason}"),
+            _ => {}
+        }
+    }
+    all
+}
+
+pub(crate) async fn next(events: &mut Events) -> SandboxEvent {
+    let event = tokio::time::timeout(PATIENCE, events.next()).await;
+    event.expect("an event in time").expect("more events")
+}
+
+/// Waits for a condition that nothing announces.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) fn shim_pid(config: &SandboxConfig, id: &str) -> i32 {
+    pid(config, id, "shim")
+}
+
+pub(crate) fn init_pid(config: &SandboxConfig, id: &str) -> i32 {
+    pid(config, id, "init")
+}
+
+fn pid(config: &SandboxConfig, id: &str, who: &str) -> i32 {
+    let state = std::fs::read(config.sandboxes_dir.join(id).join("state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    state[who]["pid"].as_i64().unwrap() as i32
+}
+
+/// Nothing of the sandbox is left anywhere on the machine.
+pub(crate) fn assert_nothing_left(config: &SandboxConfig, id: &str, pids: &[i32]) {
+    for pid in pids {
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is left");
+    }
+    assert!(!config.sandboxes_dir.join(id).exists(), "its directory is left");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&format!("/{id}/")), "a mount is left");
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    for dir in hierarchies.chain(["/sys/fs/cgroup".into()]) {
+        let cgroup = dir.join(format!("slipway-{}", tag(config))).join(id);
+        assert!(!cgroup.exists(), "{} is left", cgroup.display());
+    }
+    for name in named("/sys/block", "loop") {
+        let file = std::fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).unwrap_or_default();
+        assert!(!file.contains(&format!("/{id}.img")), "{name} is left");
+    }
+}
+
+struct Programs {
+    shim: PathBuf,
+    agent: PathBuf,
+}
+
+fn scratch() -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// One test process at a time; the others find the work done.
+fn locked<T>(name: &str, work: impl FnOnce() -> T) -> T {
+    let file = File::create(scratch().join(name)).unwrap();
+    file.lock().unwrap();
+    work()
+}
+
+fn programs() -> Programs {
+    let target = scratch().parent().unwrap().to_owned();
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    locked("programs.lock", || {
+        let cargo = |words: &[&str], flags: &str| {
+            let mut command = Command::new(env!("CARGO"));
+            command.args(["build", "--quiet"]).args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
+            command.arg("--target-dir").arg(&target).env("RUSTFLAGS", flags);
+            assert!(command.status().unwrap().success(), "cargo build {words:?}");
+        };
+        let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+        cargo(&["-p", "slipway-sandbox", "--example", "shim"], &flags);
+        cargo(&["-p", "slipway-agent", "--target", &triple], "-C target-feature=+crt-static");
+    });
+    Programs { shim: target.join("debug/examples/shim"), agent: target.join(triple).join("debug/slipway-agent") }
+}
+
+/// A small Debian: the test machine's own shell and a few programs.
+pub(crate) fn base_image() -> PathBuf {
+    let path = scratch().join("base-2.img");
+    locked("base.lock", || {
+        if !path.exists() {
+            let partial = scratch().join("base.partial");
+            let _ = std::fs::remove_file(&partial);
+            image::create(&partial, 256 << 20).unwrap();
+            let at = tempfile::tempdir().unwrap();
+            let mounted = image::mount(&partial, at.path(), image::Access::ReadWrite).unwrap();
+            fill(&mounted.upper());
+            mounted.unmount().unwrap();
+            std::fs::rename(&partial, &path).unwrap();
+        }
+    });
+    path
+}
+
+fn fill(root: &Path) {
+    let libraries: String = PROGRAMS
+        .iter()
+        .filter_map(|program| Command::new("ldd").arg(program).output().ok())
+        .map(|output| String::from_utf8(output.stdout).unwrap())
+        .collect();
+    let libraries = libraries.split_ascii_whitespace().filter(|word| word.starts_with('/'));
+    let name_service = ["/lib/x86_64-linux-gnu/libnss_dns.so.2", "/lib/x86_64-linux-gnu/libresolv.so.2"];
+    for file in PROGRAMS.iter().copied().chain(libraries).chain(name_service) {
+        let Ok(bytes) = std::fs::read(file) else { continue };
+        let to = root.join(file.trim_start_matches('/'));
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(&to, bytes).unwrap();
+        std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let perl = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let to = root.join(perl.trim_start_matches('/'));
+    std::fs::create_dir_all(&to).unwrap();
+    assert!(Command::new("cp").arg("-r").arg(format!("{perl}/perl-base")).arg(&to).status().unwrap().success());
+    std::fs::create_dir_all(root.join("etc")).unwrap();
+    std::fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\napp:x:10001:10001::/home/app:/bin/sh\n").unwrap();
+    std::fs::write(root.join("etc/nsswitch.conf"), "hosts: files dns\n").unwrap();
+    std::fs::write(root.join("etc/base-file"), "as it was\n").unwrap();
+}
