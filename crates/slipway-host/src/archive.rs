@@ -226,7 +226,10 @@ mod tests {
         builder.into_inner().unwrap().finish().unwrap()
     }
 
-    fn unpack_all(entries: &[(&str, EntryType, &str)], bounds: ArchiveBounds) -> (tempfile::TempDir, Result<(), UnpackError>) {
+    fn unpack_all(
+        entries: &[(&str, EntryType, &str)],
+        bounds: ArchiveBounds,
+    ) -> (tempfile::TempDir, Result<(), UnpackError>) {
         let outer = tempfile::tempdir().unwrap();
         let target = outer.path().join("tree");
         fs::create_dir(&target).unwrap();

@@ -1,13 +1,12 @@
 //! Keys of layers: equal inputs, equal key; any difference that can change the result, another key.
 
+use slipway_layers::LayerKey;
 use slipway_types::host::CommandSpec;
 use slipway_types::{DeploymentId, LayerKind, LayerRef};
 use std::collections::BTreeMap;
 
 /// Rises when what a key stands for changes, so that older layers are never taken for newer ones.
-const FORMAT: &[u8] = b"slipway layer key 1";
-/// Hexadecimal digits of a key: 128 bits, so that two inputs never meet.
-const KEY_DIGITS: usize = 32;
+const FORMAT: &str = "dependencies 1";
 /// Variables that change what an install command installs. Others (tokens, addresses) do not.
 const INSTALL_VARIABLES: [&str; 6] = [
     "NODE_ENV",
@@ -18,61 +17,33 @@ const INSTALL_VARIABLES: [&str; 6] = [
     "NPM_CONFIG_IGNORE_SCRIPTS",
 ];
 
-/// Collects the inputs of a key; each is framed by its length, so that no two sequences look alike.
-#[derive(Debug)]
-pub(crate) struct LayerKey(blake3::Hasher);
-
-impl LayerKey {
-    pub(crate) fn new(kind: LayerKind) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(FORMAT);
-        Self(hasher).with(kind.as_str())
-    }
-
-    pub(crate) fn with(mut self, part: impl AsRef<[u8]>) -> Self {
-        let part = part.as_ref();
-        self.0.update(&(part.len() as u64).to_le_bytes());
-        self.0.update(part);
-        self
-    }
-
-    /// A list, framed by its length.
-    pub(crate) fn with_all<P: AsRef<[u8]>>(self, parts: impl ExactSizeIterator<Item = P>) -> Self {
-        let framed = self.with((parts.len() as u64).to_le_bytes());
-        parts.fold(framed, LayerKey::with)
-    }
-
-    pub(crate) fn finish(self) -> String {
-        self.0.finalize().to_hex()[..KEY_DIGITS].to_owned()
-    }
-}
-
 /// The layer that the install command makes of these files.
 pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<blake3::Hash>>) -> LayerRef {
     let mut words = spec.key_words.clone();
     words.sort();
-    let layers: Vec<String> = spec.layers.iter().map(LayerRef::to_string).collect();
-    let variables: Vec<String> = spec
-        .env
-        .iter()
-        .filter(|(name, _)| INSTALL_VARIABLES.contains(&name.to_ascii_uppercase().as_str()))
-        .map(|(name, value)| format!("{name}={}", value.expose()))
-        .collect();
-    let mut key = LayerKey::new(LayerKind::Dependencies)
-        .with(std::env::consts::ARCH)
-        .with(&spec.command)
-        .with(&spec.cwd)
-        .with_all(words.iter())
-        .with_all(layers.iter())
-        .with_all(variables.iter());
+    let mut key = LayerKey::new(FORMAT)
+        .part("architecture", std::env::consts::ARCH)
+        .part("command", &spec.command)
+        .part("cwd", &spec.cwd);
+    for word in words {
+        key = key.part("word", word);
+    }
+    for layer in &spec.layers {
+        key = key.part("layer", layer.to_string());
+    }
+    for (name, value) in &spec.env {
+        if INSTALL_VARIABLES.contains(&name.to_ascii_uppercase().as_str()) {
+            key = key.part("variable", name).part("value", value.expose());
+        }
+    }
     for (path, digest) in files {
-        key = key.with(path);
+        key = key.part("file", path);
         key = match digest {
-            Some(digest) => key.with(digest.as_bytes()),
-            None => key.with(b"absent"),
+            Some(digest) => key.part("content", digest.as_bytes()),
+            None => key.part("absent", ""),
         };
     }
-    LayerRef::new(LayerKind::Dependencies, key.finish())
+    key.layer(LayerKind::Dependencies)
 }
 
 pub(crate) fn source(deployment: &DeploymentId) -> LayerRef {
@@ -105,13 +76,13 @@ mod tests {
     }
 
     fn files(text: &str) -> BTreeMap<String, Option<blake3::Hash>> {
-        [("package-lock.json".to_owned(), Some(blake3::hash(text.as_bytes()))), ("package.json".to_owned(), None)].into()
+        [("package-lock.json".to_owned(), Some(blake3::hash(text.as_bytes()))), ("package.json".to_owned(), None)]
+            .into()
     }
 
     #[test]
     fn what_changes_the_result_changes_the_key() {
         let key = dependencies(&spec(), &files("1"));
-        assert_eq!(key.key.len(), KEY_DIGITS);
         type Change = fn(&mut CommandSpec);
         let changes: [Change; 6] = [
             |spec| spec.command = "npm install".into(),

@@ -1,16 +1,31 @@
 //! Supervisor of one host: build workers, replicas, health.
-#![allow(dead_code)]
+//!
+//! [`prepare`] makes the base system once. [`run`] then takes commands and reports what happens, as
+//! `slipway_types::host` says: build work is pulled phase by phase, replicas are a desired state that is reconciled.
+//! Apps live in sandboxes whose shims outlive this process; whatever still runs at the next start is adopted.
+
 mod archive;
+mod base;
+mod cache;
 mod config;
+mod environment;
+mod fleet;
 mod git;
+mod host;
 mod key;
 mod line;
+mod phase;
 mod probe;
 mod process;
+mod replica;
+mod supervisor;
 mod toolchain;
 mod tree;
+mod worker;
 
+pub use base::{PrepareError, base_layer, prepare};
 pub use config::{BaseConfig, HostConfig, NodeSource};
+pub use supervisor::{HostRunError, run};
 
 /// Runs blocking work (files, mounts) beside the asynchronous tasks.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -120,6 +120,15 @@ fn digest(root: &Path, file: &str) -> io::Result<Option<blake3::Hash>> {
     Ok(Some(hasher.finalize()))
 }
 
+/// Whether every part of the path below `root` is a directory and no link.
+pub(crate) fn is_real_directory(root: &Path, relative: &Path) -> bool {
+    let mut path = root.to_owned();
+    relative.components().all(|part| {
+        path.push(part);
+        fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

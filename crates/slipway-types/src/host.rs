@@ -223,7 +223,7 @@ pub struct LimitFacts {
 }
 
 /// Stable codes: `git-unreachable`, `git-reference-missing`, `git-authentication`, `git-failed`, `upload-missing`,
-/// `toolchain-unavailable`, `version-unavailable`, `sandbox-failed`, `layer-failed`, `disk-full`.
+/// `upload-unusable`, `toolchain-unavailable`, `version-unavailable`, `sandbox-failed`, `layer-failed`, `disk-full`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostError {
     pub code: String,

@@ -150,7 +150,8 @@ async fn a_server_that_wants_a_credential_is_told_apart() {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = [0; 4096];
         let count = stream.read(&mut request).unwrap();
-        let refusal = "HTTP/1.1 401 No\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let refusal =
+            "HTTP/1.1 401 No\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         stream.write_all(refusal.as_bytes()).unwrap();
         String::from_utf8_lossy(&request[..count]).into_owned()
     });

@@ -103,10 +103,6 @@ fn npm_command(npm: &Path, directory: &Path) -> Command {
     command
 }
 
-async fn captured(
-    command: Command,
-    bytes_max: usize,
-    work: &Work<'_, impl LineSink>,
-) -> Result<Vec<u8>, ProgramError> {
+async fn captured(command: Command, bytes_max: usize, work: &Work<'_, impl LineSink>) -> Result<Vec<u8>, ProgramError> {
     run_captured(command, RunBounds { timeout: DOWNLOAD_TIMEOUT, cancel: work.cancel }, bytes_max).await
 }

@@ -1,0 +1,112 @@
+//! All replicas of a host: brings what runs in line with what should run.
+//!
+//! Each wanted replica has one task from its start until it is stopped or has failed. A set with an older generation
+//! is ignored. A replica that failed before it was ready is not tried again: control decides.
+
+use crate::host::{Host, replica_sandbox_id};
+use crate::replica::{Life, Replica};
+use slipway_sandbox::Sandbox;
+use slipway_types::ReplicaId;
+use slipway_types::host::{HostReport, ReplicaSet, ReplicaSpec};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// For sandboxes that survived a restart and that nobody wants any more: their own grace time is not known.
+const UNKNOWN_GRACE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Fleet {
+    host: Arc<Host>,
+    reports: mpsc::Sender<HostReport>,
+    wanted: Option<ReplicaSet>,
+    members: HashMap<ReplicaId, Member>,
+    /// From a former run, by the sandbox's id, until the first set says what is wanted.
+    adopted: HashMap<String, Sandbox>,
+    /// One per running member; answers how its life ended.
+    lives: JoinSet<(ReplicaId, Life)>,
+    /// Sandboxes of nobody that are on their way out.
+    leaving: JoinSet<()>,
+}
+
+enum Member {
+    Runs {
+        stop: CancellationToken,
+    },
+    /// It never became ready and stays so until it is not wanted any more.
+    Failed,
+}
+
+impl Fleet {
+    pub(crate) fn new(host: Arc<Host>, reports: mpsc::Sender<HostReport>, adopted: HashMap<String, Sandbox>) -> Self {
+        let (members, lives, leaving) = (HashMap::new(), JoinSet::new(), JoinSet::new());
+        Self { host, reports, wanted: None, members, adopted, lives, leaving }
+    }
+
+    /// Takes the newest desired state.
+    pub(crate) fn want(&mut self, set: ReplicaSet) {
+        let newest = self.wanted.as_ref().map(|wanted| wanted.generation);
+        if newest > Some(set.generation) {
+            tracing::info!(generation = set.generation, ?newest, "an older set of replicas is ignored");
+            return;
+        }
+        self.wanted = Some(set);
+        self.reconcile();
+        for (id, sandbox) in self.adopted.drain() {
+            tracing::info!(sandbox = id, "stopping a replica that is not wanted any more");
+            self.leaving.spawn(async move {
+                if let Err(error) = sandbox.stop(UNKNOWN_GRACE).await {
+                    tracing::warn!(%error, "cannot stop a replica that is not wanted any more");
+                }
+            });
+        }
+    }
+
+    /// Waits until a life has ended and acts on it. Cancel safe.
+    pub(crate) async fn progress(&mut self) {
+        let ended = tokio::select! {
+            Some(ended) = self.lives.join_next() => ended,
+            Some(_) = self.leaving.join_next() => return,
+            else => std::future::pending().await,
+        };
+        match ended {
+            Ok((replica, Life::Stopped)) => {
+                self.members.remove(&replica);
+            }
+            Ok((replica, Life::Failed)) => {
+                self.members.insert(replica, Member::Failed);
+            }
+            Err(error) => tracing::error!(%error, "the task of a replica ended abnormally"),
+        }
+        self.reconcile();
+    }
+
+    fn reconcile(&mut self) {
+        let Some(wanted) = &self.wanted else { return };
+        let named: HashMap<&ReplicaId, &ReplicaSpec> =
+            wanted.replicas.iter().map(|spec| (&spec.replica, spec)).collect();
+        self.members.retain(|id, member| match member {
+            Member::Runs { stop } => {
+                if !named.contains_key(id) {
+                    stop.cancel();
+                }
+                true
+            }
+            Member::Failed => named.contains_key(id),
+        });
+        for (id, spec) in named {
+            // One that is on its way out is started again when it is gone.
+            if self.members.contains_key(id) {
+                continue;
+            }
+            let stop = CancellationToken::new();
+            let adopted = self.adopted.remove(&replica_sandbox_id(id));
+            let replica = Replica::new(Arc::clone(&self.host), spec.clone(), self.reports.clone(), stop.clone());
+            let id = id.clone();
+            self.members.insert(id.clone(), Member::Runs { stop });
+            self.lives.spawn(async move { (id, replica.live(adopted).await) });
+        }
+    }
+}

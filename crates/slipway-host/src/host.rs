@@ -1,0 +1,75 @@
+//! What all parts of one host share: its configuration, its layers, its sandboxes, and the names of things.
+
+use crate::cache::Caches;
+use crate::config::HostConfig;
+use crate::toolchain::Toolchains;
+use slipway_layers::LayerStore;
+use slipway_sandbox::Sandboxes;
+use slipway_types::id::ID_BYTES_MAX;
+use slipway_types::{DeploymentId, LayerRef, ReplicaId};
+use std::path::PathBuf;
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) config: HostConfig,
+    pub(crate) store: LayerStore,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) toolchains: Toolchains,
+    pub(crate) caches: Caches,
+    pub(crate) base: LayerRef,
+}
+
+const BUILD_PREFIX: &str = "b-";
+const REPLICA_PREFIX: &str = "r-";
+
+impl Host {
+    /// Everything that a deployment needs while it is built, and nothing else.
+    pub(crate) fn scratch(&self, deployment: &DeploymentId) -> PathBuf {
+        self.scratch_root().join(deployment.as_str())
+    }
+
+    pub(crate) fn scratch_root(&self) -> PathBuf {
+        self.config.data_dir.join("scratch")
+    }
+
+    /// Writable images of replicas. An id never begins with a dot.
+    pub(crate) fn replica_images(&self) -> PathBuf {
+        self.scratch_root().join(".replicas")
+    }
+
+    pub(crate) fn build_sandbox_id(&self, deployment: &DeploymentId) -> String {
+        sandbox_id(BUILD_PREFIX, deployment.as_str())
+    }
+}
+
+pub(crate) fn replica_sandbox_id(replica: &ReplicaId) -> String {
+    sandbox_id(REPLICA_PREFIX, replica.as_str())
+}
+
+pub(crate) fn is_replica_sandbox(id: &str) -> bool {
+    id.starts_with(REPLICA_PREFIX)
+}
+
+/// Prefix and id; where that is too long, the id's digest stands for it.
+fn sandbox_id(prefix: &str, id: &str) -> String {
+    if prefix.len() + id.len() <= ID_BYTES_MAX {
+        return format!("{prefix}{id}");
+    }
+    let digest = blake3::hash(id.as_bytes()).to_hex();
+    format!("{prefix}{}", &digest[..32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_sandboxes_are_ids_and_tell_what_they_are() {
+        for id in ["rpl-1", &"a".repeat(ID_BYTES_MAX)] {
+            let name = replica_sandbox_id(&ReplicaId::parse(id).unwrap());
+            assert!(is_replica_sandbox(&name));
+            assert!(ReplicaId::parse(name.clone()).is_ok(), "{name}");
+            assert!(!is_replica_sandbox(&sandbox_id(BUILD_PREFIX, id)));
+        }
+    }
+}

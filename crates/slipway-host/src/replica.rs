@@ -1,0 +1,251 @@
+//! One replica, from its first start to its last stop.
+//!
+//! ```text
+//!            healthy and stable            exit or failed probes
+//! Starting ───────────────────────▶ Ready ───────────────────────▶ Unready ──┐
+//!    │ exit, time-out                 ▲                                      │ after a pause,
+//!    ▼                                └──────────────────────────────────────┘ in a fresh sandbox
+//!  Failed                any of them, not wanted any more ─▶ Stopped
+//! ```
+//! Each state is reported once it holds: a replica that is `Failed` or `Stopped` has no sandbox.
+
+mod health;
+mod output;
+
+use crate::environment;
+use crate::host::{Host, replica_sandbox_id};
+use crate::phase::command::{OPEN_FILES_MAX, TASK};
+use crate::phase::{limit_facts, with_causes};
+use crate::tree::{APP_GID, APP_UID};
+use output::{Ended, Observed};
+use slipway_sandbox::{Sandbox, SandboxError, SandboxSpec, WritableSpec};
+use slipway_types::Phase;
+use slipway_types::agent::TaskSpec;
+use slipway_types::host::{Evidence, HealthFacts, HostError, HostReport, ProbeResult, ReplicaSpec, ReplicaState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Pauses between restarts: doubled each time, so that an app that always exits costs the host nothing.
+const RESTART_PAUSE_MIN: Duration = Duration::from_secs(1);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A replica that was ready for this long begins with the shortest pause again.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+
+/// How a life ended. Either way there is no sandbox any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Stopped,
+    Failed,
+}
+
+/// Why a sandbox of the replica is over.
+enum End {
+    NotWanted,
+    Exited(Ended),
+    /// Never healthy, or healthy and then not any more.
+    Unhealthy {
+        last_probe: Option<ProbeResult>,
+        waited: Duration,
+    },
+}
+
+pub(crate) struct Replica {
+    host: Arc<Host>,
+    spec: ReplicaSpec,
+    reports: mpsc::Sender<HostReport>,
+    stop: CancellationToken,
+    /// Whether traffic may have come: then an end is no failure of the deployment, and the replica is restarted.
+    was_ready: AtomicBool,
+}
+
+impl Replica {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        spec: ReplicaSpec,
+        reports: mpsc::Sender<HostReport>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { host, spec, reports, stop, was_ready: AtomicBool::new(false) }
+    }
+
+    /// Runs the replica until it is not wanted or fails; `adopted` is its sandbox of a former run of the server.
+    pub(crate) async fn live(self, adopted: Option<Sandbox>) -> Life {
+        let mut pause = RESTART_PAUSE_MIN;
+        self.was_ready.store(adopted.is_some(), Ordering::Relaxed);
+        let mut sandbox = self.still_running(adopted).await;
+        if sandbox.is_none() {
+            self.report(ReplicaState::Starting).await;
+        }
+        loop {
+            let began = Instant::now();
+            let evidence = match self.one_sandbox(sandbox.take()).await {
+                Ok(()) => {
+                    self.report(ReplicaState::Stopped).await;
+                    return Life::Stopped;
+                }
+                Err(evidence) => evidence,
+            };
+            if !self.was_ready.load(Ordering::Relaxed) {
+                self.report(ReplicaState::Failed { evidence }).await;
+                return Life::Failed;
+            }
+            // Reported again after each failed restart: its evidence is the newest.
+            self.report(ReplicaState::Unready { evidence }).await;
+            if began.elapsed() > SETTLED_AFTER {
+                pause = RESTART_PAUSE_MIN;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {
+                    self.report(ReplicaState::Stopped).await;
+                    return Life::Stopped;
+                }
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(RESTART_PAUSE_MAX),
+            }
+        }
+    }
+
+    /// The sandbox, when its app runs. One whose app ended while the server was away makes room for a fresh one.
+    async fn still_running(&self, adopted: Option<Sandbox>) -> Option<Sandbox> {
+        let sandbox = adopted?;
+        if sandbox.tasks().iter().any(|task| task.exit.is_none()) {
+            return Some(sandbox);
+        }
+        if let Err(error) = sandbox.stop(Duration::ZERO).await {
+            tracing::warn!(replica = %self.spec.replica, %error, "cannot stop a replica's sandbox");
+        }
+        None
+    }
+
+    /// Boots (or takes) a sandbox and watches it to its end. Ok: it is gone because it is not wanted any more.
+    async fn one_sandbox(&self, adopted: Option<Sandbox>) -> Result<(), Box<Evidence>> {
+        let is_adopted = adopted.is_some();
+        let sandbox = match adopted {
+            Some(sandbox) => sandbox,
+            None => self.boot().await.map_err(|error| self.host_failure(&error))?,
+        };
+        let observed = Observed::new(sandbox.listening());
+        let mut output = output::Reader::new(&sandbox, &self.spec, &self.reports, &observed);
+        let started = if is_adopted { Ok(()) } else { self.start(&sandbox).await };
+        let end = match started {
+            Err(error) => Err(error),
+            Ok(()) => Ok(tokio::select! {
+                () = self.stop.cancelled() => End::NotWanted,
+                ended = output.until_exit() => End::Exited(ended),
+                unhealthy = self.watch_health(&sandbox, is_adopted) => unhealthy,
+            }),
+        };
+        let not_wanted = matches!(end, Ok(End::NotWanted));
+        let grace = if not_wanted { self.spec.stop_grace.as_duration() } else { Duration::ZERO };
+        if matches!(end, Ok(End::Unhealthy { .. })) {
+            // It still has its chance to say why, and to end in order.
+            self.report_unready_before_stop(&end, &observed).await;
+        }
+        // What the app says on its way out is part of its log.
+        let (stopped, ()) = tokio::join!(sandbox.stop(grace), output.until_gone());
+        if let Err(error) = stopped {
+            tracing::warn!(replica = %self.spec.replica, %error, "cannot stop a replica's sandbox");
+        }
+        match end {
+            Ok(End::NotWanted) => Ok(()),
+            Ok(end) => Err(Box::new(self.evidence(end, &observed))),
+            Err(error) => Err(self.host_failure(&error)),
+        }
+    }
+
+    /// Traffic must go elsewhere before the sandbox goes, not after.
+    async fn report_unready_before_stop(&self, end: &Result<End, SandboxError>, observed: &Observed) {
+        if let (true, Ok(End::Unhealthy { last_probe, waited })) = (self.was_ready.load(Ordering::Relaxed), end) {
+            let end = End::Unhealthy { last_probe: last_probe.clone(), waited: *waited };
+            self.report(ReplicaState::Unready { evidence: Box::new(self.evidence(end, observed)) }).await;
+        }
+    }
+
+    async fn boot(&self) -> Result<Sandbox, SandboxError> {
+        let id = replica_sandbox_id(&self.spec.replica);
+        let image = self.host.replica_images().join(format!("{id}.img"));
+        // A leftover of the sandbox before would not be fresh.
+        let _ = tokio::fs::remove_file(&image).await;
+        let spec = SandboxSpec {
+            layers: self.spec.image.layers.iter().map(|layer| self.host.store.path(layer)).collect(),
+            writable: WritableSpec { image, bytes: self.spec.limits.disk.0, keep: false },
+            cache: None,
+            limits: self.spec.limits,
+            hostname: self.spec.service.to_string(),
+            id,
+        };
+        self.host.sandboxes.boot(spec).await
+    }
+
+    async fn start(&self, sandbox: &Sandbox) -> Result<(), SandboxError> {
+        let start = &self.spec.image.start;
+        let task = TaskSpec {
+            task: TASK,
+            argv: ["/bin/sh", "-c", &start.command].map(str::to_owned).into(),
+            env: environment::of_replica(self.host.config.sandbox.ca_env(), &self.spec),
+            cwd: start.cwd.clone(),
+            uid: APP_UID,
+            gid: APP_GID,
+            open_files_max: OPEN_FILES_MAX,
+        };
+        sandbox.start_task(task).await
+    }
+
+    fn evidence(&self, end: End, observed: &Observed) -> Evidence {
+        let mut evidence = self.bare_evidence();
+        evidence.tail = observed.tail();
+        match end {
+            End::NotWanted => {}
+            End::Exited(Ended::Exit { facts, disk_full }) => {
+                evidence.exit = Some(facts);
+                evidence.disk_full = disk_full;
+            }
+            End::Exited(Ended::Lost(message)) => {
+                evidence.host_error = Some(HostError { code: "sandbox-failed".to_owned(), message });
+            }
+            End::Unhealthy { last_probe, waited } => {
+                evidence.phase = Some(Phase::Health);
+                evidence.health = Some(HealthFacts {
+                    port: self.spec.port,
+                    path: self.spec.health.as_ref().and_then(|health| health.path.clone()),
+                    last_probe,
+                    listening: observed.listening(),
+                    waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+                });
+            }
+        }
+        evidence
+    }
+
+    fn host_failure(&self, error: &SandboxError) -> Box<Evidence> {
+        let host_error = HostError { code: "sandbox-failed".to_owned(), message: with_causes(error) };
+        Box::new(Evidence { host_error: Some(host_error), ..self.bare_evidence() })
+    }
+
+    fn bare_evidence(&self) -> Evidence {
+        Evidence {
+            phase: Some(Phase::Start),
+            command: Some(self.spec.image.start.command.clone()),
+            limits: Some(limit_facts(&self.spec.limits)),
+            ..Evidence::default()
+        }
+    }
+
+    async fn report(&self, state: ReplicaState) {
+        tracing::info!(replica = %self.spec.replica, deployment = %self.spec.deployment, state = name_of(&state), "replica");
+        let _ = self.reports.send(HostReport::Replica { replica: self.spec.replica.clone(), state }).await;
+    }
+}
+
+fn name_of(state: &ReplicaState) -> &'static str {
+    match state {
+        ReplicaState::Starting => "starting",
+        ReplicaState::Ready { .. } => "ready",
+        ReplicaState::Unready { .. } => "unready",
+        ReplicaState::Failed { .. } => "failed",
+        ReplicaState::Stopped => "stopped",
+    }
+}

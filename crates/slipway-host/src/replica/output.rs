@@ -1,0 +1,130 @@
+//! What a replica's sandbox says: its log, its sockets, its end.
+
+use crate::line::{LineSplitter, Tail};
+use slipway_sandbox::{Events, Sandbox, SandboxEvent};
+use slipway_types::TimestampMs;
+use slipway_types::agent::{ListeningSocket, Stream};
+use slipway_types::host::{ExitFacts, HostReport, ReplicaSpec};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// What is known of a sandbox at any moment.
+#[derive(Debug)]
+pub(super) struct Observed(Mutex<(Tail, Vec<ListeningSocket>)>);
+
+impl Observed {
+    pub(super) fn new(listening: &[ListeningSocket]) -> Self {
+        Self(Mutex::new((Tail::default(), listening.to_vec())))
+    }
+
+    pub(super) fn tail(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.to_lines()
+    }
+
+    pub(super) fn listening(&self) -> Vec<ListeningSocket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    fn update(&self, change: impl FnOnce(&mut (Tail, Vec<ListeningSocket>))) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// How the app ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Exit {
+        facts: ExitFacts,
+        disk_full: bool,
+    },
+    /// Not the app: its start or its sandbox.
+    Lost(String),
+}
+
+/// Turns events into reports.
+pub(super) struct Reader<'r> {
+    events: Events,
+    spec: &'r ReplicaSpec,
+    reports: &'r mpsc::Sender<HostReport>,
+    observed: &'r Observed,
+    stdout: LineSplitter,
+    stderr: LineSplitter,
+}
+
+impl<'r> Reader<'r> {
+    pub(super) fn new(
+        sandbox: &Sandbox,
+        spec: &'r ReplicaSpec,
+        reports: &'r mpsc::Sender<HostReport>,
+        observed: &'r Observed,
+    ) -> Self {
+        let (stdout, stderr) = (LineSplitter::default(), LineSplitter::default());
+        Self { events: sandbox.events(), spec, reports, observed, stdout, stderr }
+    }
+
+    /// Reads until the app or its sandbox ended. All output was reported before.
+    pub(super) async fn until_exit(&mut self) -> Ended {
+        loop {
+            match self.events.next().await {
+                Some(SandboxEvent::Exited { facts, disk_full, .. }) => {
+                    self.finish().await;
+                    return Ended::Exit { facts, disk_full };
+                }
+                Some(SandboxEvent::StartFailed { message, .. } | SandboxEvent::Refused { message }) => {
+                    return Ended::Lost(format!("the app did not start: {message}"));
+                }
+                Some(SandboxEvent::Gone { reason }) => return Ended::Lost(format!("the sandbox ended: {reason}")),
+                Some(event) => self.take(event).await,
+                None => return Ended::Lost("the sandbox ended without a word".to_owned()),
+            }
+        }
+    }
+
+    /// Reads what comes until the sandbox is gone.
+    pub(super) async fn until_gone(&mut self) {
+        while let Some(event) = self.events.next().await {
+            if matches!(event, SandboxEvent::Gone { .. }) {
+                break;
+            }
+            self.take(event).await;
+        }
+        self.finish().await;
+    }
+
+    async fn take(&mut self, event: SandboxEvent) {
+        match event {
+            SandboxEvent::Output { stream, bytes, .. } => {
+                let splitter = if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr };
+                for line in splitter.push(&bytes) {
+                    self.line(stream, line).await;
+                }
+            }
+            SandboxEvent::Listening { sockets } => self.observed.update(|(_, listening)| *listening = sockets),
+            SandboxEvent::Dropped { bytes } => {
+                self.line(Stream::Stderr, format!("{bytes} bytes of output were lost while the server was away")).await;
+            }
+            _ => {}
+        }
+    }
+
+    async fn finish(&mut self) {
+        for (stream, rest) in [(Stream::Stdout, self.stdout.finish()), (Stream::Stderr, self.stderr.finish())] {
+            if let Some(line) = rest {
+                self.line(stream, line).await;
+            }
+        }
+    }
+
+    async fn line(&self, stream: Stream, line: String) {
+        self.observed.update(|(tail, _)| tail.push(line.clone()));
+        let (replica, service_id) = (self.spec.replica.clone(), self.spec.service_id.clone());
+        // Waits while control is slow: the app's output waits with it, never the host's memory.
+        let _ = self.reports.send(HostReport::ReplicaLog { replica, service_id, at: now(), stream, line }).await;
+    }
+}
+
+fn now() -> TimestampMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimestampMs::try_from(since.as_millis()).unwrap_or(TimestampMs::MAX)
+}

@@ -1,0 +1,183 @@
+//! The supervisor: takes commands, hands them to workers and replicas, and never waits for either.
+
+use crate::cache::Caches;
+use crate::config::HostConfig;
+use crate::fleet::Fleet;
+use crate::host::{Host, is_replica_sandbox};
+use crate::toolchain::Toolchains;
+use crate::worker::WorkerHandle;
+use crate::{base_layer, blocking};
+use slipway_layers::{LayerError, LayerStore};
+use slipway_sandbox::{Sandbox, SandboxError, Sandboxes};
+use slipway_types::LayerRef;
+use slipway_types::host::{HostCommand, HostReport};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// For builds to end after a shutdown was asked for: killing a sandbox and unmounting takes well under a second.
+const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum HostRunError {
+    #[error("the base layer `{0}` is missing: it must be prepared first")]
+    NotPrepared(LayerRef),
+    #[error("cannot make or clear `{}`", path.display())]
+    Disk {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+/// Runs the host until `shutdown` or until control goes away. Then builds are ended and apps keep running; the next
+/// run adopts them.
+///
+/// # Errors
+/// When the host cannot begin: no base layer, no sandboxes, no disk.
+pub async fn run(
+    config: HostConfig,
+    commands: mpsc::Receiver<HostCommand>,
+    reports: mpsc::Sender<HostReport>,
+    shutdown: CancellationToken,
+) -> Result<(), HostRunError> {
+    let (host, replicas) = Box::pin(open(config)).await?;
+    let host = Arc::new(host);
+    let mut tasks = JoinSet::new();
+    let stop_builds = shutdown.child_token();
+    let workers = (0..host.config.workers.max(1)).map(|number| {
+        let (handle, task) = WorkerHandle::new(number, Arc::clone(&host), reports.clone(), stop_builds.clone());
+        tasks.spawn(task);
+        handle
+    });
+    let workers = workers.collect();
+    let fleet = Fleet::new(Arc::clone(&host), reports, replicas);
+    let mut supervisor = Supervisor { workers, fleet, stop_builds: stop_builds.clone() };
+    supervisor.serve(commands, &shutdown).await;
+    stop_builds.cancel();
+    let ended = tokio::time::timeout(SHUTDOWN_TIME_MAX, async { while tasks.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!("builds did not end in time");
+    }
+    host.sandboxes.close().await;
+    Ok(())
+}
+
+struct Supervisor {
+    workers: Vec<WorkerHandle>,
+    fleet: Fleet,
+    stop_builds: CancellationToken,
+}
+
+impl Supervisor {
+    async fn serve(&mut self, mut commands: mpsc::Receiver<HostCommand>, shutdown: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                () = self.fleet.progress() => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, command: HostCommand) {
+        match command {
+            HostCommand::RunPhase { worker, spec } => {
+                let stop = self.stop_builds.clone();
+                self.with_worker(worker, |handle| handle.run(spec, &stop));
+            }
+            HostCommand::CancelPhase { deployment } => {
+                self.workers.iter_mut().for_each(|worker| worker.cancel(&deployment));
+            }
+            HostCommand::ReleaseWorker { worker, deployment } => {
+                self.with_worker(worker, |handle| handle.release(deployment));
+            }
+            HostCommand::Replicas(set) => self.fleet.want(set),
+        }
+    }
+
+    fn with_worker(&mut self, number: u32, act: impl FnOnce(&mut WorkerHandle)) {
+        match self.workers.get_mut(number as usize) {
+            Some(handle) => act(handle),
+            None => tracing::error!(worker = number, "there is no such worker"),
+        }
+    }
+}
+
+/// Brings up everything that workers and replicas stand on, and clears what a former run left of its builds.
+async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), HostRunError> {
+    let (layers_dir, data_dir) = (config.layers_dir.clone(), config.data_dir.clone());
+    let store = blocking(move || LayerStore::open(layers_dir)).await?;
+    let base = base_layer(&config.base);
+    if !store.contains(&base) {
+        return Err(HostRunError::NotPrepared(base));
+    }
+    let sandboxes = Sandboxes::open(config.sandbox.clone()).await?;
+    let replicas = adopt(&sandboxes).await?;
+    let caches_dir = data_dir.join("caches");
+    let versions = caches_dir.join("versions");
+    let toolchains = Toolchains::new(store.clone(), versions, config.node.clone(), config.npm_program.clone());
+    let host = Host { caches: Caches::new(caches_dir.clone()), config, store, sandboxes, toolchains, base };
+    let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
+    let (scratch, images) = (host.scratch_root(), host.replica_images());
+    blocking(move || {
+        for directory in [&caches_dir, &images] {
+            std::fs::create_dir_all(directory).map_err(disk(directory))?;
+        }
+        clear(&scratch, |name| name == ".replicas")?;
+        clear(&images, |name| kept.iter().any(|kept| kept == name))
+    })
+    .await?;
+    Ok((host, replicas))
+}
+
+/// The sandboxes of replicas that still live, by id. Those of builds have lost whoever waited for them.
+async fn adopt(sandboxes: &Sandboxes) -> Result<HashMap<String, Sandbox>, HostRunError> {
+    let (replicas, builds): (Vec<Sandbox>, Vec<Sandbox>) =
+        sandboxes.adopt().await?.into_iter().partition(|sandbox| is_replica_sandbox(sandbox.id()));
+    let mut stopping = JoinSet::new();
+    for sandbox in builds {
+        stopping.spawn(async move { sandbox.stop(Duration::ZERO).await });
+    }
+    while let Some(stopped) = stopping.join_next().await {
+        if let Ok(Err(error)) = stopped {
+            tracing::warn!(%error, "cannot stop a leftover build");
+        }
+    }
+    Ok(replicas.into_iter().map(|sandbox| (sandbox.id().to_owned(), sandbox)).collect())
+}
+
+/// Removes all entries but those to keep.
+fn clear(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(), HostRunError> {
+    for entry in std::fs::read_dir(directory).map_err(disk(directory))? {
+        let entry = entry.map_err(disk(directory))?;
+        if entry.file_name().to_str().is_some_and(&keep) {
+            continue;
+        }
+        let path = entry.path();
+        let is_directory = entry.file_type().map_err(disk(&path))?.is_dir();
+        let removed = if is_directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        if let Err(error) = removed {
+            // A leftover costs disk; it must not keep the host from starting.
+            tracing::warn!(%error, path = %path.display(), "cannot remove a leftover");
+        }
+    }
+    Ok(())
+}
+
+fn disk(path: &Path) -> impl FnOnce(io::Error) -> HostRunError {
+    let path = path.to_owned();
+    move |source| HostRunError::Disk { path, source }
+}

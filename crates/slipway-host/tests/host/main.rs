@@ -1,0 +1,8 @@
+//! The host for real: the base system from packages, sandboxes, a tiny Node.js project, replicas that answer.
+//!
+//! The base system and the toolchains are made once and kept in `target/tmp`.
+
+mod bench;
+mod phases;
+mod prepare;
+mod replicas;
