@@ -5,7 +5,7 @@
 //! read it (no bytes after the end, no header that one reader heeds and another does not).
 
 use super::tree::{Kind, Tree};
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -256,11 +256,7 @@ fn text(bytes: Vec<u8>) -> Result<String, ArchiveRefusal> {
 }
 
 /// After the end of the archive only zeros and then nothing: another reader must not find more entries there.
-fn check_end<R: Read>(rest: Bounded<GzDecoder<R>>) -> Result<(), ArchiveRefusal>
-where
-    R: io::BufRead,
-{
-    let mut rest = rest;
+fn check_end<R: io::BufRead>(mut rest: Bounded<GzDecoder<R>>) -> Result<(), ArchiveRefusal> {
     let mut buffer = [0; 8192];
     loop {
         match rest.read(&mut buffer).map_err(not_an_archive)? {

@@ -1,0 +1,4 @@
+//! api
+mod body;
+mod guard;
+mod stream;
