@@ -1,1 +1,28 @@
-//! Decisions of a deployment: a pure state machine.
+//! Decisions of a deployment: a pure state machine. No I/O, no clock, no randomness.
+//!
+//! - [`begin`]`(now, trigger)` is the first state of a deployment, [`step`]`(now, &Deployment, &Event)` every later one. Both
+//!   answer with a [`Transition`]: the next state, what to do, and which phases started, finished or were skipped.
+//! - [`DeploymentState`] is what is stored; [`DeploymentState::status`] and [`DeploymentState::phase`] are what people see.
+//! - [`Deployment`] is the state with the facts that a decision needs: sequence, trigger, [`Shape`], what is live.
+//! - [`deadline`] says when to send [`Event::TimedOut`]; [`next_build`] which deployment an idle worker takes;
+//!   [`rollback_target`] which release a rollback means; [`own_diagnosis`] the diagnoses of codes that the machine itself gives.
+//!
+//! Guarantees, each held by `tests/model.rs` over every reachable state:
+//! an older deployment never goes live over a newer one; nothing settled comes back; before the route phase nothing that
+//! is live is touched; a worker is released exactly once; replicas of a deployment that ends before it is live are stopped.
+
+mod action;
+mod choice;
+mod deadline;
+mod event;
+mod own_diagnosis;
+mod state;
+mod step;
+
+pub use action::{Action, PhaseChange, Transition};
+pub use choice::{Candidate, PastRelease, RollbackRefusal, next_build, rollback_target};
+pub use deadline::{Deadline, deadline};
+pub use event::Event;
+pub use own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT, own_diagnosis};
+pub use state::{Deployment, DeploymentState, LiveDeployment, Shape};
+pub use step::{begin, step};

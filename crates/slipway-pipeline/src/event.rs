@@ -1,0 +1,37 @@
+//! What can happen to a deployment.
+
+use slipway_types::Phase;
+
+/// Something that happened. Any event may come in any state, late or twice: what does not fit changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// An idle worker took the deployment.
+    WorkerClaimed { worker: u32 },
+    /// A phase on the worker ended well. `skipped`: no command ran (dependencies unchanged, or no build command).
+    PhaseDone { phase: Phase, skipped: bool },
+    /// A phase (source to health) ended badly; `code` is the diagnosis's.
+    PhaseFailed { phase: Phase, code: String },
+    /// The sandboxes of all replicas run; from now on it is health that is waited for.
+    ReplicasStarted,
+    /// All replicas are healthy and stable.
+    ReplicasReady,
+    /// A replica will not become ready; `code` is the diagnosis's.
+    ReplicaFailed { code: String },
+    /// Every new request is routed by this generation of the route table or a later one.
+    Routed { generation: u64 },
+    /// Nothing is in flight any more to replicas of the service's other deployments.
+    Drained,
+    /// Scratch is removed.
+    CleanedUp,
+    /// The phase's [`crate::deadline`] passed.
+    TimedOut { phase: Phase },
+    /// A person wants it to end.
+    CancelRequested,
+    /// A newer deployment of the service was created. Ends what is not yet live, leaves what is.
+    NewerCreated { sequence: u64 },
+    /// A newer deployment of the service is live.
+    NewerLive { sequence: u64 },
+    /// The server came back, or the worker was lost: nothing that was asked for is being done. `scratch_kept`: the outputs of
+    /// the phases before are still at hand; without them the worker's phases begin again.
+    Restarted { scratch_kept: bool },
+}

@@ -1,0 +1,445 @@
+//! The deployment machine: one `match` over state and event, without a wildcard, so that a new state or event does not
+//! compile until every pair is decided.
+//!
+//! ```text
+//!            WorkerClaimed          PhaseDone (to the next phase)
+//!   Queued ───────────────► Running{source … pre-deploy} ─┐◄──────┘
+//!                            │  ▲                          │ PhaseDone of the last
+//!                  Restarted ▼  │ WorkerClaimed            ▼
+//!                           Resuming              ┌──► Starting ──ReplicasStarted──► Health
+//!                                                 │        │ ReplicasReady             │ ReplicasReady
+//!   rollback begins here ─────────────────────────┘        ├───────────────────────────┘
+//!                                                          ▼
+//!                             (a newer one is live? Superseded)   ── the point of no return: the live pointer moves ──
+//!                                              web │       │ worker: health and route are skipped
+//!                                                  ▼       │
+//!                                               Routing    │
+//!                                           Routed │       │
+//!                                                  ▼       ▼
+//!                              Draining ──Drained, TimedOut──► CleaningUp ──CleanedUp──► Live ──NewerLive──► Superseded
+//!
+//!   before the point of no return:  PhaseFailed, ReplicaFailed, TimedOut → Failed    CancelRequested → Canceled
+//!                                   NewerCreated, NewerLive → Superseded (a running pre-deploy ends first)
+//! ```
+//!
+//! Restarted asks again for what the state wants, except for a running pre-deploy: whether its migration ran is not known,
+//! so it fails with `interrupted-pre-deploy` rather than run twice.
+
+use crate::own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT};
+use crate::{Action, Deployment, DeploymentState as S, Event as E, PhaseChange, Transition};
+use slipway_types::api::PhaseResult;
+use slipway_types::{DeploymentId, Phase, ServiceKind, TimestampMs, Trigger};
+
+/// The first state of a deployment.
+pub fn begin(now: TimestampMs, trigger: Trigger) -> Transition {
+    if trigger.builds() {
+        return Transition { next: S::Queued { since: now }, actions: Vec::new(), phases: Vec::new() };
+    }
+    Transition {
+        next: S::Starting { since: now },
+        actions: vec![Action::StartReplicas],
+        phases: vec![PhaseChange::Started(Phase::Start)],
+    }
+}
+
+/// What becomes of a deployment when something happens.
+#[allow(clippy::too_many_lines, reason = "one arm per decision; splitting the table would hide pairs")]
+pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition {
+    let at = At { now, deployment };
+    match (&deployment.state, event) {
+        // A worker takes it.
+        (S::Queued { .. }, E::WorkerClaimed { worker }) => at.run(Phase::Source, *worker),
+        (S::Resuming { phase, .. }, E::WorkerClaimed { worker }) => at.run(*phase, *worker),
+
+        // A phase on the worker ends.
+        (S::Running { phase, worker, superseded_by: None, .. }, E::PhaseDone { phase: done, skipped })
+            if phase == done =>
+        {
+            at.after_worker_phase(*phase, *worker, *skipped)
+        }
+        (S::Running { phase, worker, superseded_by: Some(by), .. }, E::PhaseDone { phase: done, .. })
+            if phase == done =>
+        {
+            at.superseded(*by, PhaseResult::Done, vec![Action::ReleaseWorker { worker: *worker }])
+        }
+        (S::Running { phase, worker, superseded_by, .. }, E::PhaseFailed { phase: failed, code })
+            if phase == failed =>
+        {
+            let actions = vec![Action::ReleaseWorker { worker: *worker }];
+            match superseded_by {
+                None => at.failed(code, actions),
+                Some(by) => at.superseded(*by, PhaseResult::Failed, actions),
+            }
+        }
+        (S::Running { phase, worker, superseded_by, .. }, E::TimedOut { phase: late }) if phase == late => {
+            match superseded_by {
+                None => at.failed(PHASE_TIMED_OUT, stop_worker(*worker)),
+                Some(by) => at.superseded(*by, PhaseResult::Failed, stop_worker(*worker)),
+            }
+        }
+
+        // The replicas come up, or don't.
+        (S::Starting { .. }, E::ReplicasStarted) if deployment.shape.kind == ServiceKind::Web => at.probing(),
+        (S::Starting { .. } | S::Health { .. }, E::ReplicasReady) => at.ready(),
+        (S::Starting { .. } | S::Health { .. }, E::ReplicaFailed { code }) => {
+            at.failed(code, vec![Action::StopReplicas])
+        }
+        (S::Starting { .. } | S::Health { .. }, E::PhaseFailed { phase, code })
+            if deployment.state.phase() == Some(*phase) =>
+        {
+            at.failed(code, vec![Action::StopReplicas])
+        }
+        (S::Starting { .. } | S::Health { .. }, E::TimedOut { phase }) if deployment.state.phase() == Some(*phase) => {
+            at.failed(START_TIMED_OUT, vec![Action::StopReplicas])
+        }
+
+        // Live, then what is left behind.
+        (S::Routing { generation, former, .. }, E::Routed { generation: applied }) if applied >= generation => {
+            at.routed(former.as_ref())
+        }
+        (S::Routing { .. }, E::TimedOut { phase: Phase::Route }) => at.again(vec![Action::SwitchRoutes]),
+        (S::Draining { .. }, E::Drained | E::TimedOut { phase: Phase::Drain }) => at.drained(),
+        (S::CleaningUp { .. }, E::CleanedUp) => at.cleaned_up(),
+        (S::CleaningUp { .. }, E::TimedOut { phase: Phase::CleanUp }) => at.again(vec![Action::RemoveScratch]),
+
+        // A person ends it; too late once the live pointer has moved.
+        (S::Queued { .. }, E::CancelRequested) => at.canceled(Vec::new()),
+        (S::Running { worker, .. }, E::CancelRequested) => at.canceled(stop_worker(*worker)),
+        (S::Resuming { .. }, E::CancelRequested) => at.canceled(vec![Action::RemoveScratch]),
+        (S::Starting { .. } | S::Health { .. }, E::CancelRequested) => at.canceled(vec![Action::StopReplicas]),
+
+        // A newer one takes its place.
+        (S::Queued { .. }, E::NewerCreated { sequence } | E::NewerLive { sequence }) if at.older_than(*sequence) => {
+            at.superseded(*sequence, PhaseResult::Canceled, Vec::new())
+        }
+        (
+            S::Running { phase: Phase::PreDeploy, worker, since, superseded_by: None },
+            E::NewerCreated { sequence } | E::NewerLive { sequence },
+        ) if at.older_than(*sequence) => at.becomes(S::Running {
+            phase: Phase::PreDeploy,
+            worker: *worker,
+            since: *since,
+            superseded_by: Some(*sequence),
+        }),
+        (S::Running { phase, worker, .. }, E::NewerCreated { sequence } | E::NewerLive { sequence })
+            if at.older_than(*sequence) && *phase != Phase::PreDeploy =>
+        {
+            at.superseded(*sequence, PhaseResult::Canceled, stop_worker(*worker))
+        }
+        (S::Resuming { .. }, E::NewerCreated { sequence } | E::NewerLive { sequence }) if at.older_than(*sequence) => {
+            at.superseded(*sequence, PhaseResult::Canceled, vec![Action::RemoveScratch])
+        }
+        (S::Starting { .. } | S::Health { .. }, E::NewerCreated { sequence } | E::NewerLive { sequence })
+            if at.older_than(*sequence) =>
+        {
+            at.superseded(*sequence, PhaseResult::Canceled, vec![Action::StopReplicas])
+        }
+        (S::Routing { .. } | S::Draining { .. } | S::CleaningUp { .. }, E::NewerLive { sequence })
+            if at.older_than(*sequence) =>
+        {
+            at.superseded(*sequence, PhaseResult::Canceled, vec![Action::RemoveScratch])
+        }
+        (S::Live { .. }, E::NewerLive { sequence }) if at.older_than(*sequence) => {
+            at.superseded(*sequence, PhaseResult::Done, Vec::new())
+        }
+
+        // The server came back.
+        (S::Running { phase: Phase::PreDeploy, superseded_by: None, .. }, E::Restarted { .. }) => {
+            at.failed(INTERRUPTED_PRE_DEPLOY, vec![Action::RemoveScratch])
+        }
+        (S::Running { superseded_by: Some(by), .. }, E::Restarted { .. }) => {
+            at.superseded(*by, PhaseResult::Failed, vec![Action::RemoveScratch])
+        }
+        (S::Running { phase, .. } | S::Resuming { phase, .. }, E::Restarted { scratch_kept }) => {
+            at.resuming(if *scratch_kept { *phase } else { Phase::Source })
+        }
+        (S::Starting { .. }, E::Restarted { .. }) if deployment.trigger.builds() => {
+            at.again(vec![Action::CreateRelease, Action::StartReplicas])
+        }
+        (S::Starting { .. } | S::Health { .. }, E::Restarted { .. }) => at.again(vec![Action::StartReplicas]),
+        (S::Routing { .. }, E::Restarted { .. }) => at.again(vec![Action::SwitchRoutes]),
+        (S::Draining { .. }, E::Restarted { .. }) => at.again(vec![Action::BeginDrain]),
+        (S::CleaningUp { .. }, E::Restarted { .. }) => at.again(vec![Action::RemoveScratch]),
+
+        // Late, double, or for another phase.
+        (
+            S::Queued { .. } | S::Resuming { .. },
+            E::PhaseDone { .. }
+            | E::PhaseFailed { .. }
+            | E::ReplicasStarted
+            | E::ReplicasReady
+            | E::ReplicaFailed { .. }
+            | E::Routed { .. }
+            | E::Drained
+            | E::CleanedUp
+            | E::TimedOut { .. }
+            | E::NewerCreated { .. }
+            | E::NewerLive { .. },
+        )
+        | (S::Queued { .. }, E::Restarted { .. })
+        | (
+            S::Running { .. },
+            E::WorkerClaimed { .. }
+            | E::PhaseDone { .. }
+            | E::PhaseFailed { .. }
+            | E::ReplicasStarted
+            | E::ReplicasReady
+            | E::ReplicaFailed { .. }
+            | E::Routed { .. }
+            | E::Drained
+            | E::CleanedUp
+            | E::TimedOut { .. }
+            | E::NewerCreated { .. }
+            | E::NewerLive { .. },
+        )
+        | (
+            S::Starting { .. } | S::Health { .. },
+            E::WorkerClaimed { .. }
+            | E::PhaseDone { .. }
+            | E::PhaseFailed { .. }
+            | E::ReplicasStarted
+            | E::Routed { .. }
+            | E::Drained
+            | E::CleanedUp
+            | E::TimedOut { .. }
+            | E::NewerCreated { .. }
+            | E::NewerLive { .. },
+        )
+        | (
+            S::Routing { .. } | S::Draining { .. } | S::CleaningUp { .. },
+            E::WorkerClaimed { .. }
+            | E::PhaseDone { .. }
+            | E::PhaseFailed { .. }
+            | E::ReplicasStarted
+            | E::ReplicasReady
+            | E::ReplicaFailed { .. }
+            | E::Routed { .. }
+            | E::TimedOut { .. }
+            | E::CancelRequested
+            | E::NewerCreated { .. }
+            | E::NewerLive { .. },
+        )
+        | (S::Routing { .. } | S::CleaningUp { .. }, E::Drained)
+        | (S::Routing { .. } | S::Draining { .. }, E::CleanedUp)
+        | (
+            S::Live { .. },
+            E::WorkerClaimed { .. }
+            | E::PhaseDone { .. }
+            | E::PhaseFailed { .. }
+            | E::ReplicasStarted
+            | E::ReplicasReady
+            | E::ReplicaFailed { .. }
+            | E::Routed { .. }
+            | E::Drained
+            | E::CleanedUp
+            | E::TimedOut { .. }
+            | E::CancelRequested
+            | E::NewerCreated { .. }
+            | E::NewerLive { .. }
+            | E::Restarted { .. },
+        )
+        | (
+            S::Superseded { .. } | S::Failed { .. } | S::Canceled { .. },
+            E::WorkerClaimed { .. }
+            | E::PhaseDone { .. }
+            | E::PhaseFailed { .. }
+            | E::ReplicasStarted
+            | E::ReplicasReady
+            | E::ReplicaFailed { .. }
+            | E::Routed { .. }
+            | E::Drained
+            | E::CleanedUp
+            | E::TimedOut { .. }
+            | E::CancelRequested
+            | E::NewerCreated { .. }
+            | E::NewerLive { .. }
+            | E::Restarted { .. },
+        ) => at.again(Vec::new()),
+    }
+}
+
+fn stop_worker(worker: u32) -> Vec<Action> {
+    vec![Action::CancelPhase, Action::ReleaseWorker { worker }]
+}
+
+/// The ways to leave a state.
+struct At<'d> {
+    now: TimestampMs,
+    deployment: &'d Deployment,
+}
+
+impl At<'_> {
+    fn older_than(&self, sequence: u64) -> bool {
+        self.deployment.sequence < sequence
+    }
+
+    fn again(&self, actions: Vec<Action>) -> Transition {
+        Transition { next: self.deployment.state.clone(), actions, phases: Vec::new() }
+    }
+
+    fn becomes(&self, next: S) -> Transition {
+        Transition { next, actions: Vec::new(), phases: Vec::new() }
+    }
+
+    fn run(&self, phase: Phase, worker: u32) -> Transition {
+        Transition {
+            next: S::Running { phase, worker, since: self.now, superseded_by: None },
+            actions: vec![Action::RunPhase { worker, phase }],
+            phases: vec![PhaseChange::Started(phase)],
+        }
+    }
+
+    fn after_worker_phase(&self, done: Phase, worker: u32, skipped: bool) -> Transition {
+        let result = if skipped { PhaseResult::Skipped } else { PhaseResult::Done };
+        let mut phases = vec![PhaseChange::Finished(done, result)];
+        for phase in Phase::ALL.into_iter().filter(|phase| *phase > done && phase.on_worker()) {
+            if self.has(phase) {
+                let mut transition = self.run(phase, worker);
+                transition.phases.splice(0..0, phases);
+                return transition;
+            }
+            phases.push(PhaseChange::Skipped(phase));
+        }
+        phases.push(PhaseChange::Started(Phase::Start));
+        Transition {
+            next: S::Starting { since: self.now },
+            actions: vec![Action::ReleaseWorker { worker }, Action::CreateRelease, Action::StartReplicas],
+            phases,
+        }
+    }
+
+    fn has(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::Install => self.deployment.shape.install,
+            Phase::PreDeploy => self.deployment.shape.pre_deploy,
+            _ => true,
+        }
+    }
+
+    fn resuming(&self, phase: Phase) -> Transition {
+        self.becomes(S::Resuming { phase, since: self.now })
+    }
+
+    fn probing(&self) -> Transition {
+        Transition {
+            next: S::Health { since: self.now },
+            actions: Vec::new(),
+            phases: vec![PhaseChange::Finished(Phase::Start, PhaseResult::Done), PhaseChange::Started(Phase::Health)],
+        }
+    }
+
+    /// The point of no return, unless something newer is live already.
+    fn ready(&self) -> Transition {
+        match &self.deployment.live {
+            Some(live) if self.older_than(live.sequence) => {
+                self.superseded(live.sequence, PhaseResult::Canceled, vec![Action::StopReplicas])
+            }
+            live => {
+                let former = live.as_ref().map(|live| live.deployment.clone());
+                match self.deployment.shape.kind {
+                    ServiceKind::Web => self.switching(former),
+                    ServiceKind::Worker => self.taking_over(former),
+                }
+            }
+        }
+    }
+
+    fn switching(&self, former: Option<DeploymentId>) -> Transition {
+        let generation = self.deployment.route_generation + 1;
+        let mut phases = match self.deployment.state {
+            S::Starting { .. } => self.probing().phases,
+            _ => Vec::new(),
+        };
+        phases.push(PhaseChange::Finished(Phase::Health, PhaseResult::Done));
+        phases.push(PhaseChange::Started(Phase::Route));
+        Transition {
+            next: S::Routing { since: self.now, generation, former },
+            actions: vec![Action::MakeLive { generation }, Action::SwitchRoutes],
+            phases,
+        }
+    }
+
+    /// A worker has no requests to finish: the former one is told to stop, within its own grace time.
+    fn taking_over(&self, former: Option<DeploymentId>) -> Transition {
+        let generation = self.deployment.route_generation + 1;
+        let mut actions = vec![Action::MakeLive { generation }, Action::MarkSuperseded];
+        let mut phases = vec![
+            PhaseChange::Finished(Phase::Start, PhaseResult::Done),
+            PhaseChange::Skipped(Phase::Health),
+            PhaseChange::Skipped(Phase::Route),
+        ];
+        if former.is_some() {
+            actions.push(Action::StopFormerReplicas);
+            phases.push(PhaseChange::Started(Phase::Drain));
+            phases.push(PhaseChange::Finished(Phase::Drain, PhaseResult::Done));
+        } else {
+            phases.push(PhaseChange::Skipped(Phase::Drain));
+        }
+        self.cleaning_up(actions, phases)
+    }
+
+    fn routed(&self, former: Option<&DeploymentId>) -> Transition {
+        let mut phases = vec![PhaseChange::Finished(Phase::Route, PhaseResult::Done)];
+        let Some(former) = former else {
+            phases.push(PhaseChange::Skipped(Phase::Drain));
+            return self.cleaning_up(vec![Action::MarkSuperseded], phases);
+        };
+        phases.push(PhaseChange::Started(Phase::Drain));
+        Transition {
+            next: S::Draining { since: self.now, former: former.clone() },
+            actions: vec![Action::MarkSuperseded, Action::BeginDrain],
+            phases,
+        }
+    }
+
+    fn drained(&self) -> Transition {
+        let phases = vec![PhaseChange::Finished(Phase::Drain, PhaseResult::Done)];
+        self.cleaning_up(vec![Action::StopFormerReplicas], phases)
+    }
+
+    fn cleaning_up(&self, mut actions: Vec<Action>, mut phases: Vec<PhaseChange>) -> Transition {
+        actions.push(Action::RemoveScratch);
+        phases.push(PhaseChange::Started(Phase::CleanUp));
+        Transition { next: S::CleaningUp { since: self.now }, actions, phases }
+    }
+
+    fn cleaned_up(&self) -> Transition {
+        Transition {
+            next: S::Live { since: self.now },
+            actions: Vec::new(),
+            phases: vec![PhaseChange::Finished(Phase::CleanUp, PhaseResult::Done)],
+        }
+    }
+
+    fn failed(&self, code: &str, mut actions: Vec<Action>) -> Transition {
+        // Only states with a phase lead here.
+        let phase = self.deployment.state.phase().unwrap_or(Phase::Source);
+        actions.push(Action::Diagnose { code: code.to_owned() });
+        Transition {
+            next: S::Failed { at: self.now, phase, code: code.to_owned() },
+            actions,
+            phases: self.finish(PhaseResult::Failed),
+        }
+    }
+
+    fn canceled(&self, actions: Vec<Action>) -> Transition {
+        Transition {
+            next: S::Canceled { at: self.now, phase: self.deployment.state.phase() },
+            actions,
+            phases: self.finish(PhaseResult::Canceled),
+        }
+    }
+
+    fn superseded(&self, by: u64, result: PhaseResult, actions: Vec<Action>) -> Transition {
+        // In `Routing` the edge may have switched already: such a deployment counts as one that was live.
+        let was_live = matches!(
+            self.deployment.state,
+            S::Routing { .. } | S::Draining { .. } | S::CleaningUp { .. } | S::Live { .. }
+        );
+        Transition { next: S::Superseded { at: self.now, by, was_live }, actions, phases: self.finish(result) }
+    }
+
+    fn finish(&self, result: PhaseResult) -> Vec<PhaseChange> {
+        self.deployment.state.phase().map(|phase| PhaseChange::Finished(phase, result)).into_iter().collect()
+    }
+}
