@@ -21,6 +21,8 @@ pub(crate) struct Group {
 struct Replica {
     spec: ReplicaSpec,
     state: ReplicaState,
+    /// The host has said something of it, so its sandbox is at least being booted.
+    reported: bool,
     since: TimestampMs,
 }
 
@@ -62,6 +64,7 @@ impl Fleet {
             group.replicas.entry(spec.replica.clone()).or_insert(Replica {
                 spec,
                 state: ReplicaState::Starting,
+                reported: false,
                 since: now,
             });
         }
@@ -102,12 +105,21 @@ impl Fleet {
         if std::mem::discriminant(&known.state) != std::mem::discriminant(&state) {
             known.since = now;
         }
+        let was_ready = matches!(known.state, ReplicaState::Ready { .. });
         known.state = state;
-        Some(deployment.clone())
+        known.reported = true;
+        Some((deployment.clone(), was_ready))
     }
 
     pub(crate) fn deployment_of(&self, replica: &ReplicaId) -> Option<&DeploymentId> {
         self.groups.iter().find(|(_, group)| group.replicas.contains_key(replica)).map(|(deployment, _)| deployment)
+    }
+
+    /// Whether the host has begun with each replica.
+    pub(crate) fn all_started(&self, deployment: &DeploymentId) -> bool {
+        self.groups.get(deployment).is_some_and(|group| {
+            !group.replicas.is_empty() && group.replicas.values().all(|replica| replica.reported)
+        })
     }
 
     pub(crate) fn all_ready(&self, deployment: &DeploymentId) -> bool {
