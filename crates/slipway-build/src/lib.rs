@@ -1,1 +1,36 @@
-//! Source tree to plan, failure evidence to diagnosis; pure.
+//! Source tree to plan, failure evidence to diagnosis.
+//!
+//! Pure: no I/O, clock or randomness. The same tree with the same settings makes the same plan, and the same evidence
+//! the same diagnosis. Nothing here is executed or trusted: texts of the tree are parsed with bounds, commands are
+//! data for a sandbox. What detection can't know is never guessed; it is a reason in the plan or a diagnosis.
+
+mod diagnosis;
+mod explain;
+mod manifest;
+mod package_json;
+mod place;
+mod plan;
+mod tree;
+
+pub use diagnosis::{CATALOGUE, Entry, diagnose, render_catalogue};
+pub use explain::explain;
+pub use manifest::{MANIFEST_FILE, manifest};
+pub use plan::plan;
+
+/// Names of the files (last part of the path) whose text detection reads.
+pub const WANTED_FILES: &[&str] = &[
+    MANIFEST_FILE,
+    "package.json",
+    "pnpm-lock.yaml",
+    "yarn.lock",
+    "pnpm-workspace.yaml",
+    ".yarnrc.yml",
+    ".nvmrc",
+    ".node-version",
+    ".tool-versions",
+    "next.config.js",
+    "next.config.mjs",
+    "next.config.cjs",
+    "next.config.ts",
+    "next.config.mts",
+];

@@ -1,0 +1,71 @@
+//! Evidence to [`Diagnosis`]: why a phase failed, as far as the facts say.
+//!
+//! Facts that the host measured (memory, disk, time, sockets) come before what programs print; what is printed is
+//! matched against known texts, most telling first. What matches nothing stays what it is: a command that failed,
+//! with its last lines. Output is untrusted text: it is quoted, never interpreted further than a rule's pattern.
+
+mod build;
+mod case;
+pub(crate) mod entry;
+mod health;
+mod install;
+mod output;
+mod page;
+mod platform;
+mod resource;
+mod run;
+mod shell;
+mod variable;
+
+pub use entry::{CATALOGUE, Entry};
+pub use page::render_catalogue;
+
+use case::Case;
+use slipway_types::host::Evidence;
+use slipway_types::{Diagnosis, Phase, Plan};
+
+/// A pattern that either explains the failure or does not apply.
+type Rule = fn(&Case<'_>) -> Option<Diagnosis>;
+
+/// Measured by the host: true whatever a program prints.
+const MEASURED: [Rule; 4] = [platform::host_error, resource::out_of_memory, resource::disk_full, resource::timed_out];
+
+/// Words that programs print in whichever phase.
+const ANYWHERE: [Rule; 5] = [
+    resource::heap_out_of_memory,
+    shell::missing_script,
+    shell::command_not_found,
+    shell::permission_denied,
+    variable::missing,
+];
+
+/// Why it failed. `plan` adds what was decided, when there is a plan already.
+pub fn diagnose(evidence: &Evidence, plan: Option<&Plan>) -> Diagnosis {
+    let case = Case::new(evidence, plan);
+    if let Some(diagnosis) = first(&MEASURED, &case) {
+        return diagnosis;
+    }
+    match evidence.phase {
+        Some(Phase::PreDeploy) => run::pre_deploy(&case),
+        Some(Phase::Install) => {
+            first(install::RULES, &case).or_else(|| command(&case)).unwrap_or_else(|| platform::unknown(&case))
+        }
+        Some(phase) if phase.on_worker() => command(&case).unwrap_or_else(|| platform::unknown(&case)),
+        _ if evidence.exit.is_some() => run::exited(&case),
+        _ => first(&[health::of], &case).or_else(|| command(&case)).unwrap_or_else(|| platform::unknown(&case)),
+    }
+}
+
+/// An install or build command that failed.
+fn command(case: &Case<'_>) -> Option<Diagnosis> {
+    first(build::RULES, case).or_else(|| explained(case)).or_else(|| shell::failed(case))
+}
+
+/// What the words that programs print anywhere say.
+fn explained(case: &Case<'_>) -> Option<Diagnosis> {
+    first(&ANYWHERE, case)
+}
+
+fn first(rules: &[Rule], case: &Case<'_>) -> Option<Diagnosis> {
+    rules.iter().find_map(|rule| rule(case))
+}

@@ -1,0 +1,105 @@
+//! One failure with all that is known of it.
+
+use super::output::Output;
+use slipway_types::host::{Evidence, ExitFacts};
+use slipway_types::{Phase, Plan};
+
+#[derive(Debug)]
+pub(super) struct Case<'e> {
+    pub(super) evidence: &'e Evidence,
+    pub(super) plan: Option<&'e Plan>,
+    pub(super) output: Output,
+}
+
+impl<'e> Case<'e> {
+    pub(super) fn new(evidence: &'e Evidence, plan: Option<&'e Plan>) -> Self {
+        Self { evidence, plan, output: Output::new(&evidence.tail) }
+    }
+
+    /// The command as its owner knows it.
+    pub(super) fn command(&self) -> Option<&'e str> {
+        let planned = || match self.evidence.phase? {
+            Phase::Install => self.plan?.install.as_ref().map(|install| install.command.as_str()),
+            Phase::Build => self.plan?.build_command.as_deref(),
+            Phase::Start | Phase::Health => self.plan.map(|plan| plan.start_command.as_str()),
+            _ => None,
+        };
+        self.evidence.command.as_deref().or_else(planned)
+    }
+
+    /// Where it happened: the command and the phase, as far as they are known.
+    pub(super) fn place(&self) -> String {
+        match (self.command(), self.evidence.phase) {
+            (Some(command), Some(phase)) => format!("`{command}` in the phase `{phase}`"),
+            (Some(command), None) => format!("`{command}`"),
+            (None, Some(phase)) => format!("the phase `{phase}`"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// The command, or words for it.
+    pub(super) fn command_words(&self) -> String {
+        self.command().map_or_else(|| "the command".to_owned(), |command| format!("`{command}`"))
+    }
+
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        self.evidence.exit.and_then(|exit| exit.code)
+    }
+
+    /// `exited with status 1`; None when the process did not end by itself.
+    pub(super) fn exit_words(&self) -> Option<String> {
+        self.evidence.exit.map(exit_words)
+    }
+
+    /// Path of the service's `package.json` in the source.
+    pub(super) fn package_json(&self) -> String {
+        match self.plan.map(|plan| plan.root.as_str()) {
+            None | Some("") => "package.json".to_owned(),
+            Some(root) => format!("{root}/package.json"),
+        }
+    }
+
+    /// A sentence, then the last lines of the output below it.
+    pub(super) fn with_last_lines(&self, sentence: &str) -> String {
+        let lines = self.output.last_lines();
+        if lines.is_empty() {
+            return format!("{sentence}; it printed nothing");
+        }
+        format!("{sentence}; its last lines are:\n{}", lines.join("\n"))
+    }
+
+    /// Whether the phase is one of a running app.
+    pub(super) fn is_running(&self) -> bool {
+        !self.evidence.phase.is_some_and(Phase::on_worker)
+    }
+}
+
+fn exit_words(exit: ExitFacts) -> String {
+    match (exit.code, exit.signal) {
+        (_, Some(signal)) => format!("was ended by {}", signal_name(signal)),
+        (Some(code), None) => match code.checked_sub(128).filter(|signal| (1..=31).contains(signal)) {
+            Some(signal) => format!("exited with status {code}, which stands for {}", signal_name(signal)),
+            None => format!("exited with status {code}"),
+        },
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// Linux numbers, the ones that end programs in practice.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,85 @@
+//! Limits that were reached: memory, disk, time.
+
+use super::case::Case;
+use super::entry::{DISK_FULL, HEAP_OUT_OF_MEMORY, OUT_OF_MEMORY, TIMED_OUT};
+use slipway_types::settings::{ByteSize, DurationMs};
+use slipway_types::{Diagnosis, Phase};
+
+/// The kernel killed something for memory.
+pub(super) fn out_of_memory(case: &Case<'_>) -> Option<Diagnosis> {
+    case.evidence.exit.filter(|exit| exit.out_of_memory)?;
+    let limit = case.evidence.limits.map(|limits| format!(" of {}", ByteSize(limits.memory_bytes)));
+    Some(
+        OUT_OF_MEMORY
+            .diagnosis(format!("{} ran out of memory", case.command_words()))
+            .at(case.place())
+            .because(format!(
+                "the kernel killed a process when the sandbox reached its memory limit{}",
+                limit.unwrap_or_default()
+            ))
+            .hint(format!("raise `{}` in `slipway.toml`", memory_key(case)))
+            .hint("or make the work smaller: fewer parallel workers, no source maps, a lower `--max-old-space-size`"),
+    )
+}
+
+/// The key of the limit that applies in the phase. The pre-deploy command runs with the app's limits.
+fn memory_key(case: &Case<'_>) -> &'static str {
+    if is_build(case) { "build.memory" } else { "resources.memory" }
+}
+
+fn is_build(case: &Case<'_>) -> bool {
+    case.evidence.phase.is_some_and(|phase| phase < Phase::PreDeploy)
+}
+
+/// V8 gave up before the kernel did.
+pub(super) fn heap_out_of_memory(case: &Case<'_>) -> Option<Diagnosis> {
+    let line = case.output.lines().find(|line| line.contains("JavaScript heap out of memory"))?;
+    let limit = case.evidence.limits.map(|limits| limits.memory_bytes >> 20);
+    let heap = limit.map_or(2048, |mebibytes| mebibytes * 3 / 4);
+    Some(
+        HEAP_OUT_OF_MEMORY
+            .diagnosis(format!("{} ran out of JavaScript heap", case.command_words()))
+            .at(case.place())
+            .because(line.trim().trim_start_matches("FATAL ERROR: ").to_owned())
+            .hint(format!(
+                "set the variable `NODE_OPTIONS=--max-old-space-size={heap}`, a part of the sandbox's memory in MB"
+            ))
+            .hint(format!("raise `{}` in `slipway.toml` with it", memory_key(case))),
+    )
+}
+
+/// The writable layer is full: measured, or said by a program.
+pub(super) fn disk_full(case: &Case<'_>) -> Option<Diagnosis> {
+    let said = || {
+        case.output.lines().find(|line| line.contains("ENOSPC: no space") || line.contains("No space left on device"))
+    };
+    let line = said().filter(|_| !case.output.contains("file watchers"));
+    if !case.evidence.disk_full && line.is_none() {
+        return None;
+    }
+    let limit = case.evidence.limits.map(|limits| format!(" of {}", ByteSize(limits.disk_bytes)));
+    let said = line.map(|line| format!(": {}", line.trim())).unwrap_or_default();
+    let key = if is_build(case) { "build.disk" } else { "resources.disk" };
+    Some(
+        DISK_FULL
+            .diagnosis(format!("{} filled the disk of the sandbox", case.command_words()))
+            .at(case.place())
+            .because(format!("the writable layer reached its limit{}{said}", limit.unwrap_or_default()))
+            .hint(format!("raise `{key}` in `slipway.toml`"))
+            .hint("or write less: old caches, source maps and downloaded browsers are the usual bulk"),
+    )
+}
+
+/// The time of a command was over.
+pub(super) fn timed_out(case: &Case<'_>) -> Option<Diagnosis> {
+    let after = DurationMs(case.evidence.timed_out_after?);
+    let key = if case.evidence.phase == Some(Phase::PreDeploy) { "pre_deploy_timeout" } else { "build.timeout" };
+    Some(
+        TIMED_OUT
+            .diagnosis(format!("{} took longer than {after}", case.command_words()))
+            .at(case.place())
+            .because(case.with_last_lines(&format!("it was ended after {after}")))
+            .hint("check that the command ends by itself: a watcher, a server or a question on the terminal never does")
+            .hint(format!("raise `{key}` in `slipway.toml`")),
+    )
+}

@@ -1,0 +1,127 @@
+//! A source tree as seen from one directory of it.
+
+use slipway_types::TreeListing;
+
+/// A [`TreeListing`] and a directory in it; paths given to its methods are relative to that directory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tree<'t> {
+    listing: &'t TreeListing,
+    /// Without a slash at either end; empty is the whole tree.
+    directory: &'t str,
+}
+
+impl<'t> Tree<'t> {
+    pub(crate) fn new(listing: &'t TreeListing, directory: &'t str) -> Self {
+        Self { listing, directory }
+    }
+
+    pub(crate) fn directory(&self) -> &'t str {
+        self.directory
+    }
+
+    pub(crate) fn listing(&self) -> &'t TreeListing {
+        self.listing
+    }
+
+    /// The whole tree.
+    pub(crate) fn top(&self) -> Self {
+        Self { listing: self.listing, directory: "" }
+    }
+
+    /// This directory and the ones above it, nearest first, the top last.
+    pub(crate) fn upwards(&self) -> impl Iterator<Item = Tree<'t>> + use<'t> {
+        let listing = self.listing;
+        std::iter::successors(Some(self.directory), |directory| parent(directory))
+            .map(move |directory| Tree { listing, directory })
+    }
+
+    /// Path of `name` relative to the top.
+    pub(crate) fn path(&self, name: &str) -> String {
+        join(self.directory, name)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let path = self.path(name);
+        self.listing.paths.binary_search(&path).is_ok() || self.listing.paths.contains(&path)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&'t str> {
+        self.listing.texts.get(&self.path(name)).map(String::as_str)
+    }
+
+    /// Paths of all files below this directory, relative to the top.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &'t str> + use<'t> {
+        let directory = self.directory;
+        self.listing.paths.iter().map(String::as_str).filter(move |path| is_below(path, directory))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files().next().is_none()
+    }
+}
+
+/// Whether `path` is inside `directory`.
+pub(crate) fn is_below(path: &str, directory: &str) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The directory above; None above the top.
+pub(crate) fn parent(path: &str) -> Option<&str> {
+    if path.is_empty() {
+        return None;
+    }
+    Some(path.rsplit_once('/').map_or("", |(directory, _)| directory))
+}
+
+/// `relative` as seen from `directory`, without `.` and `..`; None when it leads out of the tree.
+pub(crate) fn resolve(directory: &str, relative: &str) -> Option<String> {
+    let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
+    for part in relative.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            name => parts.push(name),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A listing of files with their texts.
+    pub(crate) fn listing(files: &[(&str, &str)]) -> TreeListing {
+        let mut listing = TreeListing::default();
+        for (path, text) in files {
+            listing.paths.push((*path).to_owned());
+            listing.texts.insert((*path).to_owned(), (*text).to_owned());
+        }
+        listing.paths.sort();
+        listing
+    }
+
+    #[test]
+    fn a_directory_sees_its_own_files() {
+        let listing = listing(&[("package.json", "top"), ("apps/web/package.json", "web"), ("apps/web2/x", "")]);
+        let web = Tree::new(&listing, "apps/web");
+        assert!(web.has("package.json"));
+        assert_eq!(web.text("package.json"), Some("web"));
+        assert_eq!(web.files().collect::<Vec<_>>(), ["apps/web/package.json"]);
+        assert_eq!(web.upwards().map(|tree| tree.directory()).collect::<Vec<_>>(), ["apps/web", "apps", ""]);
+        assert!(Tree::new(&listing, "apps/none").is_empty());
+    }
+
+    #[test]
+    fn relative_paths_stay_in_the_tree() {
+        assert_eq!(resolve("apps/web", "../../lib/./x"), Some("lib/x".into()));
+        assert_eq!(resolve("apps", "../.."), None);
+        assert_eq!(resolve("", "./a"), Some("a".into()));
+    }
+}
