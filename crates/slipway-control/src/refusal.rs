@@ -3,6 +3,8 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use crate::variable::VariablesError;
+use slipway_store::StoreError;
 use slipway_types::{ApiError, Blame};
 
 #[derive(Debug)]
@@ -67,6 +69,26 @@ pub(crate) fn cause_chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Missing { .. } => Self::not_found("gone", error.to_string()),
+            StoreError::Stale { .. } | StoreError::Contended { .. } => {
+                let mut refusal = Self::conflict("changed-meanwhile", error.to_string());
+                refusal.error.retry = true;
+                refusal
+            }
+            _ => Self::internal("the database failed", &error),
+        }
+    }
+}
+
+impl From<VariablesError> for Refusal {
+    fn from(error: VariablesError) -> Self {
+        Self::internal("the service's variables can't be used", &error)
+    }
 }
 
 impl IntoResponse for Refusal {

@@ -36,7 +36,7 @@ pub enum SealError {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SealedFor<'a> {
     /// The variables of a service at a revision.
-    Env { service: &'a ServiceId, revision: u32 },
+    Env { service: &'a ServiceId, revision: u64 },
     /// The git credential of a deployment's source.
     Credential { service: &'a ServiceId },
 }

@@ -3,6 +3,7 @@
 use crate::executor::fleet::Fleet;
 use crate::log::Logs;
 use crate::seal::MasterKey;
+use crate::source::Credentials;
 use crate::upload::Uploads;
 use slipway_store::Store;
 use slipway_types::TimestampMs;
@@ -16,6 +17,7 @@ pub(crate) struct Shared {
     pub(crate) drain_timeout: Duration,
     pub(crate) store: Store,
     pub(crate) key: MasterKey,
+    pub(crate) credentials: Credentials,
     pub(crate) logs: Logs,
     pub(crate) uploads: Uploads,
     /// Written by the executor, read by listings. Held for the length of a look, never across a wait.

@@ -2,9 +2,11 @@
 
 use crate::refusal::Refusal;
 use crate::seal::{MasterKey, SealError, SealedFor};
+use serde::{Deserialize, Serialize};
 use slipway_types::source::GitSource;
 use slipway_types::{Secret, ServiceId, SourceSpec};
-use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{fs, io};
 
 /// Longest URL or reference that is taken.
 const TEXT_BYTES_MAX: usize = 2048;
@@ -42,25 +44,86 @@ pub(crate) fn check(source: &SourceSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The source as it is stored.
-pub(crate) fn sealed(source: SourceSpec, key: &MasterKey, service: &ServiceId) -> Result<SourceSpec, SealError> {
-    let SourceSpec::Git(GitSource { url, reference, credential: Some(credential) }) = source else { return Ok(source) };
-    let bytes = key.seal(SealedFor::Credential { service }, credential.expose().as_bytes())?;
-    let mut hex = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    Ok(SourceSpec::Git(GitSource { url, reference, credential: Some(Secret::new(hex)) }))
+/// The git credentials of a data directory: for each service the one that was given last, sealed, with the URL that it is
+/// for. The database holds none. A redeploy and a restart find it here.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    dir: PathBuf,
 }
 
-/// The source as a worker needs it.
-pub(crate) fn unsealed(source: SourceSpec, key: &MasterKey, service: &ServiceId) -> Result<SourceSpec, SealError> {
-    let SourceSpec::Git(GitSource { url, reference, credential: Some(credential) }) = source else { return Ok(source) };
-    let damaged = || SealError::Open("the git credential".to_owned());
-    let bytes = unhex(credential.expose()).ok_or_else(damaged)?;
-    let plain = key.open(SealedFor::Credential { service }, &bytes)?;
-    let plain = String::from_utf8(plain).map_err(|_| damaged())?;
-    Ok(SourceSpec::Git(GitSource { url, reference, credential: Some(Secret::new(plain)) }))
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CredentialError {
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error("could not use {path}")]
+    File { path: PathBuf, source: io::Error },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    url: String,
+    credential: Secret,
+}
+
+impl Credentials {
+    pub(crate) fn open(dir: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// Keeps the credential of a source that has one.
+    pub(crate) fn keep(&self, key: &MasterKey, service: &ServiceId, source: &SourceSpec) -> Result<(), CredentialError> {
+        let SourceSpec::Git(GitSource { url, credential: Some(credential), .. }) = source else { return Ok(()) };
+        let kept = Kept { url: url.clone(), credential: credential.clone() };
+        let plain = serde_json::to_vec(&kept).map_err(|_| SealError::Seal("the git credential".to_owned()))?;
+        let sealed = key.seal(SealedFor::Credential { service }, &plain)?;
+        let path = self.path(service);
+        let beside = path.with_extension("new");
+        fs::write(&beside, sealed)
+            .and_then(|()| fs::rename(&beside, &path))
+            .map_err(|source| CredentialError::File { path, source })
+    }
+
+    /// `source` with the credential that was given for its URL, if one was. It is never sent to another URL.
+    pub(crate) fn add_to(
+        &self,
+        key: &MasterKey,
+        service: &ServiceId,
+        source: SourceSpec,
+    ) -> Result<SourceSpec, CredentialError> {
+        let SourceSpec::Git(git) = &source else { return Ok(source) };
+        let path = self.path(service);
+        let sealed = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(source),
+            sealed => sealed.map_err(|source| CredentialError::File { path, source })?,
+        };
+        let plain = key.open(SealedFor::Credential { service }, &sealed)?;
+        let kept: Kept =
+            serde_json::from_slice(&plain).map_err(|_| SealError::Open("the git credential".to_owned()))?;
+        if kept.url != git.url {
+            return Ok(source);
+        }
+        Ok(SourceSpec::Git(GitSource { credential: Some(kept.credential), ..git.clone() }))
+    }
+
+    pub(crate) fn forget(&self, service: &ServiceId) -> io::Result<()> {
+        match fs::remove_file(self.path(service)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self, service: &ServiceId) -> PathBuf {
+        self.dir.join(service.as_str())
+    }
+}
+
+/// The source as the database has it.
+pub(crate) fn without_credential(source: SourceSpec) -> SourceSpec {
+    match source {
+        SourceSpec::Git(git) => SourceSpec::Git(GitSource { credential: None, ..git }),
+        upload @ SourceSpec::Upload { .. } => upload,
+    }
 }
 
 pub(crate) fn credential(source: &SourceSpec) -> Option<&Secret> {
@@ -68,11 +131,6 @@ pub(crate) fn credential(source: &SourceSpec) -> Option<&Secret> {
         SourceSpec::Git(git) => git.credential.as_ref(),
         SourceSpec::Upload { .. } => None,
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2);
-    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -102,12 +160,20 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_stored_sealed() {
+    fn a_credential_is_kept_sealed_and_for_its_url_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let credentials = Credentials::open(dir.path().join("credentials")).unwrap();
         let key = MasterKey::new(&[3; 32]);
         let service = ServiceId::parse("svc-a").unwrap();
         let source = git("https://h/a", None);
-        let stored = sealed(source.clone(), &key, &service).unwrap();
-        assert!(!serde_json::to_string(&stored).unwrap().contains("ghp_token"));
-        assert_eq!(unsealed(stored, &key, &service).unwrap(), source);
+        let add = |source| credentials.add_to(&key, &service, without_credential(source)).unwrap();
+        assert_eq!(credential(&add(source.clone())), None);
+        credentials.keep(&key, &service, &source).unwrap();
+        assert_eq!(add(source.clone()), source);
+        assert_eq!(credential(&add(git("https://evil/a", None))), None);
+        let stored = fs::read(dir.path().join("credentials/svc-a")).unwrap();
+        assert!(!stored.windows(9).any(|window| window == b"ghp_token"));
+        credentials.forget(&service).unwrap();
+        assert_eq!(credential(&add(source)), None);
     }
 }

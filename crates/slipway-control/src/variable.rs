@@ -40,14 +40,14 @@ pub(crate) enum VariablesError {
     #[error(transparent)]
     Seal(#[from] SealError),
     #[error("the variables of service `{service}` at revision {revision} are damaged")]
-    Damaged { service: ServiceId, revision: u32 },
+    Damaged { service: ServiceId, revision: u64 },
 }
 
 impl Variables {
     pub(crate) fn unseal(
         key: &MasterKey,
         service: &ServiceId,
-        revision: u32,
+        revision: u64,
         sealed: &[u8],
     ) -> Result<Self, VariablesError> {
         let plain = key.open(SealedFor::Env { service, revision }, sealed)?;
@@ -55,7 +55,7 @@ impl Variables {
         serde_json::from_slice(&plain).map_err(|_| VariablesError::Damaged { service: service.clone(), revision })
     }
 
-    pub(crate) fn seal(&self, key: &MasterKey, service: &ServiceId, revision: u32) -> Result<Vec<u8>, VariablesError> {
+    pub(crate) fn seal(&self, key: &MasterKey, service: &ServiceId, revision: u64) -> Result<Vec<u8>, VariablesError> {
         let plain =
             serde_json::to_vec(self).map_err(|_| VariablesError::Damaged { service: service.clone(), revision })?;
         Ok(key.seal(SealedFor::Env { service, revision }, &plain)?)

@@ -40,6 +40,16 @@ pub(crate) struct ServicePath {
     pub(crate) service: ServiceName,
 }
 
+impl ServicePath {
+    pub(crate) fn parse(project: String, service: String) -> Result<Self, Refusal> {
+        let bad = |error: slipway_types::NameError| Refusal::bad_request("bad-name", error.to_string());
+        Ok(Self {
+            project: ProjectName::parse(project).map_err(bad)?,
+            service: ServiceName::parse(service).map_err(bad)?,
+        })
+    }
+}
+
 #[derive(Deserialize)]
 struct RawServicePath {
     project: String,
@@ -53,9 +63,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ServicePath {
         let Path(raw) = Path::<RawServicePath>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| Refusal::bad_request("bad-path", rejection.body_text()))?;
-        let bad = |error: slipway_types::NameError| Refusal::bad_request("bad-name", error.to_string());
-        let project = ProjectName::parse(raw.project).map_err(bad)?;
-        Ok(Self { project, service: ServiceName::parse(raw.service).map_err(bad)? })
+        Self::parse(raw.project, raw.service)
     }
 }
 
@@ -85,6 +93,9 @@ pub(crate) struct Params {
     pub(crate) since: Option<i64>,
     /// A deployment whose phases' output is wanted, or `true` for the newest.
     pub(crate) build: Option<String>,
+    /// Of a listing of events.
+    pub(crate) project: Option<String>,
+    pub(crate) service: Option<String>,
 }
 
 impl Params {
