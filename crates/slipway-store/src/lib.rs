@@ -1,1 +1,49 @@
-//! The only SQL of the system: schema, migrations, queries.
+//! The only SQL of the system: schema, migrations, queries. SQLite now; the statements are written so that PostgreSQL takes
+//! them too.
+//!
+//! - [`Store::open`]. Every method is one transaction; ids and `now` come from the caller.
+//! - Progress: [`Store::create_deployment`], [`Store::claim_build`] (an idle worker's next deployment) and [`Store::apply`]
+//!   (one event to one deployment) load, let `slipway_pipeline` decide, and write state, phases, events, diagnosis and live
+//!   pointer together. Each answers with what is left to do ([`Applied::actions`]) and what to tell who watches
+//!   ([`Applied::news`]).
+//! - Services: `ensure_service`, `service`, `service_named`, `overviews`, `merge_settings`, `put_settings`, `put_env`, `env`, `destroy`.
+//! - Deployments: `deployment`, `deployments_of`, `deployments`, `active_deployments`, `serving_deployments`, `phases`.
+//! - Releases: `create_release`, `release`, `releases`, `rollback_release`.
+//! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`, `upload`,
+//!   `put_token`, `token`, `next_generation`, `generation`.
+//!
+//! Guarantees: a state change, its event rows, its phase rows and the live pointer are committed together or not at all; a
+//! commit survives a crash of the process and a loss of power; a git credential is never written.
+
+mod apply;
+mod claim;
+mod counter;
+mod database;
+mod decode;
+mod deployment;
+mod env;
+mod error;
+mod event;
+mod overview;
+mod phase;
+mod release;
+mod replica;
+mod row;
+mod service;
+mod token;
+mod upload;
+
+pub use apply::{Applied, Change, Planned};
+pub use counter::Generation;
+pub use database::Store;
+pub use deployment::{Before, NewDeployment};
+pub use error::StoreError;
+pub use event::EventFilter;
+pub use overview::ServiceOverview;
+pub use phase::PhaseRow;
+pub use release::{NewRelease, ReleaseRow, RollbackChoice};
+pub use replica::{ReplicaRow, ReplicaStatus};
+pub use row::{DeploymentRow, DeploymentSummary};
+pub use service::{Destroyed, ServiceRow};
+pub use token::TokenRow;
+pub use upload::UploadRow;

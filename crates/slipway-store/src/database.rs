@@ -1,0 +1,99 @@
+//! The database file: one connection that writes, a few that read.
+//!
+//! WAL lets readers go on while the one writer writes; every write begins with BEGIN IMMEDIATE, so that it never fails
+//! halfway for a lock. `synchronous = FULL`: the database is the truth about what was asked of the outside world (a migration
+//! that ran, a release that serves), so a commit must survive a loss of power; it costs one fsync for each of the dozen
+//! commits of a deployment.
+
+use crate::StoreError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Sqlite, Transaction};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// Readers at a time. More wait: a read takes milliseconds, and each connection costs a thread and its page cache.
+const READERS_MAX: u32 = 2;
+/// Page cache of one connection, in KiB. The operating system caches the file as well.
+const CACHE_KIB: u32 = 1024;
+/// The write-ahead log is cut back to this after a checkpoint.
+const LOG_BYTES_MAX: u32 = 16 << 20;
+/// How long to wait for another process that holds the file (a backup, a shell).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for its turn.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Prepared statements that a connection keeps; there are about fifty.
+const STATEMENTS_MAX: usize = 64;
+
+/// The database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database at `path`, makes it if it is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When the file can't be made or opened, or is from a newer version.
+    pub async fn open(path: &Path) -> Result<Store, StoreError> {
+        create_private(path).map_err(|source| StoreError::Create { path: path.to_owned(), source })?;
+        let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        let writer = pool(1).connect_with(options(path)).await.map_err(failed)?;
+        sqlx::migrate!("./migrations")
+            .run(&writer)
+            .await
+            .map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
+        let readers = pool(READERS_MAX).connect_lazy_with(options(path).pragma("query_only", "1"));
+        Ok(Store { writer, readers })
+    }
+
+    /// Waits for what is under way, then closes the file. A store that is dropped instead loses nothing.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// A transaction that is the only one that writes.
+    pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::query("begin", "a write"))
+    }
+
+    /// A transaction that sees one moment.
+    pub(crate) async fn read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.readers.begin().await.map_err(StoreError::query("begin", "a read"))
+    }
+}
+
+pub(crate) async fn commit(transaction: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
+    transaction.commit().await.map_err(StoreError::query("commit", "a write"))
+}
+
+/// Others on the machine have no business in it: it holds sealed variables and digests of tokens.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}
+
+fn pool(connections_max: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A connection to a local file does not go stale.
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .pragma("cache_size", format!("-{CACHE_KIB}"))
+        .pragma("journal_size_limit", LOG_BYTES_MAX.to_string())
+        .disable_statement_logging()
+}
