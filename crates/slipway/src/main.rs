@@ -1,2 +1,26 @@
-//! The command line and the server.
-fn main() {}
+//! `slipway`: the command line, and the server that it talks to.
+//!
+//! Guarantees the exit codes: 0 live or done, 1 the deployment failed, 2 something to correct in what was asked,
+//! 3 the server or the network, 130 interrupted.
+
+mod archive;
+mod cli;
+mod client;
+mod failure;
+mod output;
+mod render;
+mod server;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    match cli::run(arguments) {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.report();
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! JSON bodies, paths and queries of requests, with refusals in the API's own words.
+
+use crate::refusal::Refusal;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use http::request::Parts;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use slipway_types::{DeploymentId, ProjectName, ServiceName};
+
+/// Largest JSON body: a few hundred variables with certificates among them fit.
+pub(crate) const JSON_BYTES_MAX: usize = 1 << 20;
+
+/// A JSON body. An empty one counts as `{}`.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            http::StatusCode::PAYLOAD_TOO_LARGE => {
+                Refusal::too_large("body-too-large", format!("the body is larger than {JSON_BYTES_MAX} bytes"))
+            }
+            _ => Refusal::bad_request("body-broken", "the body broke off"),
+        })?;
+        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        let value = serde_json::from_slice(bytes).map_err(|error| {
+            Refusal::bad_request("bad-json", format!("the body is not what this call takes: {error}"))
+        })?;
+        Ok(Self(value))
+    }
+}
+
+/// `/projects/{project}/services/{service}`
+#[derive(Debug, Clone)]
+pub(crate) struct ServicePath {
+    pub(crate) project: ProjectName,
+    pub(crate) service: ServiceName,
+}
+
+impl ServicePath {
+    pub(crate) fn parse(project: String, service: String) -> Result<Self, Refusal> {
+        let bad = |error: slipway_types::NameError| Refusal::bad_request("bad-name", error.to_string());
+        Ok(Self {
+            project: ProjectName::parse(project).map_err(bad)?,
+            service: ServiceName::parse(service).map_err(bad)?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RawServicePath {
+    project: String,
+    service: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ServicePath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(raw) = Path::<RawServicePath>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Refusal::bad_request("bad-path", rejection.body_text()))?;
+        Self::parse(raw.project, raw.service)
+    }
+}
+
+/// `/deployments/{deployment}`
+#[derive(Debug, Clone)]
+pub(crate) struct DeploymentPath(pub(crate) DeploymentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for DeploymentPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(raw) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Refusal::bad_request("bad-path", rejection.body_text()))?;
+        let id = DeploymentId::parse(raw).map_err(|error| Refusal::bad_request("bad-id", error.to_string()))?;
+        Ok(Self(id))
+    }
+}
+
+/// What may stand behind `?`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Params {
+    pub(crate) follow: bool,
+    pub(crate) limit: Option<u32>,
+    /// Milliseconds since the epoch.
+    pub(crate) since: Option<i64>,
+    /// A deployment whose phases' output is wanted, or `true` for the newest.
+    pub(crate) build: Option<String>,
+    /// Of a listing of events.
+    pub(crate) project: Option<String>,
+    pub(crate) service: Option<String>,
+}
+
+impl Params {
+    /// Rows to answer with: what was asked for, within the bound.
+    pub(crate) fn limit_or(&self, default: u32) -> u32 {
+        self.limit.unwrap_or(default).clamp(1, slipway_types::api::LIMIT_MAX)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Query(params) = Query::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Refusal::bad_request("bad-query", rejection.body_text()))?;
+        Ok(params)
+    }
+}

@@ -1,0 +1,73 @@
+//! Deployments: created, listed, looked at, ended.
+
+use super::body::{DeploymentPath, Json, Params, ServicePath};
+use super::{Api, service};
+use crate::executor::Command;
+use crate::refusal::Refusal;
+use crate::{source, view};
+use axum::extract::State;
+use http::StatusCode;
+use slipway_types::SourceSpec;
+use slipway_types::api::{DeployParams, DeploymentView, RollbackParams};
+
+/// Deployments of a listing that does not say how many.
+const LIST_DEFAULT: u32 = 50;
+/// Longest message that is kept with a deployment.
+const MESSAGE_BYTES_MAX: usize = 1000;
+
+type Created = Result<(StatusCode, axum::Json<DeploymentView>), Refusal>;
+
+fn created(view: DeploymentView) -> (StatusCode, axum::Json<DeploymentView>) {
+    (StatusCode::CREATED, axum::Json(view))
+}
+
+pub(super) async fn create(State(api): State<Api>, path: ServicePath, Json(params): Json<DeployParams>) -> Created {
+    source::check(&params.source)?;
+    if let SourceSpec::Upload { upload } = &params.source
+        && !api.shared.uploads.contains(upload)
+    {
+        return Err(Refusal::unusable("upload-missing", format!("there is no upload `{upload}`"))
+            .hint("send the directory again"));
+    }
+    if params.message.as_ref().is_some_and(|message| message.len() > MESSAGE_BYTES_MAX) {
+        let message = format!("the message is longer than {MESSAGE_BYTES_MAX} bytes");
+        return Err(Refusal::unusable("message-too-long", message));
+    }
+    let service = api.shared.ensure_service(&path).await?;
+    let DeployParams { source, message } = params;
+    api.ask(|reply| Command::Deploy { service, source, message, reply }).await.map(created)
+}
+
+pub(super) async fn redeploy(State(api): State<Api>, path: ServicePath) -> Created {
+    let service = service::existing(&api, &path).await?;
+    api.ask(|reply| Command::Redeploy { service, reply }).await.map(created)
+}
+
+pub(super) async fn rollback(State(api): State<Api>, path: ServicePath, Json(params): Json<RollbackParams>) -> Created {
+    let service = service::existing(&api, &path).await?;
+    api.ask(|reply| Command::Rollback { service, release: params.release, reply }).await.map(created)
+}
+
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    DeploymentPath(deployment): DeploymentPath,
+) -> Result<axum::Json<DeploymentView>, Refusal> {
+    api.ask(|reply| Command::Cancel { deployment, reply }).await.map(axum::Json)
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    DeploymentPath(deployment): DeploymentPath,
+) -> Result<axum::Json<DeploymentView>, Refusal> {
+    Ok(axum::Json(api.shared.deployment_view(&deployment).await?))
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    path: ServicePath,
+    params: Params,
+) -> Result<axum::Json<Vec<DeploymentView>>, Refusal> {
+    let service = service::existing(&api, &path).await?;
+    let rows = api.shared.store.deployments_of(&service.service_id, None, params.limit_or(LIST_DEFAULT)).await?;
+    Ok(axum::Json(rows.into_iter().map(|row| view::deployment(&api.shared.server, row)).collect()))
+}

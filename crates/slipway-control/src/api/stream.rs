@@ -1,0 +1,124 @@
+//! Streams of newline-delimited JSON: what is in a log first, then what comes.
+//!
+//! A stream reads the log's files at its client's pace; nothing is queued for it but one chunk. A client that reads
+//! nothing for a while is let go. Lines that were dropped from a full log are told of, not hidden.
+
+use crate::log::segment::{Cursor, SegmentLog};
+use axum::body::{Body, Bytes};
+use axum::response::{IntoResponse, Response};
+use http::header;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Chunks between the file and the client: one is being sent, one is ready.
+const CHUNKS_AHEAD: usize = 2;
+/// A client that takes no chunk for this long has gone.
+const CLIENT_IDLE_MAX: Duration = Duration::from_secs(120);
+/// How often a follower looks without having been woken. The doorbell is reliable; this covers only a log's removal.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What to do with one line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Send,
+    Leave,
+    /// It is the last one.
+    SendAndEnd,
+}
+
+/// What a kind of stream decides.
+pub(crate) trait Selection: Send + Sync + 'static {
+    fn verdict(&self, line: &[u8]) -> Verdict;
+    /// Stands for lines that are gone.
+    fn gap(&self) -> String;
+    /// Asked when all lines were sent: the line to end with although the log does not have it.
+    fn end(&self) -> impl Future<Output = Option<String>> + Send;
+}
+
+/// Answers with the lines of `log` that `selection` takes.
+pub(crate) fn lines<S: Selection>(
+    log: Arc<SegmentLog>,
+    selection: S,
+    follow: bool,
+    shutdown: CancellationToken,
+) -> Response {
+    let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = sender.closed() => {}
+            outcome = send_lines(&log, &selection, follow, &sender) => {
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, "a log stream ended early");
+                    // Breaks the answer off, so that the client does not take it for the end.
+                    let _ = sender.try_send(Err(error));
+                }
+            }
+        }
+    });
+    let stream = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
+}
+
+type Chunks = mpsc::Sender<io::Result<Bytes>>;
+
+async fn send_lines<S: Selection>(log: &SegmentLog, selection: &S, follow: bool, to: &Chunks) -> io::Result<()> {
+    let mut doorbell = log.doorbell();
+    let mut cursor = Cursor::default();
+    loop {
+        drop(doorbell.borrow_and_update());
+        // Asked before the last read: what ends a stream is written before the state that says so.
+        let end = selection.end().await;
+        loop {
+            let chunk = log.read(cursor)?;
+            cursor = chunk.next;
+            if chunk.bytes.is_empty() {
+                break;
+            }
+            let (selected, ended) = select(selection, &chunk.bytes, chunk.gap);
+            if !selected.is_empty() {
+                send(to, selected).await?;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+        if let Some(line) = end {
+            return send(to, format!("{line}\n").into_bytes()).await;
+        }
+        if !follow {
+            return Ok(());
+        }
+        // An error would mean that the log is closed, but `log` is held here.
+        let _ = tokio::time::timeout(LOOK_INTERVAL, doorbell.changed()).await;
+    }
+}
+
+fn select<S: Selection>(selection: &S, bytes: &[u8], gap: bool) -> (Vec<u8>, bool) {
+    let mut selected = Vec::new();
+    if gap {
+        selected.extend(selection.gap().into_bytes());
+        selected.push(b'\n');
+    }
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        match selection.verdict(line) {
+            Verdict::Leave => {}
+            Verdict::Send => selected.extend_from_slice(line),
+            Verdict::SendAndEnd => {
+                selected.extend_from_slice(line);
+                return (selected, true);
+            }
+        }
+    }
+    (selected, false)
+}
+
+async fn send(to: &Chunks, bytes: Vec<u8>) -> io::Result<()> {
+    match tokio::time::timeout(CLIENT_IDLE_MAX, to.send(Ok(bytes.into()))).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing any more")),
+    }
+}

@@ -1,0 +1,58 @@
+//! What control is told at its start.
+
+use slipway_types::host::{HostCommand, HostReport};
+use slipway_types::route::{EdgeReport, RouteTable};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+/// What is in flight to an old replica gets this long by default.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct ControlConfig {
+    pub data_dir: PathBuf,
+    /// The API is served here: a loopback address, unless its owner knows better.
+    pub api_listener: TcpListener,
+    /// Under which services get their host names: `localhost`.
+    pub domain: String,
+    /// Port of the edge's listener, for URLs.
+    pub edge_port: u16,
+    /// Largest upload, compressed.
+    pub upload_bytes_max: u64,
+    pub drain_timeout: Duration,
+    /// Name of the driver that boots sandboxes, for `GET /v1/server`.
+    pub driver: String,
+    pub version: String,
+}
+
+impl ControlConfig {
+    /// Defaults for a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>, api_listener: TcpListener) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            api_listener,
+            domain: "localhost".to_owned(),
+            edge_port: 80,
+            upload_bytes_max: slipway_types::api::UPLOAD_BYTES_MAX,
+            drain_timeout: DRAIN_TIMEOUT,
+            driver: "oci".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// The way to a host and back.
+#[derive(Debug)]
+pub struct HostLink {
+    pub commands: mpsc::Sender<HostCommand>,
+    pub reports: mpsc::Receiver<HostReport>,
+}
+
+/// The way to an edge and back.
+#[derive(Debug)]
+pub struct EdgeLink {
+    pub tables: watch::Sender<RouteTable>,
+    pub reports: mpsc::Receiver<EdgeReport>,
+}

@@ -1,0 +1,209 @@
+//! The executor of the pipeline: one task that hears what happens (requests, the host, the edge, deadlines), lets
+//! [`slipway_pipeline::step`] decide, stores each decision with all that belongs to it in one transaction, and then does
+//! what was decided.
+//!
+//! It decides nothing itself and waits for nobody: commands for the host go through an outbox, timers are the
+//! pipeline's deadlines, idle workers wait in a list until there is a deployment for them. What it holds in memory is
+//! rebuilt from the database when the server starts ([`restore`]).
+
+mod advance;
+mod command;
+pub(crate) mod fleet;
+mod journal;
+mod report;
+mod restore;
+pub(crate) mod route;
+mod work;
+
+pub(crate) use command::Command;
+pub(crate) use journal::outcome_event;
+
+use crate::shared::Shared;
+use crate::{EdgeLink, HostLink};
+use crate::log::mask::Masker;
+use crate::log::segment::SegmentLog;
+use journal::Journal;
+use route::{Given, Routed};
+use slipway_pipeline::Event;
+use slipway_types::host::HostCommand;
+use slipway_types::settings::ServiceSettings;
+use slipway_types::{DeploymentId, Diagnosis, Phase, ServiceId, TimestampMs};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Events that one event may cause, directly and indirectly: more is a circle, which is reported and broken.
+const CASCADE_MAX: usize = 1000;
+
+/// A deployment on which something is still to be done.
+#[derive(Debug)]
+struct Active {
+    service: ServiceId,
+    journal: Journal,
+    /// Of one that builds.
+    work: Option<work::Work>,
+    /// For deadlines: those of the plan once there is one.
+    settings: ServiceSettings,
+    /// As last stored.
+    phase: Option<Phase>,
+    deadline: Option<slipway_pipeline::Deadline>,
+}
+
+/// An event with what belongs into the same transaction or log line.
+#[derive(Debug)]
+struct Happening {
+    event: Event,
+    diagnosis: Option<Diagnosis>,
+    note: Option<String>,
+}
+
+impl From<Event> for Happening {
+    fn from(event: Event) -> Self {
+        Self { event, diagnosis: None, note: None }
+    }
+}
+
+pub(crate) struct Executor {
+    shared: Arc<Shared>,
+    host: HostLink,
+    edge: EdgeLink,
+    commands: mpsc::Receiver<Command>,
+    /// For the host, in order. At most one replica set, and for each active deployment what its phase needs.
+    outbox: VecDeque<HostCommand>,
+    /// What happened and was not yet decided on.
+    events: VecDeque<(DeploymentId, Happening)>,
+    idle_workers: BTreeSet<u32>,
+    active: BTreeMap<DeploymentId, Active>,
+    services: BTreeMap<ServiceId, Routed>,
+    /// Secrets of every revision that runs or builds.
+    maskers: BTreeMap<ServiceId, Masker>,
+    /// Kept open: one line must not cost an open file each.
+    service_logs: BTreeMap<ServiceId, Arc<SegmentLog>>,
+    given: Given,
+    /// The host or the edge must be told before the next thing is heard.
+    replicas_changed: bool,
+    routes_changed: bool,
+}
+
+impl Executor {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        host: HostLink,
+        edge: EdgeLink,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        Self {
+            shared,
+            host,
+            edge,
+            commands,
+            outbox: VecDeque::new(),
+            events: VecDeque::new(),
+            idle_workers: BTreeSet::new(),
+            active: BTreeMap::new(),
+            services: BTreeMap::new(),
+            maskers: BTreeMap::new(),
+            service_logs: BTreeMap::new(),
+            given: Given::default(),
+            replicas_changed: true,
+            routes_changed: true,
+        }
+    }
+
+    /// Runs until `shutdown`, or until the host or the edge has gone.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
+        self.restore().await?;
+        loop {
+            self.settle().await;
+            let until_deadline = self.until_next_deadline();
+            tokio::select! {
+                // Shutdown first; what the host and the edge say before new wishes.
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                sent = self.host.commands.reserve(), if !self.outbox.is_empty() => {
+                    let permit = sent.map_err(|_| ExecutorError::HostGone)?;
+                    if let Some(command) = self.outbox.pop_front() {
+                        permit.send(command);
+                    }
+                }
+                report = self.edge.reports.recv() => self.edge_report(report.ok_or(ExecutorError::EdgeGone)?).await,
+                report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
+                Some(command) = self.commands.recv() => self.command(command).await,
+                () = tokio::time::sleep(until_deadline) => self.deadlines(),
+            }
+        }
+    }
+
+    /// Decides on all that happened, hands work to idle workers, and tells host and edge what has changed.
+    async fn settle(&mut self) {
+        let mut decided = 0;
+        loop {
+            while let Some((deployment, happening)) = self.events.pop_front() {
+                decided += 1;
+                if decided > CASCADE_MAX {
+                    tracing::error!(%deployment, event = ?happening.event, "events cause each other without end");
+                    self.events.clear();
+                    break;
+                }
+                if let Err(error) = self.advance(&deployment, happening).await {
+                    tracing::error!(%deployment, error = crate::refusal::cause_chain(&error), "a decision could not be stored");
+                }
+            }
+            self.assign().await;
+            if self.events.is_empty() {
+                break;
+            }
+        }
+        if std::mem::take(&mut self.replicas_changed) {
+            self.send_replicas();
+        }
+        if std::mem::take(&mut self.routes_changed) {
+            self.send_routes();
+        }
+    }
+
+    fn push(&mut self, deployment: &DeploymentId, happening: impl Into<Happening>) {
+        self.events.push_back((deployment.clone(), happening.into()));
+    }
+
+    /// The newest set replaces one that still waits: it is the whole state.
+    fn send_replicas(&mut self) {
+        let set = self.shared.fleet().replica_set(self.shared.now());
+        self.outbox.retain(|command| !matches!(command, HostCommand::Replicas(_)));
+        self.outbox.push_back(HostCommand::Replicas(set));
+    }
+
+    fn until_next_deadline(&self) -> Duration {
+        let now = self.shared.now();
+        let next = self.active.values().filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at).min();
+        // Without a deadline nothing has to happen; an hour is as good as ever.
+        let ms = next.map_or(3_600_000, |at| (at - now).max(0));
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+
+    fn deadlines(&mut self) {
+        let now: TimestampMs = self.shared.now();
+        let mut due = Vec::new();
+        for (deployment, active) in &mut self.active {
+            if let Some(deadline) = active.deadline.take_if(|deadline| deadline.at <= now) {
+                due.push((deployment.clone(), Event::TimedOut { phase: deadline.phase }));
+            }
+        }
+        for (deployment, event) in due {
+            self.push(&deployment, event);
+        }
+    }
+}
+
+/// Why the executor can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutorError {
+    #[error("the host has gone")]
+    HostGone,
+    #[error("the edge has gone")]
+    EdgeGone,
+    #[error("could not restore what was there before the start")]
+    Restore(#[source] slipway_store::StoreError),
+}

@@ -1,0 +1,182 @@
+//! The replicas that should run and what the host says of them.
+//!
+//! Desired: every replica of the deployments that are live, starting or draining, handed to the host whole with a
+//! generation. Observed: the last state of each. What no [`ReplicaSpec`] names any more is forgotten.
+
+use slipway_types::host::{ReplicaSet, ReplicaSpec, ReplicaState};
+use slipway_types::{DeploymentId, ReplicaId, ServiceId, TimestampMs};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// The replicas of one deployment.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) service: ServiceId,
+    /// They get no new request and will be stopped.
+    pub(crate) draining: bool,
+    replicas: BTreeMap<ReplicaId, Replica>,
+}
+
+#[derive(Debug)]
+struct Replica {
+    spec: ReplicaSpec,
+    state: ReplicaState,
+    /// The host has said something of it, so its sandbox is at least being booted.
+    reported: bool,
+    since: TimestampMs,
+}
+
+/// A replica for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) replica: ReplicaId,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) state: &'static str,
+    pub(crate) since: TimestampMs,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    groups: BTreeMap<DeploymentId, Group>,
+    generation: u64,
+}
+
+/// The id of a deployment's replica: the same after a restart, so that the host adopts what runs.
+pub(crate) fn replica_id(deployment: &DeploymentId, number: u32) -> Option<ReplicaId> {
+    ReplicaId::parse(format!("{deployment}-{number}")).ok()
+}
+
+impl Fleet {
+    /// Wants these replicas of `deployment`; those that are wanted already keep their state.
+    pub(crate) fn ensure(
+        &mut self,
+        now: TimestampMs,
+        deployment: &DeploymentId,
+        service: &ServiceId,
+        specs: Vec<ReplicaSpec>,
+    ) {
+        let group = self.groups.entry(deployment.clone()).or_insert_with(|| Group {
+            service: service.clone(),
+            draining: false,
+            replicas: BTreeMap::new(),
+        });
+        for spec in specs {
+            group.replicas.entry(spec.replica.clone()).or_insert(Replica {
+                spec,
+                state: ReplicaState::Starting,
+                reported: false,
+                since: now,
+            });
+        }
+    }
+
+    /// Whether there was anything to drop.
+    pub(crate) fn drop_deployment(&mut self, deployment: &DeploymentId) -> bool {
+        self.groups.remove(deployment).is_some()
+    }
+
+    pub(crate) fn drain(&mut self, deployment: &DeploymentId) {
+        if let Some(group) = self.groups.get_mut(deployment) {
+            group.draining = true;
+        }
+    }
+
+    /// Deployments of `service` other than `deployment` that have replicas.
+    pub(crate) fn others(&self, service: &ServiceId, deployment: &DeploymentId) -> Vec<DeploymentId> {
+        let other = |(id, group): &(&DeploymentId, &Group)| group.service == *service && *id != deployment;
+        self.groups.iter().filter(other).map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(crate) fn of_service(&self, service: &ServiceId) -> Vec<DeploymentId> {
+        self.groups.iter().filter(|(_, group)| group.service == *service).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Takes a report. Some: the deployment whose replica it is; None: nobody wants it.
+    pub(crate) fn report(
+        &mut self,
+        now: TimestampMs,
+        replica: &ReplicaId,
+        state: ReplicaState,
+    ) -> Option<DeploymentId> {
+        let (deployment, known) = self
+            .groups
+            .iter_mut()
+            .find_map(|(deployment, group)| Some((deployment, group.replicas.get_mut(replica)?)))?;
+        if std::mem::discriminant(&known.state) != std::mem::discriminant(&state) {
+            known.since = now;
+        }
+        let was_ready = matches!(known.state, ReplicaState::Ready { .. });
+        known.state = state;
+        known.reported = true;
+        Some((deployment.clone(), was_ready))
+    }
+
+    pub(crate) fn deployment_of(&self, replica: &ReplicaId) -> Option<&DeploymentId> {
+        self.groups.iter().find(|(_, group)| group.replicas.contains_key(replica)).map(|(deployment, _)| deployment)
+    }
+
+    /// Whether the host has begun with each replica.
+    pub(crate) fn all_started(&self, deployment: &DeploymentId) -> bool {
+        self.groups.get(deployment).is_some_and(|group| {
+            !group.replicas.is_empty() && group.replicas.values().all(|replica| replica.reported)
+        })
+    }
+
+    pub(crate) fn all_ready(&self, deployment: &DeploymentId) -> bool {
+        self.groups.get(deployment).is_some_and(|group| {
+            !group.replicas.is_empty()
+                && group.replicas.values().all(|replica| matches!(replica.state, ReplicaState::Ready { .. }))
+        })
+    }
+
+    pub(crate) fn replicas(&self, deployment: &DeploymentId) -> Vec<ReplicaId> {
+        self.groups.get(deployment).map(|group| group.replicas.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Replicas that may get traffic.
+    pub(crate) fn ready(&self, deployment: &DeploymentId) -> Vec<(ReplicaId, SocketAddr)> {
+        let Some(group) = self.groups.get(deployment).filter(|group| !group.draining) else { return Vec::new() };
+        let ready = |(id, replica): (&ReplicaId, &Replica)| match replica.state {
+            ReplicaState::Ready { address } => Some((id.clone(), address)),
+            _ => None,
+        };
+        group.replicas.iter().filter_map(ready).collect()
+    }
+
+    /// Deployments with replicas, those that drain left out.
+    pub(crate) fn serving(&self) -> impl Iterator<Item = (&DeploymentId, &ServiceId)> {
+        self.groups.iter().filter(|(_, group)| !group.draining).map(|(id, group)| (id, &group.service))
+    }
+
+    pub(crate) fn observed(&self, service: &ServiceId) -> Vec<Observed> {
+        let groups = self.groups.iter().filter(|(_, group)| group.service == *service);
+        let of_group = |(deployment, group): (&DeploymentId, &Group)| {
+            let of_replica = |(id, replica): (&ReplicaId, &Replica)| Observed {
+                replica: id.clone(),
+                deployment: deployment.clone(),
+                state: if group.draining { "draining" } else { name(&replica.state) },
+                since: replica.since,
+            };
+            group.replicas.iter().map(of_replica).collect::<Vec<_>>()
+        };
+        groups.flat_map(of_group).collect()
+    }
+
+    /// The whole desired state, newer than any before it: also than those of an earlier run of the server, because
+    /// generations follow the clock where that is ahead.
+    pub(crate) fn replica_set(&mut self, now: TimestampMs) -> ReplicaSet {
+        self.generation = u64::try_from(now).unwrap_or(0).max(self.generation + 1);
+        let replicas = self.groups.values().flat_map(|group| group.replicas.values());
+        ReplicaSet { generation: self.generation, replicas: replicas.map(|replica| replica.spec.clone()).collect() }
+    }
+}
+
+fn name(state: &ReplicaState) -> &'static str {
+    match state {
+        ReplicaState::Starting => "starting",
+        ReplicaState::Ready { .. } => "ready",
+        ReplicaState::Unready { .. } => "unready",
+        ReplicaState::Failed { .. } => "failed",
+        ReplicaState::Stopped => "stopped",
+    }
+}

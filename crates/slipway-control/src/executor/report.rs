@@ -1,0 +1,184 @@
+//! What the host and the edge say, turned into events of deployments. Reports come late, twice and about what is no more;
+//! each is held against what is wanted now.
+
+use super::work::Taken;
+use super::{Executor, Happening};
+use slipway_pipeline::Event;
+use slipway_types::agent::Stream;
+use slipway_types::api::LogLine;
+use slipway_types::host::{Evidence, HostReport, PhaseOutcome, ReplicaState};
+use slipway_types::route::EdgeReport;
+use slipway_types::{DeploymentId, Diagnosis, Phase, ReplicaId, ServiceId, TimestampMs};
+
+impl Executor {
+    pub(super) async fn host_report(&mut self, report: HostReport) {
+        match report {
+            HostReport::Claim { worker } => {
+                self.idle_workers.insert(worker);
+            }
+            HostReport::Log { deployment, phase, stream, line } => {
+                if let Some(active) = self.active.get(&deployment) {
+                    active.journal.line(self.shared.now(), phase, stream, &line);
+                }
+            }
+            HostReport::PhaseFinished { deployment, phase, outcome } => {
+                self.phase_finished(&deployment, phase, outcome);
+            }
+            HostReport::Replica { replica, state } => self.replica_report(&replica, state).await,
+            HostReport::ReplicaLog { replica, service_id, at, stream, line } => {
+                self.replica_log(&replica, &service_id, at, stream, &line);
+            }
+        }
+    }
+
+    fn phase_finished(&mut self, deployment: &DeploymentId, phase: Phase, outcome: PhaseOutcome) {
+        let Some(work) = self.active.get_mut(deployment).and_then(|active| active.work.as_mut()) else { return };
+        match outcome {
+            PhaseOutcome::Done(output) => match work.take(phase, output) {
+                Taken::Done { skipped, note } => {
+                    if phase == Phase::Source {
+                        self.log_plan(deployment);
+                    }
+                    let event = Event::PhaseDone { phase, skipped };
+                    self.push(deployment, Happening { event, diagnosis: None, note });
+                }
+                Taken::NoPlan(diagnosis) => self.fail_phase(deployment, phase, *diagnosis),
+                Taken::Other => tracing::error!(%deployment, %phase, "the host answered with another phase's output"),
+            },
+            PhaseOutcome::Failed(evidence) => {
+                let diagnosis = self.diagnose(deployment, phase, *evidence);
+                self.fail_phase(deployment, phase, diagnosis);
+            }
+            // Whoever canceled it has settled the deployment already.
+            PhaseOutcome::Canceled => {}
+        }
+    }
+
+    /// The decisions of the plan are the output of the source phase.
+    fn log_plan(&self, deployment: &DeploymentId) {
+        let Some(active) = self.active.get(deployment) else { return };
+        let Some(planned) = active.work.as_ref().and_then(|work| work.planned()) else { return };
+        for line in slipway_build::explain(&planned.plan) {
+            active.journal.line(self.shared.now(), Phase::Source, Stream::Stdout, &line);
+        }
+    }
+
+    pub(super) fn fail_phase(&mut self, deployment: &DeploymentId, phase: Phase, diagnosis: Diagnosis) {
+        let event = Event::PhaseFailed { phase, code: diagnosis.code.clone() };
+        self.push(deployment, Happening { event, diagnosis: Some(diagnosis), note: None });
+    }
+
+    fn diagnose(&self, deployment: &DeploymentId, phase: Phase, mut evidence: Evidence) -> Diagnosis {
+        evidence.phase.get_or_insert(phase);
+        let active = self.active.get(deployment);
+        if let Some(active) = active {
+            active.journal.masker.mask_evidence(&mut evidence);
+        }
+        let planned = active.and_then(|active| active.work.as_ref()).and_then(|work| work.planned());
+        let mut diagnosis = slipway_build::diagnose(&evidence, planned.map(|planned| &planned.plan));
+        if let Some(active) = active {
+            active.journal.masker.mask_diagnosis(&mut diagnosis);
+        }
+        diagnosis
+    }
+
+    async fn replica_report(&mut self, replica: &ReplicaId, state: ReplicaState) {
+        if matches!(state, ReplicaState::Stopped | ReplicaState::Failed { .. }) {
+            // Its sandbox is gone: nothing can be in flight to it.
+            self.given.forget(replica);
+            self.check_drains();
+        }
+        let now = self.shared.now();
+        let failed = match &state {
+            ReplicaState::Failed { evidence } => Some(evidence.clone()),
+            _ => None,
+        };
+        let Some((deployment, was_ready)) = self.shared.fleet().report(now, replica, state.clone()) else { return };
+        if was_ready || matches!(state, ReplicaState::Ready { .. }) {
+            self.routes_changed = true;
+        }
+        if let ReplicaState::Unready { evidence } | ReplicaState::Failed { evidence } = &state {
+            self.note_exit(&deployment, replica, evidence).await;
+        }
+        if !self.active.contains_key(&deployment) {
+            return;
+        }
+        if let Some(evidence) = failed {
+            let phase = self.active_phase(&deployment).unwrap_or(Phase::Start);
+            let diagnosis = self.diagnose(&deployment, phase, *evidence);
+            let event = Event::ReplicaFailed { code: diagnosis.code.clone() };
+            self.push(&deployment, Happening { event, diagnosis: Some(diagnosis), note: None });
+            return;
+        }
+        let (started, ready) = {
+            let fleet = self.shared.fleet();
+            (fleet.all_started(&deployment), fleet.all_ready(&deployment))
+        };
+        if started {
+            self.push(&deployment, Event::ReplicasStarted);
+        }
+        if ready {
+            self.push(&deployment, Event::ReplicasReady);
+        }
+    }
+
+    fn replica_log(&mut self, replica: &ReplicaId, service: &ServiceId, at: TimestampMs, stream: Stream, line: &str) {
+        let Some(masker) = self.maskers.get(service) else { return };
+        let line = masker.mask(line).into_owned();
+        let deployment = self.shared.fleet().deployment_of(replica).cloned();
+        if let Some(deployment) = deployment
+            && let Some(phase) = self.active_phase(&deployment).filter(|phase| matches!(phase, Phase::Start | Phase::Health))
+            && let Some(active) = self.active.get_mut(&deployment)
+        {
+            active.journal.start_line(at, phase, stream, &line);
+        }
+        let line = LogLine { at, replica: replica.clone(), stream, line };
+        let written = self.service_log(service).and_then(|log| {
+            let line = serde_json::to_string(&line).map_err(std::io::Error::other)?;
+            log.append(&line)
+        });
+        if let Err(error) = written {
+            tracing::error!(%service, %error, "could not write to a service's log");
+        }
+    }
+
+    pub(super) async fn edge_report(&mut self, report: EdgeReport) {
+        match report {
+            EdgeReport::Applied { generation } => {
+                let routing: Vec<_> = self.active.keys().cloned().collect();
+                for deployment in routing {
+                    if self.active_phase(&deployment) == Some(Phase::Route) {
+                        self.push(&deployment, Event::Routed { generation });
+                    }
+                }
+            }
+            EdgeReport::Drained { replica } => {
+                self.given.drained(&replica);
+                self.check_drains();
+            }
+        }
+    }
+
+    /// Every deployment that waits for former replicas hears when nothing is in flight to them any more.
+    pub(super) fn check_drains(&mut self) {
+        let draining: Vec<_> = self
+            .active
+            .iter()
+            .filter(|(_, active)| active.phase == Some(Phase::Drain))
+            .map(|(deployment, active)| (deployment.clone(), active.service.clone()))
+            .collect();
+        for (deployment, service) in draining {
+            let fleet = self.shared.fleet();
+            let others = fleet.others(&service, &deployment);
+            let drained = others.iter().flat_map(|other| fleet.replicas(other)).all(|replica| self.given.is_drained(&replica));
+            drop(fleet);
+            if drained {
+                self.push(&deployment, Event::Drained);
+            }
+        }
+    }
+
+    pub(super) fn active_phase(&self, deployment: &DeploymentId) -> Option<Phase> {
+        self.active.get(deployment)?.phase
+    }
+}

@@ -1,0 +1,103 @@
+//! The route table: a pure function of what is live and which replicas are ready, and the bookkeeping of what the
+//! edge has said about it.
+
+use super::fleet::Fleet;
+use slipway_types::route::{Route, RouteTable, Target};
+use slipway_types::{DeploymentId, ProjectName, ReplicaId, ServiceId, ServiceKind, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A service as routing sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Routed {
+    pub(crate) project: ProjectName,
+    pub(crate) service: ServiceName,
+    pub(crate) kind: ServiceKind,
+    pub(crate) live: Option<DeploymentId>,
+}
+
+/// `<service>-<project>.<domain>`
+pub(crate) fn service_host(project: &ProjectName, service: &ServiceName, domain: &str) -> String {
+    format!("{service}-{project}.{domain}")
+}
+
+/// `<deployment>.<domain>`
+pub(crate) fn deployment_host(deployment: &DeploymentId, domain: &str) -> String {
+    format!("{deployment}.{domain}")
+}
+
+/// All routes: one for each web service, one for each of its deployments that has replicas.
+pub(crate) fn routes(services: &BTreeMap<ServiceId, Routed>, fleet: &Fleet, domain: &str) -> Vec<Route> {
+    let web = |service: &&Routed| service.kind == ServiceKind::Web;
+    let mut routes: Vec<_> =
+        services.values().filter(web).map(|service| service_route(service, fleet, domain)).collect();
+    for (deployment, service) in fleet.serving() {
+        let Some(service) = services.get(service).filter(web) else { continue };
+        let targets = targets(fleet, deployment);
+        let because = targets.is_empty().then(|| "this deployment has no ready replica".to_owned());
+        routes.push(Route {
+            host: deployment_host(deployment, domain),
+            project: service.project.clone(),
+            service: service.service.clone(),
+            deployment: Some(deployment.clone()),
+            targets,
+            unavailable_because: because,
+        });
+    }
+    routes
+}
+
+fn service_route(service: &Routed, fleet: &Fleet, domain: &str) -> Route {
+    let targets = service.live.as_ref().map(|live| targets(fleet, live)).unwrap_or_default();
+    let because = match (&service.live, targets.is_empty()) {
+        (_, false) => None,
+        (None, true) => Some("no deployment of it has gone live yet".to_owned()),
+        (Some(_), true) => Some("no replica of it is ready at the moment".to_owned()),
+    };
+    Route {
+        host: service_host(&service.project, &service.service, domain),
+        project: service.project.clone(),
+        service: service.service.clone(),
+        deployment: service.live.clone(),
+        targets,
+        unavailable_because: because,
+    }
+}
+
+fn targets(fleet: &Fleet, deployment: &DeploymentId) -> Vec<Target> {
+    fleet.ready(deployment).into_iter().map(|(replica, address)| Target { replica, address }).collect()
+}
+
+/// What was given to the edge, and for which replicas it may still have a request in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) table: RouteTable,
+    /// Replicas that were a target of any table and were not reported as drained since.
+    maybe_in_flight: BTreeSet<ReplicaId>,
+}
+
+impl Given {
+    pub(crate) fn give(&mut self, table: RouteTable) {
+        self.maybe_in_flight.extend(targets_of(&table));
+        self.table = table;
+    }
+
+    /// A report about a replica that is a target again is about an earlier time.
+    pub(crate) fn drained(&mut self, replica: &ReplicaId) {
+        if !targets_of(&self.table).any(|target| target == *replica) {
+            self.maybe_in_flight.remove(replica);
+        }
+    }
+
+    pub(crate) fn is_drained(&self, replica: &ReplicaId) -> bool {
+        !self.maybe_in_flight.contains(replica)
+    }
+
+    /// The replica is gone: nothing can be in flight to it.
+    pub(crate) fn forget(&mut self, replica: &ReplicaId) {
+        self.maybe_in_flight.remove(replica);
+    }
+}
+
+fn targets_of(table: &RouteTable) -> impl Iterator<Item = ReplicaId> + '_ {
+    table.routes.iter().flat_map(|route| route.targets.iter().map(|target| target.replica.clone()))
+}

@@ -1,0 +1,236 @@
+//! What each phase on a worker is given, made of the plan, the settings, the owner's variables and the outputs of the
+//! phases before. Lives in memory only: after a restart of the server a build begins again from its source.
+
+use crate::variable::Variables;
+use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
+use slipway_types::image::{Image, LayerRef, StartConfig};
+use slipway_types::{Diagnosis, Phase, Plan, Secret, ServiceSettings, SettingsPatch, SourceSpec};
+
+/// Where the source tree is in a sandbox.
+const SOURCE_DIR: &str = "/app";
+
+/// A deployment that is being built.
+#[derive(Debug)]
+pub(crate) struct Work {
+    source: SourceSpec,
+    variables: Variables,
+    /// What `service set` said when the deployment began.
+    stored: SettingsPatch,
+    planned: Option<Planned>,
+    environment: Option<Environment>,
+    dependencies: Option<LayerRef>,
+    /// Source and output.
+    built: Option<Vec<LayerRef>>,
+}
+
+/// Known from the end of the source phase on.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    pub(crate) settings: ServiceSettings,
+    pub(crate) commit: Option<String>,
+}
+
+#[derive(Debug)]
+struct Environment {
+    layers: Vec<LayerRef>,
+    runtime_version: String,
+    package_manager_version: Option<String>,
+    path: Vec<String>,
+}
+
+/// A phase was asked for whose inputs are not there: a fault of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("phase {phase} needs {needs}, which is not there")]
+pub(crate) struct MissingInput {
+    phase: Phase,
+    needs: &'static str,
+}
+
+/// How a phase's output was taken.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Done {
+        skipped: bool,
+        /// One sentence for the phase's end.
+        note: Option<String>,
+    },
+    /// The output is not that of the phase.
+    Other,
+    /// There is no plan for this source.
+    NoPlan(Box<Diagnosis>),
+}
+
+impl Work {
+    pub(crate) fn new(source: SourceSpec, variables: Variables, stored: SettingsPatch) -> Self {
+        Self { source, variables, stored, planned: None, environment: None, dependencies: None, built: None }
+    }
+
+    pub(crate) fn planned(&self) -> Option<&Planned> {
+        self.planned.as_ref()
+    }
+
+    pub(crate) fn variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    /// Keeps what a phase made.
+    pub(crate) fn take(&mut self, phase: Phase, output: PhaseOutput) -> Taken {
+        match (phase, output) {
+            (Phase::Source, PhaseOutput::Source(facts)) => match plan(&facts.tree, &self.stored) {
+                Ok((plan, settings)) => {
+                    let note = facts.commit.as_ref().map(|commit| format!("commit {}", short(commit)));
+                    self.planned = Some(Planned { plan, settings, commit: facts.commit });
+                    Taken::Done { skipped: false, note }
+                }
+                Err(diagnosis) => Taken::NoPlan(diagnosis),
+            },
+            (
+                Phase::Environment,
+                PhaseOutput::Environment { layers, runtime_version, package_manager_version, path },
+            ) => {
+                let note = self.environment_note(&runtime_version, package_manager_version.as_deref());
+                self.environment = Some(Environment { layers, runtime_version, package_manager_version, path });
+                Taken::Done { skipped: false, note }
+            }
+            (Phase::Install, PhaseOutput::Install { layer, reused }) => {
+                self.dependencies = Some(layer);
+                let note = reused.then(|| "dependencies unchanged, 0 commands run".to_owned());
+                Taken::Done { skipped: reused, note }
+            }
+            (Phase::Build, PhaseOutput::Build { layers }) => {
+                self.built = Some(layers);
+                let skipped = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
+                Taken::Done { skipped, note: skipped.then(|| "there is nothing to build".to_owned()) }
+            }
+            (Phase::PreDeploy, PhaseOutput::PreDeploy) => Taken::Done { skipped: false, note: None },
+            _ => Taken::Other,
+        }
+    }
+
+    fn environment_note(&self, runtime: &str, manager_version: Option<&str>) -> Option<String> {
+        let plan = &self.planned.as_ref()?.plan;
+        let manager = plan.package_manager.as_ref().map(|manager| match manager_version {
+            Some(version) => format!(", {} {version}", manager.name.as_str()),
+            None => format!(", {}", manager.name.as_str()),
+        });
+        Some(format!("{} {runtime}{}", plan.toolchain.name, manager.unwrap_or_default()))
+    }
+
+    /// What a worker is to do for `phase`.
+    pub(crate) fn phase_work(&self, phase: Phase) -> Result<PhaseWork, MissingInput> {
+        let missing = |needs| MissingInput { phase, needs };
+        if phase == Phase::Source {
+            let wanted = slipway_build::WANTED_FILES.iter().map(|name| (*name).to_owned()).collect();
+            return Ok(PhaseWork::Source { source: self.source.clone(), wanted });
+        }
+        let planned = self.planned.as_ref().ok_or(missing("a plan"))?;
+        let Planned { plan, settings, .. } = planned;
+        match phase {
+            Phase::Environment => Ok(PhaseWork::Environment {
+                toolchain: plan.toolchain.clone(),
+                package_manager: plan.package_manager.clone(),
+            }),
+            Phase::Install => {
+                let environment = self.environment.as_ref().ok_or(missing("a toolchain"))?;
+                Ok(PhaseWork::Install(self.install(planned, environment)))
+            }
+            Phase::Build => {
+                let environment = self.environment.as_ref().ok_or(missing("a toolchain"))?;
+                Ok(PhaseWork::Build(self.build(planned, environment)))
+            }
+            Phase::PreDeploy => Ok(PhaseWork::PreDeploy {
+                image: self.image().ok_or(missing("an image"))?,
+                command: settings.pre_deploy_command.clone().unwrap_or_default(),
+                env: self.variables.for_run(),
+                limits: settings.run,
+                timeout: settings.pre_deploy_timeout,
+            }),
+            _ => Err(missing("a worker, which it has none")),
+        }
+    }
+
+    fn install(&self, planned: &Planned, environment: &Environment) -> CommandSpec {
+        let Planned { plan, settings, .. } = planned;
+        let install = plan.install.clone();
+        let (command, key_files) = install.map(|install| (install.command, install.key_files)).unwrap_or_default();
+        let mut key_words = vec![plan.toolchain.name.clone(), environment.runtime_version.clone()];
+        if let Some(manager) = &plan.package_manager {
+            key_words.push(manager.name.as_str().to_owned());
+            key_words.extend(environment.package_manager_version.clone());
+        }
+        CommandSpec {
+            layers: environment.layers.clone(),
+            command,
+            cwd: String::new(),
+            env: self.build_env(plan),
+            path: environment.path.clone(),
+            key_files,
+            key_words,
+            cache_dirs: Vec::new(),
+            limits: settings.build,
+            timeout: settings.build_timeout,
+        }
+    }
+
+    fn build(&self, planned: &Planned, environment: &Environment) -> CommandSpec {
+        let Planned { plan, settings, .. } = planned;
+        CommandSpec {
+            layers: environment.layers.iter().chain(&self.dependencies).cloned().collect(),
+            command: plan.build_command.clone().unwrap_or_default(),
+            cwd: plan.root.clone(),
+            env: self.build_env(plan),
+            path: environment.path.clone(),
+            key_files: Vec::new(),
+            key_words: Vec::new(),
+            cache_dirs: plan.cache_dirs.clone(),
+            limits: settings.build,
+            timeout: settings.build_timeout,
+        }
+    }
+
+    /// The plan's variables with the owner's over them.
+    fn build_env(&self, plan: &Plan) -> Env {
+        let planned = plan.build_env.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone())));
+        planned.chain(self.variables.for_build(&plan.public_prefixes)).collect()
+    }
+
+    /// The image, once the build phase has ended.
+    pub(crate) fn image(&self) -> Option<Image> {
+        let plan = &self.planned.as_ref()?.plan;
+        let environment = self.environment.as_ref()?;
+        let built = self.built.as_ref()?;
+        let cwd = match plan.root.trim_matches('/') {
+            "" => SOURCE_DIR.to_owned(),
+            root => format!("{SOURCE_DIR}/{root}"),
+        };
+        Some(Image {
+            layers: environment.layers.iter().chain(&self.dependencies).chain(built).cloned().collect(),
+            start: StartConfig {
+                command: plan.start_command.clone(),
+                cwd,
+                env: plan.run_env.clone(),
+                path: environment.path.clone(),
+            },
+        })
+    }
+}
+
+/// `slipway.toml` over what is stored over the defaults, then what detection makes of the tree with that.
+fn plan(tree: &slipway_types::TreeListing, stored: &SettingsPatch) -> Result<(Plan, ServiceSettings), Box<Diagnosis>> {
+    let manifest = slipway_build::manifest(tree)?;
+    let settings = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| {
+        let why = "the value comes from `slipway.toml` or from `slipway service set`";
+        Box::new(
+            Diagnosis::new("settings-invalid", slipway_types::Blame::User, error.to_string())
+                .at("slipway.toml")
+                .because(why),
+        )
+    })?;
+    let plan = slipway_build::plan(tree, &settings)?;
+    Ok((plan, settings))
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}

@@ -1,0 +1,212 @@
+//! A host and an edge that do at once what they are told, unless a test says otherwise.
+
+use slipway_types::agent::Stream;
+use slipway_types::host::{
+    Evidence, ExitFacts, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet, ReplicaState,
+};
+use slipway_types::route::{EdgeReport, RouteTable};
+use slipway_types::source::SourceFacts;
+use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, ServiceId, TreeListing};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{mpsc, watch};
+
+/// What a test wants of the host.
+#[derive(Debug, Default)]
+pub struct Script {
+    /// The phase does not end by itself.
+    pub hold: Option<Phase>,
+    /// The phase's command fails with this output.
+    pub fail: Option<(Phase, Vec<String>)>,
+    /// Replicas of new deployments stay in `Starting`.
+    pub hold_replicas: bool,
+    /// Replicas of new deployments exit at once.
+    pub fail_replicas: bool,
+    /// `slipway.toml` of the source.
+    pub manifest: Option<String>,
+    /// A line that every phase and every replica prints.
+    pub prints: Option<String>,
+    /// The edge reports no drained replicas.
+    pub hold_drain: bool,
+}
+
+/// What the host was told and what it runs.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub work: Vec<(DeploymentId, PhaseWork)>,
+    pub canceled: Vec<DeploymentId>,
+    pub released: Vec<DeploymentId>,
+    pub sets: Vec<ReplicaSet>,
+    /// As their sandboxes would be: they outlive the server.
+    pub running: BTreeMap<ReplicaId, ServiceId>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Fake {
+    pub script: Arc<Mutex<Script>>,
+    pub seen: Arc<Mutex<Seen>>,
+    reports: Arc<Mutex<Option<mpsc::Sender<HostReport>>>>,
+}
+
+impl Fake {
+    pub fn script(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().unwrap());
+    }
+
+    pub fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+        look(&self.seen.lock().unwrap())
+    }
+
+    /// Says something to control that nobody asked for.
+    pub async fn report(&self, report: HostReport) {
+        let sender = self.reports.lock().unwrap().clone().expect("a host that runs");
+        sender.send(report).await.unwrap();
+    }
+
+    /// One worker, and as many replicas as wanted.
+    pub async fn host(self, mut commands: mpsc::Receiver<HostCommand>, reports: mpsc::Sender<HostReport>) {
+        *self.reports.lock().unwrap() = Some(reports.clone());
+        let say = |report| async { drop(reports.send(report).await) };
+        say(HostReport::Claim { worker: 0 }).await;
+        while let Some(command) = commands.recv().await {
+            match command {
+                HostCommand::RunPhase { spec, .. } => {
+                    let phase = spec.work.phase();
+                    self.seen.lock().unwrap().work.push((spec.deployment.clone(), spec.work.clone()));
+                    let deployment = spec.deployment.clone();
+                    let prints = self.script.lock().unwrap().prints.clone();
+                    if let Some(line) = prints {
+                        say(HostReport::Log { deployment: deployment.clone(), phase, stream: Stream::Stdout, line }).await;
+                    }
+                    if let Some(outcome) = self.outcome(phase) {
+                        say(HostReport::PhaseFinished { deployment, phase, outcome }).await;
+                    }
+                }
+                HostCommand::CancelPhase { deployment } => {
+                    self.seen.lock().unwrap().canceled.push(deployment.clone());
+                    let outcome = PhaseOutcome::Canceled;
+                    say(HostReport::PhaseFinished { deployment, phase: Phase::Build, outcome }).await;
+                }
+                HostCommand::ReleaseWorker { worker, deployment } => {
+                    self.seen.lock().unwrap().released.push(deployment);
+                    say(HostReport::Claim { worker }).await;
+                }
+                HostCommand::Replicas(set) => {
+                    for report in self.replicas(set) {
+                        say(report).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn outcome(&self, phase: Phase) -> Option<PhaseOutcome> {
+        let script = self.script.lock().unwrap();
+        if script.hold == Some(phase) {
+            return None;
+        }
+        if let Some((failing, tail)) = &script.fail
+            && *failing == phase
+        {
+            return Some(PhaseOutcome::Failed(Box::new(exited(Some(phase), tail.clone()))));
+        }
+        Some(PhaseOutcome::Done(output(phase, script.manifest.as_deref())))
+    }
+
+    fn replicas(&self, set: ReplicaSet) -> Vec<HostReport> {
+        let script = self.script.lock().unwrap();
+        let mut seen = self.seen.lock().unwrap();
+        if seen.sets.last().is_some_and(|last| last.generation >= set.generation) {
+            return Vec::new();
+        }
+        let mut reports = Vec::new();
+        let wanted: BTreeSet<_> = set.replicas.iter().map(|spec| spec.replica.clone()).collect();
+        let gone: Vec<_> = seen.running.keys().filter(|replica| !wanted.contains(replica)).cloned().collect();
+        for replica in gone {
+            seen.running.remove(&replica);
+            reports.push(HostReport::Replica { replica, state: ReplicaState::Stopped });
+        }
+        for spec in &set.replicas {
+            let replica = spec.replica.clone();
+            if seen.running.insert(replica.clone(), spec.service_id.clone()).is_some() {
+                continue;
+            }
+            reports.push(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Starting });
+            if let Some(line) = script.prints.clone() {
+                let service_id = spec.service_id.clone();
+                let stream = Stream::Stdout;
+                reports.push(HostReport::ReplicaLog { replica: replica.clone(), service_id, at: 1, stream, line });
+            }
+            if script.fail_replicas {
+                let tail = script.prints.iter().cloned().collect();
+                let state = ReplicaState::Failed { evidence: Box::new(exited(Some(Phase::Start), tail)) };
+                reports.push(HostReport::Replica { replica, state });
+            } else if !script.hold_replicas {
+                reports.push(HostReport::Replica { replica: replica.clone(), state: ready(&replica) });
+            }
+        }
+        seen.sets.push(set);
+        reports
+    }
+
+    /// An edge that routes at once.
+    pub async fn edge(self, mut tables: watch::Receiver<RouteTable>, reports: mpsc::Sender<EdgeReport>) {
+        let mut targets = BTreeSet::new();
+        while tables.changed().await.is_ok() {
+            let table = tables.borrow_and_update().clone();
+            if reports.send(EdgeReport::Applied { generation: table.generation }).await.is_err() {
+                return;
+            }
+            let now: BTreeSet<_> =
+                table.routes.iter().flat_map(|route| &route.targets).map(|target| target.replica.clone()).collect();
+            let hold = self.script.lock().unwrap().hold_drain;
+            for replica in targets.difference(&now).filter(|_| !hold) {
+                let _ = reports.send(EdgeReport::Drained { replica: ReplicaId::clone(replica) }).await;
+            }
+            targets = now;
+        }
+    }
+}
+
+pub fn ready(replica: &ReplicaId) -> ReplicaState {
+    let port = 20_000 + replica.as_str().bytes().map(u16::from).sum::<u16>();
+    ReplicaState::Ready { address: ([10, 201, 0, 2], port).into() }
+}
+
+pub fn exited(phase: Option<Phase>, tail: Vec<String>) -> Evidence {
+    let exit = Some(ExitFacts { code: Some(1), signal: None, out_of_memory: false });
+    Evidence { phase, exit, tail, command: Some("npm run build".to_owned()), ..Default::default() }
+}
+
+fn output(phase: Phase, manifest: Option<&str>) -> PhaseOutput {
+    match phase {
+        Phase::Source => PhaseOutput::Source(SourceFacts { commit: None, tree: tree(manifest) }),
+        Phase::Environment => PhaseOutput::Environment {
+            layers: vec![LayerRef::new(LayerKind::Base, "b"), LayerRef::new(LayerKind::Toolchain, "t")],
+            runtime_version: "24.1.0".to_owned(),
+            package_manager_version: Some("11.0.0".to_owned()),
+            path: vec!["/opt/slipway/node-24.1.0/bin".to_owned()],
+        },
+        Phase::Install => PhaseOutput::Install { layer: LayerRef::new(LayerKind::Dependencies, "d"), reused: false },
+        Phase::Build => PhaseOutput::Build {
+            layers: vec![LayerRef::new(LayerKind::Source, "s"), LayerRef::new(LayerKind::Output, "o")],
+        },
+        _ => PhaseOutput::PreDeploy,
+    }
+}
+
+fn tree(manifest: Option<&str>) -> TreeListing {
+    let package = r#"{"name":"shop","version":"1.0.0","engines":{"node":">=22"},
+        "scripts":{"build":"node build.js","start":"node server.js"},"dependencies":{"left-pad":"1.3.0"}}"#;
+    let lock = r#"{"name":"shop","version":"1.0.0","lockfileVersion":3,"packages":{
+        "":{"name":"shop","version":"1.0.0","dependencies":{"left-pad":"1.3.0"}},
+        "node_modules/left-pad":{"version":"1.3.0"}}}"#;
+    let mut texts = BTreeMap::from([
+        ("package.json".to_owned(), package.to_owned()),
+        ("package-lock.json".to_owned(), lock.to_owned()),
+    ]);
+    texts.extend(manifest.map(|text| ("slipway.toml".to_owned(), text.to_owned())));
+    let mut paths: Vec<_> = texts.keys().cloned().chain(["server.js".to_owned(), "build.js".to_owned()]).collect();
+    paths.sort();
+    TreeListing { paths, texts, truncated: false }
+}

@@ -1,0 +1,100 @@
+//! From arguments to what happens. Each command is a module; this one picks it and gives it a runtime.
+
+mod args;
+mod deploy;
+mod doctor;
+mod env;
+mod follow;
+mod listing;
+mod logs;
+mod pairs;
+mod service;
+mod since;
+mod target;
+mod upload;
+
+pub(crate) use args::{Arguments, Driver, GlobalOptions, ServerOptions};
+pub(crate) use doctor::Check;
+
+use crate::client::{Client, ServicePath};
+use crate::failure::Failure;
+use crate::{output, server};
+use args::{Command, ServiceCommand};
+use clap::CommandFactory;
+use std::path::Path;
+use std::process::ExitCode;
+use target::Target;
+
+/// # Errors
+/// When the command could not do what it was asked.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { global, command } = arguments;
+    match command {
+        // These make their own threads, or none.
+        Command::Server(options) => return server::run(&global, &options),
+        Command::Shim { dir } => return Ok(server::shim(&dir)),
+        Command::Completions { shell } => {
+            completions(shell)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::server("cannot start the runtime").caused_by(&error))?;
+    let code = runtime.block_on(dispatch(&global, command));
+    // A thread that waits for standard input must not hold the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, Failure> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Up { dir, follow } => deploy::up(global, &dir, follow).await,
+        Command::Deploy { git, reference, follow } => deploy::git(global, &git, reference, follow).await,
+        Command::Redeploy { follow } => deploy::redeploy(global, follow).await,
+        Command::Rollback { release, follow } => deploy::rollback(global, release, follow).await,
+        Command::Cancel { deployment } => deploy::cancel(global, deployment).await.map(done),
+        Command::Ps => listing::services(global).await.map(done),
+        Command::Events { limit } => listing::events(global, limit).await.map(done),
+        Command::Logs(options) => logs::print(global, &options).await.map(done),
+        Command::Service { command: ServiceCommand::Set { pairs } } => service::set(global, &pairs).await.map(done),
+        Command::Service { command: ServiceCommand::Show } => service::show(global).await.map(done),
+        Command::Env { command } => env::run(global, command).await.map(done),
+        Command::Open => service::open(global).await.map(done),
+        Command::Doctor => doctor::run(global).await,
+        Command::Destroy { yes } => service::destroy(global, yes).await.map(done),
+        Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "slipway", &mut script);
+    output::data(String::from_utf8_lossy(&script).trim_end())
+}
+
+/// A service and the server that has it, for the working directory.
+struct Session {
+    client: Client,
+    target: Target,
+}
+
+impl Session {
+    fn here(global: &GlobalOptions) -> Result<Self, Failure> {
+        let target = Target::of_directory(global, Path::new("."))?;
+        Ok(Self { client: Client::discover(global)?, target })
+    }
+
+    fn path(&self) -> ServicePath<'_> {
+        self.target.path()
+    }
+}
+
+impl Target {
+    fn path(&self) -> ServicePath<'_> {
+        ServicePath { project: &self.project, service: &self.service }
+    }
+}

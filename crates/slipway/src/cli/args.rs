@@ -1,0 +1,239 @@
+//! The commands and options, as `clap` reads them. Wrong ones end with exit code 2 before anything else happens.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use slipway_types::{DeploymentId, ProjectName, ServiceName};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    live, or done
+  1    the deployment failed, was canceled or superseded
+  2    something to correct in what was asked
+  3    the server or the network
+  130  interrupted";
+
+/// Turns source into a running, isolated, reachable service on your own machine
+#[derive(Debug, Parser)]
+#[command(name = "slipway", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalOptions {
+    /// Data directory of the server on this machine [default: /var/lib/slipway]
+    #[arg(long, env = "SLIPWAY_DATA", hide_env_values = true, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address of the server's API; without it, the server of the data directory
+    #[arg(long, env = "SLIPWAY_URL", hide_env_values = true, global = true)]
+    pub(crate) url: Option<String>,
+    /// Token for the server's API
+    #[arg(long, env = "SLIPWAY_TOKEN", hide_env_values = true, global = true)]
+    pub(crate) token: Option<String>,
+    /// Project; without it, `project` of slipway.toml, then the name of the directory
+    #[arg(long, short, env = "SLIPWAY_PROJECT", hide_env_values = true, global = true, value_name = "NAME")]
+    pub(crate) project: Option<ProjectName>,
+    /// Service; without it, `service` of slipway.toml, then `web`
+    #[arg(long, short, env = "SLIPWAY_SERVICE", hide_env_values = true, global = true, value_name = "NAME")]
+    pub(crate) service: Option<ServiceName>,
+    /// Print JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Deploy a directory
+    Up {
+        #[arg(default_value = ".", value_name = "DIR")]
+        dir: PathBuf,
+        #[command(flatten)]
+        follow: FollowOptions,
+    },
+    /// Deploy a git commit
+    Deploy {
+        /// Repository; a credential for https comes from the variable SLIPWAY_GIT_TOKEN
+        #[arg(long, value_name = "URL")]
+        git: String,
+        /// Branch, tag or commit; without it, the default branch
+        #[arg(long = "ref", value_name = "REF")]
+        reference: Option<String>,
+        #[command(flatten)]
+        follow: FollowOptions,
+    },
+    /// Build the newest source again and deploy it
+    Redeploy {
+        #[command(flatten)]
+        follow: FollowOptions,
+    },
+    /// Make an earlier release live again; nothing is built
+    Rollback {
+        /// Release, such as v12; without it, the one that was live before
+        #[arg(value_parser = release_number)]
+        release: Option<u32>,
+        #[command(flatten)]
+        follow: FollowOptions,
+    },
+    /// End a deployment that has not gone live
+    Cancel {
+        /// Without it, the running deployment of the service
+        #[arg(value_parser = deployment_id)]
+        deployment: Option<DeploymentId>,
+    },
+    /// List services and what is live
+    Ps,
+    /// List what happened, oldest first
+    Events {
+        /// Newest so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(slipway_types::api::LIMIT_MAX)))]
+        limit: u32,
+    },
+    /// Print a service's log
+    Logs(LogsOptions),
+    /// Show or change how a service is built and run
+    Service {
+        #[command(subcommand)]
+        command: ServiceCommand,
+    },
+    /// Show or change a service's variables and secrets
+    Env {
+        #[command(subcommand)]
+        command: EnvCommand,
+    },
+    /// Print a service's address, and open it where there is a display
+    Open,
+    /// Check the server, and this machine
+    Doctor,
+    /// Print the completion script of a shell
+    Completions { shell: clap_complete::Shell },
+    /// Remove a service with its releases, variables and logs
+    Destroy {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Run the server: API, build workers, replicas and the reverse proxy
+    Server(ServerOptions),
+    /// Hold one sandbox (started by the server)
+    #[command(hide = true)]
+    Shim { dir: PathBuf },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct FollowOptions {
+    /// Return once the deployment is queued
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsOptions {
+    /// Go on with new lines
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// The log of the newest deployment's phases instead of the running service's
+    #[arg(long, short, conflicts_with = "since")]
+    pub(crate) build: bool,
+    /// From then on: a duration such as 10m, or an instant such as 2026-01-31T12:00:00Z
+    #[arg(long, value_parser = super::since::parse, value_name = "WHEN")]
+    pub(crate) since: Option<super::since::Since>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Change settings, such as replicas=2 health.path=/healthz resources.memory=512MB
+    Set {
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        pairs: Vec<String>,
+    },
+    /// Print the settings that were set, as TOML
+    Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnvCommand {
+    /// Set variables; they count from the next deployment on
+    Set {
+        /// With --stdin: one NAME whose value is read, or none to read KEY=VALUE lines
+        #[arg(required_unless_present = "stdin", value_name = "KEY=VALUE")]
+        pairs: Vec<String>,
+        /// Write-only: the value is never shown again
+        #[arg(long)]
+        secret: bool,
+        /// Also given to the install and build commands
+        #[arg(long)]
+        build: bool,
+        /// Read from standard input, so that a value is in no process list or shell history
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Remove variables
+    Unset {
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// List variables; a secret's value is not shown
+    Ls,
+}
+
+/// Flags over environment variables over the configuration file over the defaults.
+#[derive(Debug, Args)]
+pub(crate) struct ServerOptions {
+    /// Configuration file [default: /etc/slipway/slipway-server.toml where it exists]
+    #[arg(long, env = "SLIPWAY_CONFIG", hide_env_values = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address of the API [default: 127.0.0.1:7700]
+    #[arg(long, env = "SLIPWAY_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Address of the reverse proxy [default: 127.0.0.1:8080]
+    #[arg(long, env = "SLIPWAY_EDGE_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
+    pub(crate) edge_listen: Option<SocketAddr>,
+    /// Services are at <service>-<project>.<domain> [default: localhost]
+    #[arg(long, env = "SLIPWAY_DOMAIN", hide_env_values = true)]
+    pub(crate) domain: Option<String>,
+    /// What boots sandboxes [default: auto]
+    #[arg(long, env = "SLIPWAY_DRIVER", hide_env_values = true)]
+    pub(crate) driver: Option<Driver>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Driver {
+    /// The strongest that works on this machine
+    #[default]
+    Auto,
+    /// An OCI runtime: crun or runc
+    Oci,
+}
+
+fn release_number(text: &str) -> Result<u32, String> {
+    let number = text.strip_prefix('v').unwrap_or(text);
+    number.parse().map_err(|_| "a release is written like `v12`".to_owned())
+}
+
+fn deployment_id(text: &str) -> Result<DeploymentId, String> {
+    DeploymentId::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_release_has_a_number() {
+        assert_eq!(release_number("v12"), Ok(12));
+        assert_eq!(release_number("12"), Ok(12));
+        assert!(release_number("latest").is_err());
+    }
+}

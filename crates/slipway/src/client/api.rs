@@ -1,0 +1,151 @@
+//! The calls, one function each. This file alone knows the paths.
+
+use super::{Client, ClientError, Lines, RequestBody, UPLOAD_WAIT_MAX, empty, json};
+use bytes::Bytes;
+use http::Method;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame};
+use serde::de::IgnoredAny;
+use slipway_types::api::{
+    DeployParams, DeploymentView, EnvParams, EnvView, EventView, RollbackParams, ServerView, ServiceView, SettingsView,
+    UploadView,
+};
+use slipway_types::{DeploymentId, ProjectName, ServiceName, TimestampMs};
+use std::fmt::Write;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// A service in a path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServicePath<'a> {
+    pub(crate) project: &'a ProjectName,
+    pub(crate) service: &'a ServiceName,
+}
+
+impl ServicePath<'_> {
+    fn with(self, rest: &str) -> String {
+        format!("/v1/projects/{}/services/{}{rest}", self.project, self.service)
+    }
+}
+
+impl Client {
+    pub(crate) async fn server(&self) -> Result<ServerView, ClientError> {
+        self.get("/v1/server").await
+    }
+
+    /// Sends an archive chunk by chunk; an error in `chunks` breaks the request off, so that the server keeps nothing.
+    pub(crate) async fn upload(&self, chunks: mpsc::Receiver<io::Result<Bytes>>) -> Result<UploadView, ClientError> {
+        let body: RequestBody = ChunkBody(chunks).boxed_unsync();
+        let exchange = async {
+            let answer = self.send(Method::POST, "/v1/uploads", "application/gzip", body).await?;
+            self.read(answer).await
+        };
+        let bytes = self.within(UPLOAD_WAIT_MAX, exchange).await?;
+        serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { url: self.url.clone(), source })
+    }
+
+    pub(crate) async fn deploy(
+        &self,
+        of: ServicePath<'_>,
+        params: &DeployParams,
+    ) -> Result<DeploymentView, ClientError> {
+        self.post(&of.with("/deployments"), params).await
+    }
+
+    pub(crate) async fn redeploy(&self, of: ServicePath<'_>) -> Result<DeploymentView, ClientError> {
+        self.post(&of.with("/redeploy"), &serde_json::json!({})).await
+    }
+
+    pub(crate) async fn rollback(
+        &self,
+        of: ServicePath<'_>,
+        release: Option<u32>,
+    ) -> Result<DeploymentView, ClientError> {
+        self.post(&of.with("/rollback"), &RollbackParams { release }).await
+    }
+
+    pub(crate) async fn cancel(&self, deployment: &DeploymentId) -> Result<DeploymentView, ClientError> {
+        self.post(&format!("/v1/deployments/{deployment}/cancel"), &serde_json::json!({})).await
+    }
+
+    /// Past events first; with `follow` until the outcome.
+    pub(crate) async fn deployment_events(
+        &self,
+        deployment: &DeploymentId,
+        follow: bool,
+    ) -> Result<Lines, ClientError> {
+        self.lines(&format!("/v1/deployments/{deployment}/events?follow={follow}")).await
+    }
+
+    pub(crate) async fn services(&self) -> Result<Vec<ServiceView>, ClientError> {
+        self.get("/v1/services").await
+    }
+
+    pub(crate) async fn service(&self, of: ServicePath<'_>) -> Result<ServiceView, ClientError> {
+        self.get(&of.with("")).await
+    }
+
+    pub(crate) async fn destroy(&self, of: ServicePath<'_>) -> Result<(), ClientError> {
+        self.call::<IgnoredAny>(Method::DELETE, &of.with(""), empty()).await.map(drop)
+    }
+
+    /// Newest first, of one service or of all.
+    pub(crate) async fn events(&self, of: Option<ServicePath<'_>>, limit: u32) -> Result<Vec<EventView>, ClientError> {
+        let path = match of {
+            Some(service) => service.with("/events"),
+            None => "/v1/events".to_owned(),
+        };
+        self.get(&format!("{path}?limit={limit}")).await
+    }
+
+    pub(crate) async fn logs(
+        &self,
+        of: ServicePath<'_>,
+        follow: bool,
+        since: Option<TimestampMs>,
+    ) -> Result<Lines, ClientError> {
+        let mut path = of.with(&format!("/logs?follow={follow}"));
+        // Writing to a string cannot fail.
+        let _ = since.map(|instant| write!(path, "&since={instant}"));
+        self.lines(&path).await
+    }
+
+    pub(crate) async fn settings(&self, of: ServicePath<'_>) -> Result<SettingsView, ClientError> {
+        self.get(&of.with("/settings")).await
+    }
+
+    /// Puts what is said over what was said before; answers with all that is said now.
+    pub(crate) async fn change_settings(
+        &self,
+        of: ServicePath<'_>,
+        settings: &SettingsView,
+    ) -> Result<SettingsView, ClientError> {
+        self.call(Method::PUT, &of.with("/settings"), json(settings)?).await
+    }
+
+    pub(crate) async fn variables(&self, of: ServicePath<'_>) -> Result<Vec<EnvView>, ClientError> {
+        self.get(&of.with("/env")).await
+    }
+
+    pub(crate) async fn change_variables(
+        &self,
+        of: ServicePath<'_>,
+        params: &EnvParams,
+    ) -> Result<Vec<EnvView>, ClientError> {
+        self.call(Method::PATCH, &of.with("/env"), json(params)?).await
+    }
+}
+
+/// A request body that comes over a channel.
+struct ChunkBody(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Body for ChunkBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.get_mut().0.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+}

@@ -1,0 +1,65 @@
+//! A deployment as it is watched: one drawn-over line per phase on a terminal, plain lines in a pipe, or JSON.
+
+mod diagnosis;
+mod json;
+mod live;
+mod phase;
+mod plain;
+mod quantity;
+mod table;
+
+pub(crate) use json::Json;
+pub(crate) use live::Live;
+pub(crate) use plain::Plain;
+pub(crate) use quantity::{age, clock};
+pub(crate) use table::Table;
+
+use crate::failure::Failure;
+use crate::output;
+use slipway_types::api::{DeploymentEvent, DeploymentView};
+
+/// One line of a deployment's stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    /// As it came.
+    pub(crate) line: String,
+    /// None: a newer server's event, which this client does not know.
+    pub(crate) event: Option<DeploymentEvent>,
+}
+
+/// What an upload consists of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UploadFacts {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// Compressed.
+    pub(crate) sent_bytes: u64,
+    pub(crate) duration_ms: u64,
+}
+
+/// How a deployment is shown. Progress goes to standard error, data to standard output.
+pub(crate) trait Progress: Send {
+    /// So many compressed bytes are on their way.
+    fn uploading(&mut self, sent_bytes: u64);
+    fn uploaded(&mut self, facts: UploadFacts);
+    fn created(&mut self, deployment: &DeploymentView);
+    /// Every event but the last.
+    fn event(&mut self, received: &Received) -> Result<(), Failure>;
+    /// The last event: deployed, failed or deploying.
+    fn outcome(&mut self, event: &DeploymentEvent) -> Result<(), Failure>;
+    /// Something to know that is no event.
+    fn note(&mut self, text: &str);
+    /// Leaves the terminal as it was found.
+    fn close(&mut self);
+}
+
+/// The way that fits `--json` and what standard error is.
+pub(crate) fn progress(json: bool) -> Box<dyn Progress> {
+    if json {
+        Box::new(Json)
+    } else if output::is_live() {
+        Box::new(Live::new())
+    } else {
+        Box::new(Plain)
+    }
+}

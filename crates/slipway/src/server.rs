@@ -1,0 +1,74 @@
+//! `slipway server`: all roles in one process. This module is what comes before: configuration, log, data directory,
+//! ports; [`wiring`] is what runs.
+
+mod claim;
+mod config;
+mod signal;
+mod wiring;
+
+use crate::cli::{Check, GlobalOptions, ServerOptions};
+use crate::failure::Failure;
+use crate::output;
+use claim::{DataDir, Listeners};
+use config::ServerConfig;
+use std::path::Path;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// The edge has threads of its own; API, executor and supervisor mostly wait.
+const RUNTIME_THREADS: usize = 2;
+const LOG_FILTER_VARIABLE: &str = "SLIPWAY_LOG";
+const LOG_FILTER_DEFAULT: &str = "info";
+
+/// Runs until it is asked to stop.
+///
+/// # Errors
+/// When the server cannot start, or one of its parts ended on its own.
+pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<ExitCode, Failure> {
+    let config = ServerConfig::resolve(global, options)?;
+    start_log()?;
+    let _data_dir = DataDir::claim(&config.data_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name("slipway")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::server("cannot start the runtime").caused_by(&error))?;
+    let served = runtime.block_on(async {
+        let listeners = Listeners::bind(&config).await?;
+        wiring::serve(&config, listeners).await
+    });
+    runtime.shutdown_background();
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+/// `slipway shim DIR`: holds one sandbox.
+pub(crate) fn shim(dir: &Path) -> ExitCode {
+    slipway_sandbox::shim_main(dir)
+}
+
+/// What this machine has and lacks for running sandboxes, for `slipway doctor`.
+pub(crate) fn checks(global: &GlobalOptions) -> Result<Vec<Check>, Failure> {
+    let options = ServerOptions { config: None, listen: None, edge_listen: None, domain: None, driver: None };
+    let config = ServerConfig::resolve(global, &options)?;
+    let probed = slipway_sandbox::probe(&config.host.sandbox).into_iter().map(|check| Check {
+        name: check.name.to_owned(),
+        ok: check.ok,
+        found: check.detail,
+        hint: (!check.hint.is_empty()).then(|| check.hint.to_owned()),
+    });
+    Ok(probed.collect())
+}
+
+fn start_log() -> Result<(), Failure> {
+    let text = std::env::var(LOG_FILTER_VARIABLE).unwrap_or_else(|_| LOG_FILTER_DEFAULT.to_owned());
+    let filter = EnvFilter::try_new(&text)
+        .map_err(|error| Failure::usage(format!("`{LOG_FILTER_VARIABLE}={text}` is no filter")).caused_by(&error))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(output::Palette::of_stderr().is_enabled())
+        .with_target(false)
+        .init();
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What a server must have for itself before it begins: its data directory and its two ports. Each is refused with
+//! words that name the setting to change.
+
+use super::config::ServerConfig;
+use crate::failure::{Exit, Failure};
+use slipway_edge::EdgeListener;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use tokio::net::TcpListener;
+
+const LOCK_NAME: &str = "server.lock";
+
+/// The data directory, as long as this lives. The kernel lets go of the lock however the process ends.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if need be.
+    ///
+    /// # Errors
+    /// When it cannot be made, or another server has it.
+    pub(super) fn claim(path: &Path) -> Result<Self, Failure> {
+        let unusable = |error: io::Error| {
+            let failure = Failure::server(format!("cannot use the data directory `{}`", path.display()));
+            failure.caused_by(&error).hint("run the server as root, or choose another by `--data`")
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let lock_path = path.join(LOCK_NAME);
+        let mut lock =
+            File::options().create(true).truncate(false).read(true).write(true).open(&lock_path).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(taken(path, &lock_path)),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        // For the message of a second server; the lock itself is what counts.
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(unusable)?;
+        Ok(Self { _lock: lock })
+    }
+}
+
+fn taken(path: &Path, lock_path: &Path) -> Failure {
+    let holder = fs::read_to_string(lock_path).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let holder = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+    Failure::server(format!("another server{holder} runs in the data directory `{}`", path.display()))
+        .hint("stop it first, or give this one another directory by `--data`")
+}
+
+/// Both ports, taken.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    pub(super) api: TcpListener,
+    pub(super) edge: EdgeListener,
+}
+
+impl Listeners {
+    /// # Errors
+    /// When an address cannot be taken.
+    pub(super) async fn bind(config: &ServerConfig) -> Result<Self, Failure> {
+        let api = TcpListener::bind(config.api_listen).await;
+        let api = api.map_err(|error| refused(config.api_listen, &error, "api.listen", "--listen"))?;
+        let edge = EdgeListener::bind(config.edge_listen);
+        let edge = edge.map_err(|error| refused(config.edge_listen, &error, "edge.listen", "--edge-listen"))?;
+        Ok(Self { api, edge })
+    }
+}
+
+fn refused(address: SocketAddr, error: &io::Error, key: &str, flag: &str) -> Failure {
+    let (message, exit) = match error.kind() {
+        io::ErrorKind::AddrInUse => (format!("port {} of {} is in use", address.port(), address.ip()), Exit::Server),
+        io::ErrorKind::AddrNotAvailable => (format!("this machine has no address {}", address.ip()), Exit::Usage),
+        _ => (format!("cannot listen on {address}"), Exit::Server),
+    };
+    let failure = Failure::new(exit, message).caused_by(error);
+    failure.hint(format!("choose another by `{flag}`, or `{key}` in slipway-server.toml"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_server_per_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let first = DataDir::claim(&path).unwrap();
+        let refusal = format!("{:?}", DataDir::claim(&path).unwrap_err());
+        assert!(refusal.contains(&format!("another server (process {})", std::process::id())), "{refusal}");
+        drop(first);
+        DataDir::claim(&path).unwrap();
+    }
+
+    #[test]
+    fn a_taken_port_names_the_setting() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = std::net::TcpListener::bind(address).unwrap_err();
+        let refusal = format!("{:?}", refused(address, &error, "api.listen", "--listen"));
+        assert!(refusal.contains(&format!("port {} of 127.0.0.1 is in use", address.port())), "{refusal}");
+        assert!(refusal.contains("--listen") && refusal.contains("api.listen"), "{refusal}");
+    }
+}

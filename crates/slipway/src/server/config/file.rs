@@ -1,0 +1,97 @@
+//! `slipway-server.toml` as it is written. Everything is optional; unknown keys are refused, because a misspelt one
+//! that is silently ignored costs its owner an afternoon.
+
+use crate::cli::Driver;
+use serde::{Deserialize, Deserializer};
+use slipway_sandbox::{Cidr, Runtime};
+use slipway_types::settings::{ByteSize, DurationMs};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ConfigFile {
+    pub(super) data: Option<PathBuf>,
+    pub(super) upload_bytes_max: Option<ByteSize>,
+    pub(super) drain_timeout: Option<DurationMs>,
+    pub(super) api: ApiTable,
+    pub(super) edge: EdgeTable,
+    pub(super) build: BuildTable,
+    pub(super) sandbox: SandboxTable,
+    pub(super) base: BaseTable,
+    pub(super) node: NodeTable,
+    pub(super) layers: LayersTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ApiTable {
+    pub(super) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EdgeTable {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) domain: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BuildTable {
+    pub(super) workers: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SandboxTable {
+    pub(super) driver: Option<Driver>,
+    pub(super) runtime: Option<Runtime>,
+    pub(super) subnet: Option<CidrText>,
+    pub(super) allow: Vec<CidrText>,
+    pub(super) dns: Vec<IpAddr>,
+    pub(super) ca_bundle: Option<PathBuf>,
+    pub(super) agent: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BaseTable {
+    pub(super) suite: Option<String>,
+    pub(super) mirror: Option<String>,
+    pub(super) packages: Option<Vec<String>>,
+    pub(super) image: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NodeTable {
+    pub(super) source: Option<NodeKind>,
+    pub(super) url: Option<String>,
+    pub(super) npm: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum NodeKind {
+    Auto,
+    NodejsOrg,
+    Npm,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LayersTable {
+    pub(super) dir: Option<PathBuf>,
+}
+
+/// `10.201.0.0/16`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CidrText(pub(super) Cidr);
+
+impl<'de> Deserialize<'de> for CidrText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,114 @@
+use super::*;
+use slipway_sandbox::Runtime;
+
+fn global(data: Option<&str>) -> GlobalOptions {
+    GlobalOptions { data: data.map(PathBuf::from), url: None, token: None, project: None, service: None, json: false }
+}
+
+fn options(config: Option<&Path>) -> ServerOptions {
+    let config = config.map(Path::to_owned);
+    ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None }
+}
+
+fn resolve(text: &str, data: Option<&str>, change: impl FnOnce(&mut ServerOptions)) -> Result<ServerConfig, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slipway-server.toml");
+    std::fs::write(&path, text).unwrap();
+    let mut options = options(Some(&path));
+    change(&mut options);
+    ServerConfig::resolve(&global(data), &options).map_err(|failure| format!("{failure:?}"))
+}
+
+#[test]
+fn an_empty_file_gives_the_defaults() {
+    let config = resolve("", None, |_| {}).unwrap();
+    assert_eq!(config.data_dir, Path::new("/var/lib/slipway"));
+    assert_eq!(config.api_listen.to_string(), "127.0.0.1:7700");
+    assert_eq!(config.edge_listen.to_string(), "127.0.0.1:8080");
+    assert_eq!((config.domain.as_str(), config.driver), ("localhost", Driver::Auto));
+    assert_eq!(config.host.layers_dir, Path::new("/var/lib/slipway/layers"));
+    assert_eq!(config.host.sandbox.sandboxes_dir, Path::new("/var/lib/slipway/sandboxes"));
+    assert_eq!(config.host.sandbox.agent_program.file_name().unwrap(), "slipway-agent");
+    assert_eq!(config.host.sandbox.network.subnet.to_string(), "10.201.0.0/16");
+    assert!(config.host.workers >= 1);
+}
+
+#[test]
+fn every_key_of_the_file_counts() {
+    let text = r#"
+        data = "/srv/slipway"
+        upload_bytes_max = "64MB"
+        drain_timeout = "5s"
+        api.listen = "127.0.0.1:1"
+        edge = { listen = "0.0.0.0:80", domain = "apps.example.org" }
+        build.workers = 3
+        layers.dir = "/srv/layers"
+        [sandbox]
+        driver = "oci"
+        runtime = "crun"
+        subnet = "10.99.0.0/16"
+        allow = ["192.168.1.0/24"]
+        dns = ["1.1.1.1"]
+        ca_bundle = "/dev/../etc/hostname"
+        agent = "/opt/agent"
+        [base]
+        suite = "trixie"
+        mirror = "http://mirror.example/debian"
+        packages = ["git"]
+        image = "/srv/base.img"
+        [node]
+        source = "nodejs-org"
+        url = "https://mirror.example/node"
+        npm = "/opt/npm"
+    "#;
+    let config = resolve(text, None, |_| {}).unwrap();
+    let host = &config.host;
+    assert_eq!(config.data_dir, Path::new("/srv/slipway"));
+    assert_eq!((config.upload_bytes_max, config.drain_timeout), (64 << 20, Duration::from_secs(5)));
+    assert_eq!((config.api_listen.port(), config.edge_listen.port()), (1, 80));
+    assert_eq!((config.domain.as_str(), config.driver), ("apps.example.org", Driver::Oci));
+    assert_eq!((host.workers, host.layers_dir.to_str()), (3, Some("/srv/layers")));
+    assert_eq!(host.sandbox.runtime, Runtime::Crun);
+    assert_eq!(host.sandbox.network.allow[0].to_string(), "192.168.1.0/24");
+    assert_eq!(host.sandbox.network.dns[0].to_string(), "1.1.1.1");
+    assert_eq!(host.sandbox.agent_program, Path::new("/opt/agent"));
+    assert_eq!((host.base.suite.as_str(), host.base.packages.len()), ("trixie", 1));
+    assert_eq!(host.node, NodeSource::NodejsOrg { base_url: "https://mirror.example/node".into() });
+    assert_eq!(host.npm_program, Path::new("/opt/npm"));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let text = "data = \"/a\"\napi.listen = \"127.0.0.1:1\"\nedge.domain = \"a\"";
+    let config = resolve(text, Some("/b"), |options| {
+        options.listen = Some("127.0.0.1:2".parse().unwrap());
+        options.domain = Some("b".into());
+    });
+    let config = config.unwrap();
+    assert_eq!(config.data_dir, Path::new("/b"));
+    assert_eq!((config.api_listen.port(), config.domain.as_str()), (2, "b"));
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    for (text, part) in [
+        ("dta = 1", "unknown field `dta`"),
+        ("[edge]\nport = 1", "unknown field `port`"),
+        ("edge.domain = \"A.b\"", "not a usable domain"),
+        ("edge.domain = \"a..b\"", "not a usable domain"),
+        ("edge.listen = \"8080\"", "socket address"),
+        ("build.workers = 0", "1 to 64"),
+        ("upload_bytes_max = \"1GB\"", "larger than"),
+        ("sandbox.subnet = \"10.0.0.0\"", "choose a prefix"),
+        ("sandbox.subnet = \"10.0.0\"", "10.0.0"),
+        ("sandbox.ca_bundle = \"/missing\"", "no certificate bundle"),
+        ("sandbox.driver = \"qemu\"", "unknown variant"),
+        ("node = { source = \"npm\", url = \"x\" }", "node.url"),
+        ("x", "TOML parse error"),
+    ] {
+        let refusal = resolve(text, None, |_| {}).unwrap_err();
+        assert!(refusal.contains(part), "{text}: {refusal}");
+    }
+    let missing = options(Some(Path::new("/missing.toml")));
+    assert!(ServerConfig::resolve(&global(None), &missing).is_err());
+}

@@ -1,0 +1,189 @@
+//! The parts of a server and what runs between them: control hands phases and replicas to the host and route tables to
+//! the edge, both report back. All queues are bounded. When one part ends, all are asked to; apps go on either way,
+//! each held by its own shim.
+
+use super::claim::Listeners;
+use super::config::ServerConfig;
+use super::signal::StopSignal;
+use crate::client::ClientFile;
+use crate::failure::Failure;
+use crate::output::{self, Palette};
+use slipway_control::{ControlConfig, EdgeLink, HostLink};
+use slipway_edge::{EdgeConfig, EdgeListener};
+use slipway_store::Store;
+use slipway_types::route::RouteTable;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const DATABASE_NAME: &str = "slipway.db";
+/// Phases of a few workers and whole replica sets: control waits before it gets far ahead of the host.
+const HOST_COMMANDS_MAX: usize = 64;
+/// Mostly log lines: enough for the output of a busy build while the database commits.
+const HOST_REPORTS_MAX: usize = 1024;
+/// One for each table, one for each drained replica.
+const EDGE_REPORTS_MAX: usize = 256;
+/// What sandboxes are booted by; the only driver so far.
+const DRIVER_NAME: &str = "oci";
+/// The host ends builds within 20 s, the edge its requests; more is a part that hangs.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(40);
+
+/// Serves until the process is told to stop.
+///
+/// # Errors
+/// When a part could not start, or ended on its own.
+pub(super) async fn serve(config: &ServerConfig, listeners: Listeners) -> Result<(), Failure> {
+    let mut stop_signal = StopSignal::listen()?;
+    let client_file = ClientFile::path(&config.data_dir);
+    // Left by a server that was killed: it would tell scripts that this one is ready.
+    remove(&client_file)?;
+    tokio::select! {
+        prepared = prepare(config) => prepared?,
+        () = stop_signal.next() => return Ok(()),
+    }
+    let shutdown = CancellationToken::new();
+    let addresses = Addresses::of(&listeners)?;
+    let mut parts = start(config, listeners, addresses, &shutdown).await?;
+    addresses.announce(config);
+    let ended = tokio::select! {
+        () = stop_signal.next() => Ok(()),
+        ended = first_end(&mut parts) => ended,
+    };
+    output::say("stopping; apps go on");
+    shutdown.cancel();
+    let stopped = tokio::select! {
+        stopped = all_end(parts) => stopped,
+        // Who asks twice does not want to wait.
+        () = stop_signal.next() => Ok(()),
+    };
+    remove(&client_file)?;
+    ended.and(stopped)
+}
+
+/// The base layer, made at the first start: minutes, so each step says what it does.
+async fn prepare(config: &ServerConfig) -> Result<(), Failure> {
+    let palette = Palette::of_stderr();
+    let step = |line: &str| output::say(&format!("{} {}", palette.dim("set-up"), output::printable(line)));
+    let prepared = Box::pin(slipway_host::prepare(&config.host, step)).await;
+    prepared.map_err(|error| {
+        Failure::server(format!("cannot prepare the base system: {error}"))
+            .caused_by_all(error.source())
+            .hint("`slipway doctor` says what this machine lacks")
+    })
+}
+
+type Parts = JoinSet<Result<(), Failure>>;
+
+async fn start(
+    config: &ServerConfig,
+    listeners: Listeners,
+    addresses: Addresses,
+    shutdown: &CancellationToken,
+) -> Result<Parts, Failure> {
+    let database = config.data_dir.join(DATABASE_NAME);
+    let store = Store::open(&database).await;
+    let store = store.map_err(|error| {
+        Failure::server(format!("cannot open the database `{}`", database.display())).caused_by(&error)
+    })?;
+    let (commands, for_host) = mpsc::channel(HOST_COMMANDS_MAX);
+    let (host_reports, from_host) = mpsc::channel(HOST_REPORTS_MAX);
+    let (tables, for_edge) = watch::channel(RouteTable::default());
+    let (edge_reports, from_edge) = mpsc::channel(EDGE_REPORTS_MAX);
+    let control = control_config(config, listeners.api, addresses);
+    let host_link = HostLink { commands, reports: from_host };
+    let edge_link = EdgeLink { tables, reports: from_edge };
+
+    let mut parts = JoinSet::new();
+    let stop = shutdown.clone();
+    let host = config.host.clone();
+    parts.spawn(async move { named("host", Box::pin(slipway_host::run(host, for_host, host_reports, stop)).await) });
+    let stop = shutdown.clone();
+    let edge: EdgeListener = listeners.edge;
+    parts.spawn(async move {
+        named("edge", Box::pin(slipway_edge::run(EdgeConfig::default(), edge, for_edge, edge_reports, stop)).await)
+    });
+    let stop = shutdown.clone();
+    parts.spawn(async move {
+        named("control", Box::pin(slipway_control::run(control, store, host_link, edge_link, stop)).await)
+    });
+    Ok(parts)
+}
+
+fn control_config(config: &ServerConfig, api_listener: TcpListener, addresses: Addresses) -> ControlConfig {
+    ControlConfig {
+        domain: config.domain.clone(),
+        edge_port: addresses.edge.port(),
+        upload_bytes_max: config.upload_bytes_max,
+        drain_timeout: config.drain_timeout,
+        driver: DRIVER_NAME.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..ControlConfig::new(&config.data_dir, api_listener)
+    }
+}
+
+fn named(part: &str, ended: Result<(), impl Error>) -> Result<(), Failure> {
+    ended.map_err(|error| {
+        Failure::server(format!("the {part} of the server ended: {error}")).caused_by_all(error.source())
+    })
+}
+
+/// The end of the first part, which is early whatever it says.
+async fn first_end(parts: &mut Parts) -> Result<(), Failure> {
+    match parts.join_next().await {
+        Some(Ok(ended)) => ended.and(Err(Failure::server("a part of the server ended although nobody asked it to"))),
+        Some(Err(panicked)) => Err(Failure::server("a part of the server crashed").caused_by(&panicked)),
+        None => Ok(()),
+    }
+}
+
+async fn all_end(mut parts: Parts) -> Result<(), Failure> {
+    let wait = async {
+        let mut outcome = Ok(());
+        while let Some(ended) = parts.join_next().await {
+            let ended = ended
+                .unwrap_or_else(|panicked| Err(Failure::server("a part of the server crashed").caused_by(&panicked)));
+            outcome = outcome.and(ended);
+        }
+        outcome
+    };
+    let seconds = STOP_WAIT_MAX.as_secs();
+    let waited = tokio::time::timeout(STOP_WAIT_MAX, wait).await;
+    waited.unwrap_or_else(|_| Err(Failure::server(format!("a part of the server did not stop within {seconds} s"))))
+}
+
+/// Where the listeners really are: port 0 is any free one.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    api: SocketAddr,
+    edge: SocketAddr,
+}
+
+impl Addresses {
+    fn of(listeners: &Listeners) -> Result<Self, Failure> {
+        let unknown = |error: io::Error| Failure::server("cannot find out a listener's address").caused_by(&error);
+        Ok(Self { api: listeners.api.local_addr().map_err(unknown)?, edge: listeners.edge.address().map_err(unknown)? })
+    }
+
+    fn announce(self, config: &ServerConfig) {
+        let ready = Palette::of_stderr().green("ready");
+        let (domain, port) = (&config.domain, self.edge.port());
+        output::say(&format!("{ready} API at http://{}", self.api));
+        output::say(&format!("{ready} services at http://<service>-<project>.{domain}:{port}"));
+        output::say(&format!("{ready} data in {}", config.data_dir.display()));
+    }
+}
+
+fn remove(client_file: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(client_file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Failure::server(format!("cannot remove `{}`", client_file.display())).caused_by(&error))
+        }
+        _ => Ok(()),
+    }
+}
