@@ -44,16 +44,21 @@ impl Edge {
         Self::start_with(EdgeConfig { limits, ..EdgeConfig::default() }, routes).await
     }
 
-    pub(crate) async fn start_with(mut config: EdgeConfig, routes: Vec<Route>) -> Self {
+    pub(crate) async fn start_with(config: EdgeConfig, routes: Vec<Route>) -> Self {
+        Self::start_at(config, RouteTable { generation: 1, routes }).await
+    }
+
+    pub(crate) async fn start_at(mut config: EdgeConfig, table: RouteTable) -> Self {
+        let generation = table.generation;
         config.threads = config.threads.or(NonZeroUsize::new(2));
         let listener = EdgeListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.address().unwrap();
-        let (tables, receiver) = watch::channel(RouteTable { generation: 1, routes });
+        let (tables, receiver) = watch::channel(table);
         let (reporter, reports) = mpsc::channel(16);
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(slipway_edge::run(config, listener, receiver, reporter, shutdown.clone()));
         let mut edge = Self { address, reports, shutdown, tables, task };
-        assert_eq!(edge.report().await, EdgeReport::Applied { generation: 1 });
+        assert_eq!(edge.report().await, EdgeReport::Applied { generation });
         edge
     }
 

@@ -1,5 +1,7 @@
 //! The edge at its real boundary: sockets on both sides.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
 mod bounds;
 mod client;
 mod drain;

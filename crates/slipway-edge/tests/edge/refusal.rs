@@ -2,7 +2,7 @@
 
 use crate::client::{Answer, Client};
 use crate::harness::{App, Edge, nobody, route, target};
-use slipway_edge::EdgeLimits;
+use slipway_edge::{EdgeConfig, EdgeLimits};
 use slipway_types::route::RouteTable;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,9 +57,12 @@ async fn a_route_without_targets_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edge_without_a_table_says_that_it_starts() {
-    let edge = Edge::start(vec![]).await;
-    edge.send(RouteTable::default());
-    assert_eq!(browse(&edge, "x.test", "*/*").await.status, 404, "generation 0 is older than 1");
+    let mut edge = Edge::start_at(EdgeConfig::default(), RouteTable::default()).await;
+    let answer = browse(&edge, "x.test", "*/*").await;
+    assert_refusal(&answer, 503, "edge-starting", &["does not know its routes yet"]);
+    assert!(answer.header("retry-after").is_some());
+    edge.route(vec![]).await;
+    assert_eq!(browse(&edge, "x.test", "*/*").await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
