@@ -84,7 +84,7 @@ fn script(layout: &Layout, allow: &[Cidr], dns: &[Ipv4Addr], in_use: &[Slot]) ->
         r#"  chain source {{
     type filter hook prerouting priority raw; policy accept;
     iifname {mine} meta nfproto != ipv4 drop
-    iifname {mine} iifname . ip saddr != @slots drop
+    iifname {mine} iifname . ip saddr != @slots counter drop
   }}
   chain input {{
     type filter hook input priority filter - 5; policy accept;
