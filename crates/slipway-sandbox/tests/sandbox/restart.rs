@@ -124,6 +124,22 @@ async fn what_a_shim_left_that_died_without_a_server_is_removed_at_the_next_star
 }
 
 #[tokio::test]
+async fn a_shim_that_does_not_answer_is_removed_at_adoption() {
+    let machine = Machine::new(55).await;
+    let sandbox = machine.boot("restart-55").await;
+    let config = machine.config.clone();
+    let Machine { sandboxes, dir, .. } = machine;
+    let pids = [shim_pid(&config, "restart-55"), init_pid(&config, "restart-55")];
+    drop((sandbox, sandboxes));
+    // As if the server had died before the shim listened.
+    std::fs::remove_file(config.sandboxes_dir.join("restart-55/shim.sock")).unwrap();
+    let sandboxes = Sandboxes::open(config.clone()).await.unwrap();
+    assert!(sandboxes.adopt().await.unwrap().is_empty());
+    assert_nothing_left(&config, "restart-55", &pids).await;
+    Machine { sandboxes, config, dir }.end(&[]).await;
+}
+
+#[tokio::test]
 async fn an_agent_that_dies_ends_the_sandbox() {
     let machine = Machine::new(54).await;
     let sandbox = machine.boot("restart-54").await;
