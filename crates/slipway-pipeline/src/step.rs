@@ -11,19 +11,19 @@
 //!   rollback begins here ─────────────────────────┘        ├───────────────────────────┘
 //!                                                          ▼
 //!                             (a newer one is live? Superseded)   ── the point of no return: the live pointer moves ──
-//!                                              web │       │ worker: health and route are skipped
-//!                                                  ▼       │
-//!                                               Routing    │
-//!                                           Routed │       │
-//!                                                  ▼       ▼
-//!                              Draining ──Drained, TimedOut──► CleaningUp ──CleanedUp──► Live ──NewerLive──► Superseded
+//!                                     web │       │ worker: health and route are skipped
+//!                                         ▼       │
+//!                                      Routing    │
+//!                                  Routed │       │
+//!                         ▼───────────────┘       ▼
+//!                     Draining ──Drained, TimedOut──► CleaningUp ──CleanedUp──► Live ──NewerLive──► Superseded
 //!
 //!   before the point of no return:  PhaseFailed, ReplicaFailed, TimedOut → Failed    CancelRequested → Canceled
 //!                                   NewerCreated, NewerLive → Superseded (a running pre-deploy ends first)
 //! ```
 //!
-//! Restarted asks again for what the state wants, except for a running pre-deploy: whether its migration ran is not known,
-//! so it fails with `interrupted-pre-deploy` rather than run twice.
+//! Restarted asks again for what the state wants, except for a running pre-deploy: whether its migration ran is not
+//! known, so it fails with `interrupted-pre-deploy` rather than run twice.
 
 use crate::own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT};
 use crate::{Action, Deployment, DeploymentState as S, Event as E, PhaseChange, Transition};

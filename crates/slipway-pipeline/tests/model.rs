@@ -2,6 +2,8 @@
 //! What is checked after each step is what the crate promises. The walk goes on until nothing new is reached, so it covers
 //! event sequences of every length.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panic")]
+
 use slipway_pipeline::{
     Action, Deployment, DeploymentState as S, Event, LiveDeployment, PhaseChange, Shape, Transition, begin,
     own_diagnosis, step,

@@ -9,13 +9,13 @@ use slipway_types::{DeploymentId, ServiceId, TimestampMs};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-/// Candidates looked at for one choice, oldest first. A queue as long as this is served in order all the same, except that
-/// services with a running build might fill it.
+/// Candidates looked at for one choice, oldest first. A queue as long as this is served in order all the same, except
+/// that services with a running build might fill it.
 const CANDIDATES_MAX: i64 = 1000;
 
 impl Store {
-    /// Gives the worker the deployment that is next (see [`next_build`]), with [`Event::WorkerClaimed`] applied to it. None:
-    /// nothing waits.
+    /// Gives the worker the deployment that is next (see [`next_build`]), with [`Event::WorkerClaimed`] applied to it.
+    /// None: nothing waits.
     ///
     /// # Errors
     /// When the database fails.

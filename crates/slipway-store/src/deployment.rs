@@ -1,4 +1,5 @@
-//! Creation and listing of deployments. CROSS JOIN makes SQLite begin with the few rows that an index of deployments gives.
+//! Creation and listing of deployments. CROSS JOIN makes SQLite begin with the few rows that an index of deployments
+//! gives.
 
 use crate::apply::{Change, News, Work, advance, record_start};
 use crate::database::commit;
@@ -34,8 +35,8 @@ pub struct Before {
 }
 
 impl Store {
-    /// Creates a deployment with the next sequence of its service. Whatever older deployment of the service is not yet live is
-    /// superseded in the same transaction; what is to be done about both is in the answer.
+    /// Creates a deployment with the next sequence of its service. Whatever older deployment of the service is not yet
+    /// live is superseded in the same transaction; what is to be done about both is in the answer.
     ///
     /// # Errors
     /// [`StoreError::Missing`] service or release, or the database fails.

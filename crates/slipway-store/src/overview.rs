@@ -1,5 +1,6 @@
-//! All services with what is live, what is newest and their replicas: what `slipway ps` shows. The work depends on the number
-//! of services, not on that of past deployments: CROSS JOIN makes SQLite go from the few (services, replicas) to the many.
+//! All services with what is live, what is newest and their replicas: what `slipway ps` shows. The work depends on the
+//! number of services, not on that of past deployments: CROSS JOIN makes SQLite go from the few (services, replicas) to
+//! the many.
 
 use crate::decode::{json_option, parsed};
 use crate::row::{full_columns, summary_columns};

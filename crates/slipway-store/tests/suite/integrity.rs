@@ -28,7 +28,8 @@ async fn what_is_no_database_is_refused_by_its_path() {
     assert!(matches!(error, StoreError::Create { .. }));
 }
 
-/// The file and its log are copied while the store is open, as a crash would leave them: all that was committed is there.
+/// The file and its log are copied while the store is open, as a crash would leave them: all that was committed is
+/// there.
 #[tokio::test]
 async fn a_crash_loses_nothing_that_was_committed() {
     let fixture = Fixture::new().await;

@@ -1,5 +1,7 @@
 //! The store against real database files.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panic and prints what it measured")]
+
 mod fixture;
 mod history;
 mod integrity;
