@@ -2,21 +2,24 @@
 //! compile until every pair is decided.
 //!
 //! ```text
-//!            WorkerClaimed          PhaseDone (to the next phase)
-//!   Queued ───────────────► Running{source … pre-deploy} ─┐◄──────┘
-//!                            │  ▲                          │ PhaseDone of the last
-//!                  Restarted ▼  │ WorkerClaimed            ▼
-//!                           Resuming              ┌──► Starting ──ReplicasStarted──► Health
-//!                                                 │        │ ReplicasReady             │ ReplicasReady
-//!   rollback begins here ─────────────────────────┘        ├───────────────────────────┘
-//!                                                          ▼
-//!                             (a newer one is live? Superseded)   ── the point of no return: the live pointer moves ──
-//!                                     web │       │ worker: health and route are skipped
-//!                                         ▼       │
-//!                                      Routing    │
-//!                                  Routed │       │
-//!                         ▼───────────────┘       ▼
-//!                     Draining ──Drained, TimedOut──► CleaningUp ──CleanedUp──► Live ──NewerLive──► Superseded
+//!   Queued ──WorkerClaimed──► Running{source … pre-deploy}   PhaseDone: the next phase; after the last ─┐
+//!                                │              ▲                                                       │
+//!                            Restarted     WorkerClaimed                                                │
+//!                                ▼              │                                                       │
+//!                                Resuming{phase}                                                        │
+//!                                                                                                       │
+//!   a rollback begins here ──► Starting ◄───────────────────────────────────────────────────────────────┘
+//!                                │   └──ReplicasStarted (web)──► Health
+//!                          ReplicasReady                    ReplicasReady       a newer one is live: Superseded
+//!   ═════════════════════════════╪══════════════════════════════╪══ point of no return: the live pointer moves ══
+//!             worker: no route   │              web             ▼
+//!                                │ ◄──Routed, nothing before── Routing
+//!                                │                              │ Routed
+//!                                ▼                              ▼
+//!                            CleaningUp ◄──Drained, TimedOut── Draining (when something was live before)
+//!                                │ CleanedUp
+//!                                ▼
+//!                              Live ──NewerLive──► Superseded
 //!
 //!   before the point of no return:  PhaseFailed, ReplicaFailed, TimedOut → Failed    CancelRequested → Canceled
 //!                                   NewerCreated, NewerLive → Superseded (a running pre-deploy ends first)
