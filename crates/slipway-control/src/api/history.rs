@@ -12,7 +12,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use slipway_store::{EventFilter, StoreError};
 use slipway_types::agent::Stream;
-use slipway_types::api::{DeploymentEvent, EventView, LogLine};
+use slipway_types::api::{DeploymentEvent, EventView, LIMIT_MAX, LogLine};
 use slipway_types::{DeploymentId, Phase, ReplicaId, ServiceId, TimestampMs};
 use std::sync::Arc;
 
@@ -26,8 +26,14 @@ pub(super) async fn events(State(api): State<Api>, params: Params) -> Result<axu
             let path = ServicePath::parse(project.clone(), name.clone())?;
             service_events_of(&api, &path, limit).await
         }
+        (Some(project), None) => {
+            let axum::Json(mut events) = newest(&api, EventFilter::All, LIMIT_MAX).await?;
+            events.retain(|event| event.project.as_str() == project);
+            events.truncate(limit as usize);
+            Ok(axum::Json(events))
+        }
         (None, None) => newest(&api, EventFilter::All, limit).await,
-        _ => Err(Refusal::bad_request("bad-query", "`project` and `service` go together")),
+        (None, Some(_)) => Err(Refusal::bad_request("bad-query", "`service` goes with `project` only")),
     }
 }
 

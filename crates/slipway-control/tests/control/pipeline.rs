@@ -3,6 +3,7 @@
 use crate::fake::{exited, ready};
 use crate::world::{WEB, World, targets, wait};
 use serde_json::json;
+use slipway_types::agent::Stream;
 use slipway_types::api::{DeploymentEvent, DeploymentView, PhaseResult};
 use slipway_types::host::{HostReport, PhaseWork, ReplicaState};
 use slipway_types::{DeploymentStatus, Phase, ReplicaId};
@@ -126,7 +127,7 @@ async fn a_source_without_a_plan_fails_with_the_reason() {
     let view = world.deploy_to_end().await;
     assert_eq!((view.status, view.phase), (DeploymentStatus::Failed, Some(Phase::Source)));
     let diagnosis = view.diagnosis.unwrap();
-    assert!(diagnosis.what.contains("replicas"), "{diagnosis:?}");
+    assert!(diagnosis.why.contains("replicas"), "{diagnosis:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +135,7 @@ async fn a_newer_deployment_supersedes_an_older_one_that_builds() {
     let world = World::new().await;
     world.fake.script(|script| script.hold = Some(Phase::Build));
     let older = world.deploy().await;
-    world.until(&older, |view| view.phase == Some(Phase::Build)).await;
+    world.until_held(&older, Phase::Build).await;
     world.fake.script(|script| script.hold = None);
     let newer = world.deploy().await;
     world.client.follow(newer.deployment.as_str()).await;
@@ -179,7 +180,7 @@ async fn cancel_ends_a_build_and_the_start() {
     let world = World::new().await;
     world.fake.script(|script| script.hold = Some(Phase::Install));
     let building = world.deploy().await;
-    world.until(&building, |view| view.phase == Some(Phase::Install)).await;
+    world.until_held(&building, Phase::Install).await;
     let cancel = |view: &DeploymentView| format!("/v1/deployments/{}/cancel", view.deployment);
     let canceled: DeploymentView = world.client.post(&cancel(&building), json!({})).await.json();
     assert_eq!(canceled.status, DeploymentStatus::Canceled);
@@ -213,7 +214,7 @@ async fn an_unready_replica_gets_no_traffic_until_it_is_ready_again() {
     assert!(route.unavailable_because.is_some());
     world.fake.report(HostReport::Replica { replica: replica.clone(), state: ready(&replica) }).await;
     world.until_routes(|table| !targets(table, HOST).is_empty()).await;
-    let events = world.client.get(&format!("/v1/events?project=shop&service=web&limit=5")).await.text();
+    let events = world.client.get("/v1/events?project=shop&service=web&limit=5").await.text();
     assert!(events.contains("replica-unready"), "{events}");
 }
 
@@ -233,4 +234,24 @@ async fn a_worker_has_no_health_and_no_route() {
         assert!(spec.health.is_none());
     });
     assert!(world.tables.borrow().routes.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_sees_what_comes_as_it_comes() {
+    let world = World::new().await;
+    world.fake.script(|script| script.hold = Some(Phase::Build));
+    let view = world.deploy().await;
+    let mut lines = world.client.lines(&format!("/v1/deployments/{}/events?follow=true", view.deployment)).await;
+    world.until_held(&view, Phase::Build).await;
+    for line in ["compiling 1", "compiling 2"] {
+        let (deployment, line) = (view.deployment.clone(), line.to_owned());
+        let report = HostReport::Log { deployment, phase: Phase::Build, stream: Stream::Stdout, line: line.clone() };
+        world.fake.report(report).await;
+        lines.until(Some(&line)).await;
+    }
+    world.client.post(&format!("/v1/deployments/{}/cancel", view.deployment), json!({})).await;
+    lines.until(None).await;
+    let last: DeploymentEvent = serde_json::from_str(lines.text.lines().last().unwrap()).unwrap();
+    let DeploymentEvent::Failed { deployment, .. } = last else { panic!("{last:?}") };
+    assert_eq!(deployment.status, DeploymentStatus::Canceled);
 }

@@ -28,7 +28,7 @@ async fn a_build_begins_again() {
         let world = World::new().await;
         world.fake.script(|script| script.hold = Some(phase));
         let view = world.deploy().await;
-        world.until(&view, |view| view.phase == Some(phase)).await;
+        world.until_held(&view, phase).await;
         let world = world.restart_with(|fake| fake.script(|script| script.hold = None)).await;
         world.client.follow(view.deployment.as_str()).await;
         assert_eq!(world.deployment(&view).await.status, DeploymentStatus::Live, "{phase}");
@@ -43,7 +43,7 @@ async fn a_migration_is_not_run_twice() {
         script.hold = Some(Phase::PreDeploy);
     });
     let view = world.deploy().await;
-    world.until(&view, |view| view.phase == Some(Phase::PreDeploy)).await;
+    world.until_held(&view, Phase::PreDeploy).await;
     let world = world.restart_with(|fake| fake.script(|script| script.hold = None)).await;
     world.client.follow(view.deployment.as_str()).await;
     let view = world.deployment(&view).await;

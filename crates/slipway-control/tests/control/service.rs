@@ -155,7 +155,7 @@ async fn destroying_a_service_ends_all_of_it() {
     let live = world.deploy_to_end().await;
     world.fake.script(|script| script.hold = Some(Phase::Build));
     let building = world.deploy().await;
-    world.until(&building, |view| view.phase == Some(Phase::Build)).await;
+    world.until_held(&building, Phase::Build).await;
     let answer = world.client.call(Method::DELETE, WEB, json!({})).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     world.until_routes(|table| table.routes.is_empty()).await;
