@@ -4,6 +4,9 @@
 //! the same diagnosis. Nothing here is executed or trusted: texts of the tree are parsed with bounds, commands are
 //! data for a sandbox. What detection can't know is never guessed; it is a reason in the plan or a diagnosis.
 
+// A diagnosis is the rare, final answer: its 128 bytes on the stack cost nothing.
+#![allow(clippy::result_large_err)]
+
 mod diagnosis;
 mod explain;
 mod manifest;

@@ -102,8 +102,12 @@ fn build_command(project: &Project<'_>, reasons: &mut Vec<Reason>) -> Option<Str
         (with_programs(project, framework.build_command), format!("no script `build`: what {} needs", framework.name))
     };
     reasons.push(Reason { decided: format!("build: `{command}`"), from });
-    let copied = next::is_standalone(project).then(|| format!("{command} && {}", next::STANDALONE_COPY));
-    Some(copied.unwrap_or(command))
+    if !next::is_standalone(project) {
+        return Some(command);
+    }
+    let decided = "build: static files are copied into `.next/standalone`".to_owned();
+    reasons.push(Reason { decided, from: "the standalone server serves them only from there".to_owned() });
+    Some(format!("{command} && {}", next::STANDALONE_COPY))
 }
 
 /// `npm run build` and its likes.

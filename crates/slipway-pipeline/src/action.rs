@@ -16,8 +16,8 @@ pub struct Transition {
 
 /// Something to do. Each may be asked for twice (after a restart), so each is an `ensure`.
 ///
-/// `MakeLive`, `MarkSuperseded` and `Diagnose` are done by the store, in the transaction of the state change. The others
-/// are done after it, by whoever called.
+/// `MakeLive`, `MarkSuperseded` and `Diagnose` are done by the store, in the transaction of the state change. The
+/// others are done after it, by whoever called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
     RunPhase {
@@ -40,7 +40,8 @@ pub enum Action {
     },
     /// The edge is given the route table. Web services only.
     SwitchRoutes,
-    /// Replicas of all other deployments of the service get no new request; [`crate::Event::Drained`] when none is in flight.
+    /// Replicas of all other deployments of the service get no new request; [`crate::Event::Drained`] when none is in
+    /// flight.
     BeginDrain,
     /// Replicas of all other deployments of the service are stopped, with their grace time.
     StopFormerReplicas,

@@ -13,8 +13,8 @@ pub struct Candidate {
     pub resuming: bool,
 }
 
-/// What an idle worker takes: the oldest, resuming ones first. A service has one build at a time, so that two migrations
-/// of it never run at once; `building` names the services that have one.
+/// What an idle worker takes: the oldest, resuming ones first. A service has one build at a time, so that two
+/// migrations of it never run at once; `building` names the services that have one.
 pub fn next_build<'c>(waiting: &'c [Candidate], building: &[ServiceId]) -> Option<&'c Candidate> {
     waiting
         .iter()

@@ -1,4 +1,5 @@
-//! When to stop waiting for a state's end. The host has its own, shorter limits; these are for a host that says nothing.
+//! When to stop waiting for a state's end. The host has its own, shorter limits; these are for a host that says
+//! nothing.
 
 use crate::DeploymentState as S;
 use slipway_types::settings::ServiceSettings;

@@ -31,7 +31,7 @@ pub enum Event {
     NewerCreated { sequence: u64 },
     /// A newer deployment of the service is live.
     NewerLive { sequence: u64 },
-    /// The server came back, or the worker was lost: nothing that was asked for is being done. `scratch_kept`: the outputs of
-    /// the phases before are still at hand; without them the worker's phases begin again.
+    /// The server came back, or the worker was lost: nothing that was asked for is being done. `scratch_kept`: the
+    /// outputs of the phases before are still at hand; without them the worker's phases begin again.
     Restarted { scratch_kept: bool },
 }

@@ -1,15 +1,19 @@
 //! Decisions of a deployment: a pure state machine. No I/O, no clock, no randomness.
 //!
-//! - [`begin`]`(now, trigger)` is the first state of a deployment, [`step`]`(now, &Deployment, &Event)` every later one. Both
-//!   answer with a [`Transition`]: the next state, what to do, and which phases started, finished or were skipped.
-//! - [`DeploymentState`] is what is stored; [`DeploymentState::status`] and [`DeploymentState::phase`] are what people see.
+//! - [`begin`]`(now, trigger)` is the first state of a deployment, [`step`]`(now, &Deployment, &Event)` every later
+//!   one. Both answer with a [`Transition`]: the next state, what to do, and which phases started, finished or were
+//!   skipped.
+//! - [`DeploymentState`] is what is stored; [`DeploymentState::status`] and [`DeploymentState::phase`] are what people
+//!   see.
 //! - [`Deployment`] is the state with the facts that a decision needs: sequence, trigger, [`Shape`], what is live.
 //! - [`deadline`] says when to send [`Event::TimedOut`]; [`next_build`] which deployment an idle worker takes;
-//!   [`rollback_target`] which release a rollback means; [`own_diagnosis`] the diagnoses of codes that the machine itself gives.
+//!   [`rollback_target`] which release a rollback means; [`own_diagnosis`] the diagnoses of codes that the machine
+//!   itself gives.
 //!
 //! Guarantees, each held by `tests/model.rs` over every reachable state:
-//! an older deployment never goes live over a newer one; nothing settled comes back; before the route phase nothing that
-//! is live is touched; a worker is released exactly once; replicas of a deployment that ends before it is live are stopped.
+//! an older deployment never goes live over a newer one; nothing settled comes back; before the route phase nothing
+//! that is live is touched; a worker is released exactly once; replicas of a deployment that ends before it is live are
+//! stopped.
 
 mod action;
 mod choice;

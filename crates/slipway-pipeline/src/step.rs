@@ -2,28 +2,31 @@
 //! compile until every pair is decided.
 //!
 //! ```text
-//!            WorkerClaimed          PhaseDone (to the next phase)
-//!   Queued ───────────────► Running{source … pre-deploy} ─┐◄──────┘
-//!                            │  ▲                          │ PhaseDone of the last
-//!                  Restarted ▼  │ WorkerClaimed            ▼
-//!                           Resuming              ┌──► Starting ──ReplicasStarted──► Health
-//!                                                 │        │ ReplicasReady             │ ReplicasReady
-//!   rollback begins here ─────────────────────────┘        ├───────────────────────────┘
-//!                                                          ▼
-//!                             (a newer one is live? Superseded)   ── the point of no return: the live pointer moves ──
-//!                                              web │       │ worker: health and route are skipped
-//!                                                  ▼       │
-//!                                               Routing    │
-//!                                           Routed │       │
-//!                                                  ▼       ▼
-//!                              Draining ──Drained, TimedOut──► CleaningUp ──CleanedUp──► Live ──NewerLive──► Superseded
+//!   Queued ──WorkerClaimed──► Running{source … pre-deploy}   PhaseDone: the next phase; after the last ─┐
+//!                                │              ▲                                                       │
+//!                            Restarted     WorkerClaimed                                                │
+//!                                ▼              │                                                       │
+//!                                Resuming{phase}                                                        │
+//!                                                                                                       │
+//!   a rollback begins here ──► Starting ◄───────────────────────────────────────────────────────────────┘
+//!                                │   └──ReplicasStarted (web)──► Health
+//!                          ReplicasReady                    ReplicasReady       a newer one is live: Superseded
+//!   ═════════════════════════════╪══════════════════════════════╪══ point of no return: the live pointer moves ══
+//!             worker: no route   │              web             ▼
+//!                                │ ◄──Routed, nothing before── Routing
+//!                                │                              │ Routed
+//!                                ▼                              ▼
+//!                            CleaningUp ◄──Drained, TimedOut── Draining (when something was live before)
+//!                                │ CleanedUp
+//!                                ▼
+//!                              Live ──NewerLive──► Superseded
 //!
 //!   before the point of no return:  PhaseFailed, ReplicaFailed, TimedOut → Failed    CancelRequested → Canceled
 //!                                   NewerCreated, NewerLive → Superseded (a running pre-deploy ends first)
 //! ```
 //!
-//! Restarted asks again for what the state wants, except for a running pre-deploy: whether its migration ran is not known,
-//! so it fails with `interrupted-pre-deploy` rather than run twice.
+//! Restarted asks again for what the state wants, except for a running pre-deploy: whether its migration ran is not
+//! known, so it fails with `interrupted-pre-deploy` rather than run twice.
 
 use crate::own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT};
 use crate::{Action, Deployment, DeploymentState as S, Event as E, PhaseChange, Transition};
@@ -316,8 +319,13 @@ impl At<'_> {
         }
     }
 
+    /// The attempt that was lost is over; the phase starts again with the next worker.
     fn resuming(&self, phase: Phase) -> Transition {
-        self.becomes(S::Resuming { phase, since: self.now })
+        Transition {
+            next: S::Resuming { phase, since: self.now },
+            actions: Vec::new(),
+            phases: self.finish(PhaseResult::Canceled),
+        }
     }
 
     fn probing(&self) -> Transition {
@@ -439,7 +447,11 @@ impl At<'_> {
         Transition { next: S::Superseded { at: self.now, by, was_live }, actions, phases: self.finish(result) }
     }
 
+    /// The end of the phase that is open in the log.
     fn finish(&self, result: PhaseResult) -> Vec<PhaseChange> {
+        if matches!(self.deployment.state, S::Resuming { .. }) {
+            return Vec::new();
+        }
         self.deployment.state.phase().map(|phase| PhaseChange::Finished(phase, result)).into_iter().collect()
     }
 }

@@ -50,7 +50,8 @@ pub struct Applied {
     pub changed: bool,
     pub before: DeploymentState,
     pub after: DeploymentState,
-    /// What is left to do, in this order, also for other deployments of the service. What the store does is not among it.
+    /// What is left to do, in this order, also for other deployments of the service. What the store does is not among
+    /// it.
     pub actions: Vec<(DeploymentId, Action)>,
     /// For who watches: statuses and phases, also of other deployments of the service.
     pub news: News,
@@ -60,7 +61,8 @@ pub(crate) type News = Vec<(DeploymentId, DeploymentEvent)>;
 pub(crate) type Work = VecDeque<(DeploymentId, Event, Change)>;
 
 impl Store {
-    /// Tells a deployment that something happened. See [`Event`]; one that does not fit changes nothing and is no error.
+    /// Tells a deployment that something happened. See [`Event`]; one that does not fit changes nothing and is no
+    /// error.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Contended`], or the database fails.

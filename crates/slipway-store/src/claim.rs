@@ -9,13 +9,13 @@ use slipway_types::{DeploymentId, ServiceId, TimestampMs};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-/// Candidates looked at for one choice, oldest first. A queue as long as this is served in order all the same, except that
-/// services with a running build might fill it.
+/// Candidates looked at for one choice, oldest first. A queue as long as this is served in order all the same, except
+/// that services with a running build might fill it.
 const CANDIDATES_MAX: i64 = 1000;
 
 impl Store {
-    /// Gives the worker the deployment that is next (see [`next_build`]), with [`Event::WorkerClaimed`] applied to it. None:
-    /// nothing waits.
+    /// Gives the worker the deployment that is next (see [`next_build`]), with [`Event::WorkerClaimed`] applied to it.
+    /// None: nothing waits.
     ///
     /// # Errors
     /// When the database fails.
@@ -40,7 +40,7 @@ impl Store {
 async fn candidates(connection: &mut SqliteConnection) -> Result<(Vec<Candidate>, Vec<ServiceId>), StoreError> {
     let rows = sqlx::query(
         "SELECT id, service, sequence, state, created_at FROM deployments \
-         WHERE active = 1 AND status IN ('queued', 'building') ORDER BY created_at LIMIT $1",
+         WHERE active = 1 AND status IN ('queued', 'building') ORDER BY created_at, id LIMIT $1",
     )
     .bind(CANDIDATES_MAX)
     .fetch_all(connection)

@@ -1,9 +1,9 @@
 //! The database file: one connection that writes, a few that read.
 //!
 //! WAL lets readers go on while the one writer writes; every write begins with BEGIN IMMEDIATE, so that it never fails
-//! halfway for a lock. `synchronous = FULL`: the database is the truth about what was asked of the outside world (a migration
-//! that ran, a release that serves), so a commit must survive a loss of power; it costs one fsync for each of the dozen
-//! commits of a deployment.
+//! halfway for a lock. `synchronous = FULL`: the database is the truth about what was asked of the outside world (a
+//! migration that ran, a release that serves), so a commit must survive a loss of power; it costs one fsync for each of
+//! the dozen commits of a deployment.
 
 use crate::StoreError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};

@@ -1,4 +1,5 @@
-//! Creation and listing of deployments.
+//! Creation and listing of deployments. CROSS JOIN makes SQLite begin with the few rows that an index of deployments
+//! gives.
 
 use crate::apply::{Change, News, Work, advance, record_start};
 use crate::database::commit;
@@ -34,8 +35,8 @@ pub struct Before {
 }
 
 impl Store {
-    /// Creates a deployment with the next sequence of its service. Whatever older deployment of the service is not yet live is
-    /// superseded in the same transaction; what is to be done about both is in the answer.
+    /// Creates a deployment with the next sequence of its service. Whatever older deployment of the service is not yet
+    /// live is superseded in the same transaction; what is to be done about both is in the answer.
     ///
     /// # Errors
     /// [`StoreError::Missing`] service or release, or the database fails.
@@ -125,8 +126,8 @@ impl Store {
         let rows = sqlx::query(concat!(
             "SELECT ",
             summary_columns!(),
-            " FROM deployments d JOIN services s ON s.id = d.service ",
-            "WHERE (d.created_at, d.id) < ($1, $2) ORDER BY d.created_at DESC, d.id DESC LIMIT $3"
+            " FROM deployments d CROSS JOIN services s ",
+            "WHERE s.id = d.service AND (d.created_at, d.id) < ($1, $2) ORDER BY d.created_at DESC, d.id DESC LIMIT $3"
         ))
         .bind(before.map_or(i64::MAX, |before| before.created_at))
         .bind(before.map_or("", |before| before.deployment.as_str()))
@@ -147,7 +148,7 @@ impl Store {
         let rows = sqlx::query(concat!(
             "SELECT ",
             full_columns!(),
-            " FROM deployments d JOIN services s ON s.id = d.service WHERE d.active = 1 ORDER BY d.created_at, d.id"
+            " FROM deployments d CROSS JOIN services s WHERE s.id = d.service AND d.active = 1 ORDER BY d.created_at, d.id"
         ))
         .fetch_all(&mut *read)
         .await
@@ -165,10 +166,10 @@ impl Store {
         let rows = sqlx::query(concat!(
             "SELECT ",
             full_columns!(),
-            " FROM deployments d JOIN services s ON s.id = d.service WHERE d.active = 1 AND d.status = 'deploying' ",
+            " FROM deployments d CROSS JOIN services s WHERE s.id = d.service AND d.active = 1 AND d.status = 'deploying' ",
             "UNION ALL SELECT ",
             full_columns!(),
-            " FROM deployments d JOIN services s ON s.id = d.service WHERE d.status = 'live'"
+            " FROM deployments d CROSS JOIN services s WHERE s.id = d.service AND d.status = 'live'"
         ))
         .fetch_all(&mut *read)
         .await

@@ -6,8 +6,8 @@ use crate::{Store, StoreError};
 use slipway_types::{ServiceId, TimestampMs};
 
 impl Store {
-    /// Adds the revision after `expected` and makes it the service's newest; gives its number. Revisions never change, so a
-    /// release keeps meaning the same values.
+    /// Adds the revision after `expected` and makes it the service's newest; gives its number. Revisions never change,
+    /// so a release keeps meaning the same values.
     ///
     /// # Errors
     /// [`StoreError::Stale`] when `expected` is not the newest; [`StoreError::Missing`]; or the database fails.

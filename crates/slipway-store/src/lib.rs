@@ -1,19 +1,20 @@
-//! The only SQL of the system: schema, migrations, queries. SQLite now; the statements are written so that PostgreSQL takes
-//! them too.
+//! The only SQL of the system: schema, migrations, queries. SQLite now; the statements are written so that PostgreSQL
+//! takes them too.
 //!
 //! - [`Store::open`]. Every method is one transaction; ids and `now` come from the caller.
-//! - Progress: [`Store::create_deployment`], [`Store::claim_build`] (an idle worker's next deployment) and [`Store::apply`]
-//!   (one event to one deployment) load, let `slipway_pipeline` decide, and write state, phases, events, diagnosis and live
-//!   pointer together. Each answers with what is left to do ([`Applied::actions`]) and what to tell who watches
-//!   ([`Applied::news`]).
-//! - Services: `ensure_service`, `service`, `service_named`, `overviews`, `merge_settings`, `put_settings`, `put_env`, `env`, `destroy`.
+//! - Progress: [`Store::create_deployment`], [`Store::claim_build`] (an idle worker's next deployment) and
+//!   [`Store::apply`] (one event to one deployment) load, let `slipway_pipeline` decide, and write state, phases,
+//!   events, diagnosis and live pointer together. Each answers with what is left to do ([`Applied::actions`]) and what
+//!   to tell who watches ([`Applied::news`]).
+//! - Services: `ensure_service`, `service`, `service_named`, `overviews`, `merge_settings`, `put_settings`, `put_env`,
+//!   `env`, `destroy`.
 //! - Deployments: `deployment`, `deployments_of`, `deployments`, `active_deployments`, `serving_deployments`, `phases`.
 //! - Releases: `create_release`, `release`, `releases`, `rollback_release`.
-//! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`, `upload`,
-//!   `put_token`, `token`, `next_generation`, `generation`.
+//! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`,
+//!   `upload`, `put_token`, `token`, `next_generation`, `generation`.
 //!
-//! Guarantees: a state change, its event rows, its phase rows and the live pointer are committed together or not at all; a
-//! commit survives a crash of the process and a loss of power; a git credential is never written.
+//! Guarantees: a state change, its event rows, its phase rows and the live pointer are committed together or not at
+//! all; a commit survives a crash of the process and a loss of power; a git credential is never written.
 
 mod apply;
 mod claim;

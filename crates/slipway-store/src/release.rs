@@ -70,8 +70,8 @@ pub enum RollbackChoice {
 }
 
 impl Store {
-    /// Makes the release of a deployment: its settings, variables' revision and source with the image. Asked again, gives the
-    /// one that is there.
+    /// Makes the release of a deployment: its settings, variables' revision and source with the image. Asked again,
+    /// gives the one that is there.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Unplanned`], or the database fails.

@@ -29,7 +29,7 @@ fn typescript_error(case: &Case<'_>) -> Option<Diagnosis> {
 /// `app/page.tsx(1,7): error TS2322: …` and `app/page.tsx:1:7 - error TS2322: …`.
 fn tsc_error(line: &str) -> Option<(String, String)> {
     let (place, code_and_message) = line.split_once(": error TS").or_else(|| line.split_once(" - error TS"))?;
-    let place = place.trim().replace('(', ":").replace(',', ":").replace(')', "");
+    let place = place.trim().replace(['(', ','], ":").replace(')', "");
     Some((relative(&place).to_owned(), format!("TS{}", code_and_message.trim())))
 }
 

@@ -43,6 +43,8 @@ catalogue! {
         "Git ended with an error that is none of the well-known ones; its own message is in the diagnosis.";
     UPLOAD_MISSING = Platform, "upload-missing", "The uploaded source is gone",
         "The archive of the deployment is no longer in the data directory. Upload the directory again.";
+    UPLOAD_UNUSABLE = User, "upload-unusable", "The uploaded source can't be unpacked",
+        "The archive of the deployment is damaged, or holds what no source tree may hold: paths or links that lead out of it.";
     INVALID_SLIPWAY_TOML = User, "invalid-slipway-toml", "slipway.toml is not valid",
         "The file is no TOML, has a key that does not exist, or a value of the wrong type or out of its range. Nothing of it is applied.";
     ROOT_MISSING = User, "root-missing", "The service's directory is not in the source",

@@ -51,8 +51,9 @@ fn lockfile_out_of_step(case: &Case<'_>) -> Option<Diagnosis> {
 /// `Missing: left-pad@1.3.0 from lock file`, `Invalid: lock file's a@1 does not satisfy a@2`.
 fn difference(line: &str) -> Option<String> {
     let line = without_prefix(line);
-    let is_difference = line.starts_with("Missing: ") || line.starts_with("Invalid: ") || line.starts_with("* ");
-    is_difference.then(|| line.trim_start_matches("Invalid: ").trim_start_matches("* ").to_owned())
+    let is_npm = line.starts_with("Missing: ") || line.starts_with("Invalid: ");
+    let is_pnpm = line.starts_with("- ") && line.contains("(lockfile: ");
+    (is_npm || is_pnpm).then(|| line.trim_start_matches("Invalid: ").trim_start_matches("- ").to_owned())
 }
 
 /// The lockfile by its path, and the command that brings it up to date.

@@ -6,7 +6,8 @@ const QUOTED_LINES_MAX: usize = 8;
 const QUOTED_CHARACTERS_MAX: usize = 300;
 
 /// Beginnings of lines that never say why something failed.
-const NOISE: [&str; 16] = [
+const NOISE: [&str; 17] = [
+    "$ ",
     "npm error A complete log of this run",
     "npm ERR! A complete log of this run",
     "npm error For a full report see",
@@ -69,7 +70,8 @@ impl Output {
     /// The error that a JavaScript program died of: `TypeError: x is not a function`.
     pub(super) fn thrown(&self) -> Option<&str> {
         self.lines().map(str::trim).find(|line| {
-            let name = line.split([':', ' ']).next().unwrap_or_default();
+            // `TypeError: x` or `Error [ERR_X]: y`, not a sentence that begins with `Error`.
+            let name = line.split(':').next().unwrap_or_default().split(" [").next().unwrap_or_default();
             let is_error = name.ends_with("Error") || name.ends_with("Exception");
             is_error && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && line.len() > name.len()
         })

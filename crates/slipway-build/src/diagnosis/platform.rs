@@ -3,7 +3,8 @@
 use super::case::Case;
 use super::entry::{
     Entry, GIT_AUTHENTICATION, GIT_FAILED, GIT_REFERENCE_MISSING, GIT_UNREACHABLE, HOST_DISK_FULL, HOST_ERROR,
-    LAYER_FAILED, SANDBOX_FAILED, TOOLCHAIN_UNAVAILABLE, UNKNOWN_FAILURE, UPLOAD_MISSING, VERSION_UNAVAILABLE,
+    LAYER_FAILED, SANDBOX_FAILED, TOOLCHAIN_UNAVAILABLE, UNKNOWN_FAILURE, UPLOAD_MISSING, UPLOAD_UNUSABLE,
+    VERSION_UNAVAILABLE,
 };
 use slipway_types::Diagnosis;
 
@@ -16,7 +17,7 @@ struct HostFailure {
     hints: &'static [&'static str],
 }
 
-const HOST_FAILURES: [HostFailure; 10] = [
+const HOST_FAILURES: [HostFailure; 11] = [
     HostFailure {
         code: "git-unreachable",
         entry: GIT_UNREACHABLE,
@@ -55,6 +56,12 @@ const HOST_FAILURES: [HostFailure; 10] = [
         entry: UPLOAD_MISSING,
         what: "the uploaded source is no longer there",
         hints: &["upload it again with `slipway up`"],
+    },
+    HostFailure {
+        code: "upload-unusable",
+        entry: UPLOAD_UNUSABLE,
+        what: "the uploaded source could not be unpacked",
+        hints: &["upload it again with `slipway up`, which makes an archive that fits"],
     },
     HostFailure {
         code: "toolchain-unavailable",

@@ -62,7 +62,13 @@ pub(super) fn plan(project: &Project<'_>, reasons: &mut Vec<Reason>) -> Option<I
     reasons.push(Reason { decided: format!("install: `{command}`"), from });
     let command = match directory.directory() {
         "" => command,
-        path => format!("cd {} || exit 1\n{command}", quoted(path)),
+        // Of the owner's command nothing is known: whatever it is made of, none of it may run elsewhere.
+        path if set.is_some() => format!(
+            "cd {} || exit 1
+{command}",
+            quoted(path)
+        ),
+        path => format!("cd {} && {command}", quoted(path)),
     };
     Some(InstallPlan { command, key_files: key_files(project, reasons) })
 }

@@ -126,8 +126,21 @@ fn range_of(text: &str) -> Option<String> {
         return Some(NODE_DEFAULT.to_owned());
     }
     let plain = lower.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(&lower);
-    Range::parse(plain).ok().filter(|_| plain.contains(|c: char| c.is_ascii_digit() || matches!(c, '*' | 'x')))?;
+    Range::parse(plain).ok().filter(|_| is_made_of_versions(plain))?;
     Some(plain.to_owned())
+}
+
+/// The parser skips words that it does not know, as npm does; here a word that is no version is a mistake.
+fn is_made_of_versions(range: &str) -> bool {
+    let mut versions = 0;
+    for word in range.split("||").flat_map(str::split_whitespace).filter(|word| *word != "-") {
+        let version = word.trim_start_matches(['<', '>', '=', '~', '^']).trim_start_matches('v');
+        if version.starts_with(|c: char| !c.is_ascii_digit() && !matches!(c, 'x' | '*')) {
+            return false;
+        }
+        versions += usize::from(!version.is_empty());
+    }
+    versions > 0
 }
 
 fn lts_line(name: &str) -> Option<&'static str> {

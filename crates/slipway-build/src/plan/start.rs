@@ -164,9 +164,10 @@ fn shell_word(word: &str) -> String {
 
 fn none(project: &Project<'_>) -> Diagnosis {
     let path = project.tree.path(PACKAGE_JSON);
-    let scripts = project.package.script_names();
-    let scripts =
-        if scripts.is_empty() { "has no scripts".to_owned() } else { format!("has the scripts {}", listed(&scripts)) };
+    let scripts = match &project.package.script_names()[..] {
+        [] => "has no scripts".to_owned(),
+        names => format!("has the scripts {}, none of which starts it for production", listed(names)),
+    };
     let exported = is_exported(project).then_some("out");
     let site = exported.or_else(|| project.framework.and_then(|framework| framework.static_output));
     let mut diagnosis = NO_START_COMMAND.diagnosis("nothing says how the app starts").at(path.clone());
@@ -180,7 +181,7 @@ fn none(project: &Project<'_>) -> Diagnosis {
             .hint("or set `start_command` in `slipway.toml`");
     }
     diagnosis = diagnosis
-        .because(format!("`{path}` {scripts}, none of them starts it for production; `main` and files such as `server.js` and `index.js` are missing too"))
+        .because(format!("`{path}` {scripts}; `main` and files such as `server.js` and `index.js` are missing too"))
         .hint(format!("add a script `start` to `{path}`, or set `start_command` in `slipway.toml`"));
     missing::candidates(&project.tree).into_iter().fold(diagnosis, |diagnosis, directory| {
         diagnosis.hint(format!("if the app is in `{directory}`, set `root = \"{directory}\"` in `slipway.toml`"))

@@ -1,0 +1,10 @@
+//! The store against real database files.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panic and prints what it measured")]
+
+mod fixture;
+mod history;
+mod integrity;
+mod progress;
+mod service;
+mod speed;
