@@ -62,14 +62,10 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|b| b.is_ascii_digit()) && !(name.contains(':') && !name.ends_with(']')) =>
-        {
-            name
-        }
-        _ => host,
-    }
+    let Some((name, port)) = host.rsplit_once(':') else { return host };
+    // In `::1` without brackets the last part is no port.
+    let is_port = port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']'));
+    if is_port { name } else { host }
 }
 
 pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {

@@ -14,43 +14,43 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Everything here is over within milliseconds unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     http: Http<HttpConnector, Full<Bytes>>,
-    pub address: SocketAddr,
-    pub token: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
 }
 
-pub struct Answer {
-    pub status: StatusCode,
-    pub bytes: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
     #[track_caller]
-    pub fn json<T: DeserializeOwned>(&self) -> T {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
     /// Status and code of a refusal.
     #[track_caller]
-    pub fn refusal(&self) -> (u16, String) {
+    pub(crate) fn refusal(&self) -> (u16, String) {
         (self.status.as_u16(), self.json::<ApiError>().code)
     }
 }
 
 impl Client {
-    pub fn new(address: SocketAddr, token: String) -> Self {
+    pub(crate) fn new(address: SocketAddr, token: String) -> Self {
         Self { http: Http::builder(TokioExecutor::new()).build_http(), address, token }
     }
 
-    pub fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    pub(crate) fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address))
@@ -59,7 +59,7 @@ impl Client {
             .unwrap()
     }
 
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let exchange = async {
             let response = self.http.request(request).await.unwrap();
             let status = response.status();
@@ -68,24 +68,53 @@ impl Client {
         tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path, "")).await
     }
 
-    pub async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
         self.send(self.request(method, path, body.to_string())).await
     }
 
     #[track_caller]
-    pub fn post(&self, path: &str, body: Value) -> impl Future<Output = Answer> {
+    pub(crate) fn post(&self, path: &str, body: Value) -> impl Future<Output = Answer> {
         let request = self.request(Method::POST, path, body.to_string());
         async move { self.send(request).await }
     }
 
+    /// Opens a stream; [`Lines::until`] reads it.
+    pub(crate) async fn lines(&self, path: &str) -> Lines {
+        let response = self.http.request(self.request(Method::GET, path, "")).await.unwrap();
+        Lines { body: response.into_body(), text: String::new() }
+    }
+
     /// Follows a deployment to its end.
-    pub async fn follow(&self, deployment: &str) -> Vec<DeploymentEvent> {
+    pub(crate) async fn follow(&self, deployment: &str) -> Vec<DeploymentEvent> {
         let answer = self.get(&format!("/v1/deployments/{deployment}/events?follow=true")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// An answer that goes on.
+pub(crate) struct Lines {
+    body: hyper::body::Incoming,
+    pub(crate) text: String,
+}
+
+impl Lines {
+    /// Reads on until `wanted` was seen, or, with None, to the end.
+    pub(crate) async fn until(&mut self, wanted: Option<&str>) {
+        let reading = async {
+            while !wanted.is_some_and(|wanted| self.text.contains(wanted)) {
+                let Some(frame) = self.body.frame().await else {
+                    return assert!(wanted.is_none(), "ended without {wanted:?}: {}", self.text);
+                };
+                if let Ok(bytes) = frame.unwrap().into_data() {
+                    self.text.push_str(std::str::from_utf8(&bytes).unwrap());
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading).await.unwrap();
     }
 }

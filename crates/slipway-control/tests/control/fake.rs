@@ -13,61 +13,62 @@ use tokio::sync::{mpsc, watch};
 
 /// What a test wants of the host.
 #[derive(Debug, Default)]
-pub struct Script {
+pub(crate) struct Script {
     /// The phase does not end by itself.
-    pub hold: Option<Phase>,
+    pub(crate) hold: Option<Phase>,
     /// The phase's command fails with this output.
-    pub fail: Option<(Phase, Vec<String>)>,
+    pub(crate) fail: Option<(Phase, Vec<String>)>,
     /// Replicas of new deployments stay in `Starting`.
-    pub hold_replicas: bool,
+    pub(crate) hold_replicas: bool,
     /// Replicas of new deployments exit at once.
-    pub fail_replicas: bool,
+    pub(crate) fail_replicas: bool,
     /// `slipway.toml` of the source.
-    pub manifest: Option<String>,
+    pub(crate) manifest: Option<String>,
     /// A line that every phase and every replica prints.
-    pub prints: Option<String>,
+    pub(crate) prints: Option<String>,
     /// The edge reports no drained replicas.
-    pub hold_drain: bool,
+    pub(crate) hold_drain: bool,
 }
 
 /// What the host was told and what it runs.
 #[derive(Debug, Default)]
-pub struct Seen {
-    pub work: Vec<(DeploymentId, PhaseWork)>,
-    pub canceled: Vec<DeploymentId>,
-    pub released: Vec<DeploymentId>,
-    pub sets: Vec<ReplicaSet>,
+pub(crate) struct Seen {
+    pub(crate) work: Vec<(DeploymentId, PhaseWork)>,
+    pub(crate) canceled: Vec<DeploymentId>,
+    pub(crate) released: Vec<DeploymentId>,
+    pub(crate) sets: Vec<ReplicaSet>,
     /// As their sandboxes would be: they outlive the server.
-    pub running: BTreeMap<ReplicaId, ServiceId>,
+    pub(crate) running: BTreeMap<ReplicaId, ServiceId>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Fake {
-    pub script: Arc<Mutex<Script>>,
-    pub seen: Arc<Mutex<Seen>>,
+pub(crate) struct Fake {
+    pub(crate) script: Arc<Mutex<Script>>,
+    pub(crate) seen: Arc<Mutex<Seen>>,
     reports: Arc<Mutex<Option<mpsc::Sender<HostReport>>>>,
 }
 
 impl Fake {
-    pub fn script(&self, change: impl FnOnce(&mut Script)) {
+    pub(crate) fn script(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.lock().unwrap());
     }
 
-    pub fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+    pub(crate) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&self.seen.lock().unwrap())
     }
 
     /// Says something to control that nobody asked for.
-    pub async fn report(&self, report: HostReport) {
+    pub(crate) async fn report(&self, report: HostReport) {
         let sender = self.reports.lock().unwrap().clone().expect("a host that runs");
         sender.send(report).await.unwrap();
     }
 
     /// One worker, and as many replicas as wanted.
-    pub async fn host(self, mut commands: mpsc::Receiver<HostCommand>, reports: mpsc::Sender<HostReport>) {
+    pub(crate) async fn host(self, mut commands: mpsc::Receiver<HostCommand>, reports: mpsc::Sender<HostReport>) {
         *self.reports.lock().unwrap() = Some(reports.clone());
         let say = |report| async { drop(reports.send(report).await) };
         say(HostReport::Claim { worker: 0 }).await;
+        let mut adopting = true;
         while let Some(command) = commands.recv().await {
             match command {
                 HostCommand::RunPhase { spec, .. } => {
@@ -76,7 +77,8 @@ impl Fake {
                     let deployment = spec.deployment.clone();
                     let prints = self.script.lock().unwrap().prints.clone();
                     if let Some(line) = prints {
-                        say(HostReport::Log { deployment: deployment.clone(), phase, stream: Stream::Stdout, line }).await;
+                        say(HostReport::Log { deployment: deployment.clone(), phase, stream: Stream::Stdout, line })
+                            .await;
                     }
                     if let Some(outcome) = self.outcome(phase) {
                         say(HostReport::PhaseFinished { deployment, phase, outcome }).await;
@@ -92,7 +94,7 @@ impl Fake {
                     say(HostReport::Claim { worker }).await;
                 }
                 HostCommand::Replicas(set) => {
-                    for report in self.replicas(set) {
+                    for report in self.replicas(set, std::mem::take(&mut adopting)) {
                         say(report).await;
                     }
                 }
@@ -113,7 +115,8 @@ impl Fake {
         Some(PhaseOutcome::Done(output(phase, script.manifest.as_deref())))
     }
 
-    fn replicas(&self, set: ReplicaSet) -> Vec<HostReport> {
+    /// `adopting`: the first set of a run; replicas that run already are reported as they are.
+    fn replicas(&self, set: ReplicaSet, adopting: bool) -> Vec<HostReport> {
         let script = self.script.lock().unwrap();
         let mut seen = self.seen.lock().unwrap();
         if seen.sets.last().is_some_and(|last| last.generation >= set.generation) {
@@ -128,7 +131,7 @@ impl Fake {
         }
         for spec in &set.replicas {
             let replica = spec.replica.clone();
-            if seen.running.insert(replica.clone(), spec.service_id.clone()).is_some() {
+            if seen.running.insert(replica.clone(), spec.service_id.clone()).is_some() && !adopting {
                 continue;
             }
             reports.push(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Starting });
@@ -150,8 +153,8 @@ impl Fake {
     }
 
     /// An edge that routes at once.
-    pub async fn edge(self, mut tables: watch::Receiver<RouteTable>, reports: mpsc::Sender<EdgeReport>) {
-        let mut targets = BTreeSet::new();
+    pub(crate) async fn edge(self, mut tables: watch::Receiver<RouteTable>, reports: mpsc::Sender<EdgeReport>) {
+        let (mut targets, mut undrained) = (BTreeSet::new(), BTreeSet::<ReplicaId>::new());
         while tables.changed().await.is_ok() {
             let table = tables.borrow_and_update().clone();
             if reports.send(EdgeReport::Applied { generation: table.generation }).await.is_err() {
@@ -159,21 +162,23 @@ impl Fake {
             }
             let now: BTreeSet<_> =
                 table.routes.iter().flat_map(|route| &route.targets).map(|target| target.replica.clone()).collect();
-            let hold = self.script.lock().unwrap().hold_drain;
-            for replica in targets.difference(&now).filter(|_| !hold) {
-                let _ = reports.send(EdgeReport::Drained { replica: ReplicaId::clone(replica) }).await;
+            undrained.extend(targets.difference(&now).cloned());
+            if !self.script.lock().unwrap().hold_drain {
+                for replica in std::mem::take(&mut undrained) {
+                    let _ = reports.send(EdgeReport::Drained { replica }).await;
+                }
             }
             targets = now;
         }
     }
 }
 
-pub fn ready(replica: &ReplicaId) -> ReplicaState {
+pub(crate) fn ready(replica: &ReplicaId) -> ReplicaState {
     let port = 20_000 + replica.as_str().bytes().map(u16::from).sum::<u16>();
     ReplicaState::Ready { address: ([10, 201, 0, 2], port).into() }
 }
 
-pub fn exited(phase: Option<Phase>, tail: Vec<String>) -> Evidence {
+pub(crate) fn exited(phase: Option<Phase>, tail: Vec<String>) -> Evidence {
     let exit = Some(ExitFacts { code: Some(1), signal: None, out_of_memory: false });
     Evidence { phase, exit, tail, command: Some("npm run build".to_owned()), ..Default::default() }
 }

@@ -1,7 +1,7 @@
 //! A server with its data directory, and the ways to wait for it.
 
 use crate::client::{Client, PATIENCE};
-use crate::fake::Fake;
+use crate::fake::{Fake, Seen};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,6 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 use slipway_control::{ControlConfig, ControlError, EdgeLink, HostLink, run};
 use slipway_store::Store;
+use slipway_types::Phase;
 use slipway_types::api::{DeploymentView, ServiceView};
 use slipway_types::host::HostCommand;
 use slipway_types::route::RouteTable;
@@ -20,23 +21,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub const WEB: &str = "/v1/projects/shop/services/web";
+pub(crate) const WEB: &str = "/v1/projects/shop/services/web";
 
-pub struct World {
-    pub dir: tempfile::TempDir,
-    pub fake: Fake,
-    pub client: Client,
-    pub tables: watch::Receiver<RouteTable>,
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) fake: Fake,
+    pub(crate) client: Client,
+    pub(crate) tables: watch::Receiver<RouteTable>,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), ControlError>>,
 }
 
 impl World {
-    pub async fn new() -> World {
+    pub(crate) async fn new() -> World {
         Self::start(tempfile::tempdir().unwrap(), Fake::default(), |_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut ControlConfig)) -> World {
+    pub(crate) async fn with(change: impl FnOnce(&mut ControlConfig)) -> World {
         Self::start(tempfile::tempdir().unwrap(), Fake::default(), change).await
     }
 
@@ -65,29 +66,29 @@ impl World {
     }
 
     /// Stops the server and starts it again. Sandboxes live on meanwhile.
-    pub async fn restart(self) -> World {
+    pub(crate) async fn restart(self) -> World {
         self.restart_with(|_| {}).await
     }
 
-    pub async fn restart_with(self, change: impl FnOnce(&Fake)) -> World {
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&Fake)) -> World {
         self.shutdown.cancel();
         tokio::time::timeout(PATIENCE, self.running).await.expect("a stop in time").unwrap().unwrap();
         change(&self.fake);
         Self::start(self.dir, self.fake, |_| {}).await
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub async fn upload(&self) -> String {
+    pub(crate) async fn upload(&self) -> String {
         let answer = self.client.send(self.client.request(Method::POST, "/v1/uploads", archive())).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json::<Value>()["upload"].as_str().unwrap().to_owned()
     }
 
     /// Uploads and asks for a deployment.
-    pub async fn deploy(&self) -> DeploymentView {
+    pub(crate) async fn deploy(&self) -> DeploymentView {
         let upload = self.upload().await;
         let source = json!({"source": {"from": "upload", "upload": upload}});
         let answer = self.client.post(&format!("{WEB}/deployments"), source).await;
@@ -96,22 +97,26 @@ impl World {
     }
 
     /// Deploys and follows to the end.
-    pub async fn deploy_to_end(&self) -> DeploymentView {
+    pub(crate) async fn deploy_to_end(&self) -> DeploymentView {
         let view = self.deploy().await;
         self.client.follow(view.deployment.as_str()).await;
         self.deployment(&view).await
     }
 
-    pub async fn deployment(&self, view: &DeploymentView) -> DeploymentView {
+    pub(crate) async fn deployment(&self, view: &DeploymentView) -> DeploymentView {
         self.client.get(&format!("/v1/deployments/{}", view.deployment)).await.json()
     }
 
-    pub async fn web(&self) -> ServiceView {
+    pub(crate) async fn web(&self) -> ServiceView {
         self.client.get(WEB).await.json()
     }
 
     /// Waits until the deployment's view is as wanted.
-    pub async fn until(&self, view: &DeploymentView, wanted: impl Fn(&DeploymentView) -> bool) -> DeploymentView {
+    pub(crate) async fn until(
+        &self,
+        view: &DeploymentView,
+        wanted: impl Fn(&DeploymentView) -> bool,
+    ) -> DeploymentView {
         let looking = async {
             loop {
                 let view = self.deployment(view).await;
@@ -124,8 +129,16 @@ impl World {
         tokio::time::timeout(PATIENCE, looking).await.expect("the deployment to come there")
     }
 
+    /// Waits until the host was given the phase, which the test holds.
+    pub(crate) async fn until_held(&self, view: &DeploymentView, phase: Phase) {
+        let given = |seen: &Seen| {
+            seen.work.iter().any(|(deployment, work)| *deployment == view.deployment && work.phase() == phase)
+        };
+        wait(|| self.fake.seen(given)).await;
+    }
+
     /// Waits until the route table is as wanted.
-    pub async fn until_routes(&self, wanted: impl Fn(&RouteTable) -> bool) -> RouteTable {
+    pub(crate) async fn until_routes(&self, wanted: impl Fn(&RouteTable) -> bool) -> RouteTable {
         let mut tables = self.tables.clone();
         let table = tokio::time::timeout(PATIENCE, tables.wait_for(|table| wanted(table))).await;
         table.expect("the route table to come there").unwrap().clone()
@@ -133,12 +146,12 @@ impl World {
 }
 
 /// Replicas that a host name leads to.
-pub fn targets(table: &RouteTable, host: &str) -> Vec<String> {
+pub(crate) fn targets(table: &RouteTable, host: &str) -> Vec<String> {
     let route = table.routes.iter().find(|route| route.host == host);
     route.map(|route| route.targets.iter().map(|target| target.replica.to_string()).collect()).unwrap_or_default()
 }
 
-pub async fn wait(condition: impl Fn() -> bool) {
+pub(crate) async fn wait(condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -147,14 +160,14 @@ pub async fn wait(condition: impl Fn() -> bool) {
     tokio::time::timeout(PATIENCE, waiting).await.expect("the condition to become true");
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 /// A directory with one file.
-pub fn archive() -> Bytes {
+pub(crate) fn archive() -> Bytes {
     let mut builder = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(2);
