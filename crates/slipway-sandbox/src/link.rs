@@ -30,8 +30,7 @@ const ATTACH_TRIES: u32 = 3;
 /// Between its last word and the end of a shim's process.
 const SHIM_END_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// What a handle asks of the link.
-#[derive(Debug)]
+/// What a handle asks of the link. Not to be shown: a command may carry secrets.
 pub(crate) enum Order {
     /// An encoded command for the agent.
     Agent(String),

@@ -146,9 +146,7 @@ impl Network {
             std::mem::take(&mut slots.idle)
         };
         let _one = self.inner.refilling.lock().await;
-        for slot in idle {
-            self.release(slot).await;
-        }
+        futures_util::future::join_all(idle.into_iter().map(|slot| self.release(slot))).await;
     }
 
     async fn put_idle(&self, slot: Slot) {

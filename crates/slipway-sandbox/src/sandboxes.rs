@@ -85,25 +85,31 @@ impl Sandboxes {
     /// them: it says so by its events.
     ///
     /// # Errors
-    /// When the directory of sandboxes cannot be read. A shim that does not answer is logged and left out.
+    /// When the directory of sandboxes cannot be read. A sandbox that does not answer, such as one whose boot was cut
+    /// short, is removed.
     pub async fn adopt(&self) -> Result<Vec<Sandbox>, SandboxError> {
         let mut adopted = Vec::new();
         for home in homes(&self.inner.config.sandboxes_dir)? {
             if !home.shim_alive() {
                 continue;
             }
-            let dir = home.dir.clone();
-            match self.inner.attach(home).await {
+            let boot = home.boot_spec()?;
+            let remains = Remains { home, boot, network: self.inner.network.clone() };
+            match link::attach(remains.clone()).await {
                 Ok(sandbox) => adopted.push(sandbox),
-                Err(error) => tracing::warn!(%error, dir = %dir.display(), "cannot adopt a sandbox"),
+                Err(error) => {
+                    tracing::warn!(%error, dir = %remains.home.dir.display(), "cannot adopt a sandbox, removed it");
+                    remains.remove(Duration::ZERO).await;
+                }
             }
         }
         Ok(adopted)
     }
 
-    /// Removes the network slots that stand ready. Running sandboxes go on.
+    /// Removes what stands ready for sandboxes that were not booted. Running ones go on.
     pub async fn close(&self) {
         self.inner.network.close().await;
+        driver::oci::cgroup::remove_empty(&format!("/{}", self.inner.network.cgroup()));
     }
 }
 
@@ -140,11 +146,6 @@ impl Inner {
             remains.remove(Duration::ZERO).await;
         }
         booted
-    }
-
-    async fn attach(&self, home: Home) -> Result<Sandbox, SandboxError> {
-        let boot = home.boot_spec()?;
-        link::attach(Remains { home, boot, network: self.network.clone() }).await
     }
 }
 

@@ -21,10 +21,30 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn start() -> Self {
+        Self::spawn(&mut Command::new(env!("CARGO_BIN_EXE_slipway-agent")))
+    }
+
+    pub(crate) fn start_as_pid_1() -> Self {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--uts"]);
+        Self::spawn(unshare.arg(env!("CARGO_BIN_EXE_slipway-agent")))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let process =
-            Command::new(env!("CARGO_BIN_EXE_slipway-agent")).arg(directory.path().join("agent.sock")).spawn().unwrap();
+        let process = command.arg(directory.path().join("agent.sock")).spawn().unwrap();
         Self { process, directory }
+    }
+
+    /// The agent itself: the process, or the only child of the program that made its namespaces.
+    fn pid(&self) -> i32 {
+        let pid = self.process.id();
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        if name.trim() == "slipway-agent" {
+            return pid.cast_signed();
+        }
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.trim().parse().unwrap()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -47,8 +67,8 @@ impl Agent {
     }
 
     pub(crate) fn terminate(&self) {
-        // SAFETY: a plain system call on a child that was not waited for.
-        unsafe { libc::kill(self.process.id().cast_signed(), libc::SIGTERM) };
+        // SAFETY: a plain system call on a process that was not waited for.
+        unsafe { libc::kill(self.pid(), libc::SIGTERM) };
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {

@@ -1,7 +1,7 @@
 //! Orphans and shutdown.
 
 use crate::host::{Agent, is_alive, wait_for};
-use slipway_types::agent::{AgentCommand, AgentEvent};
+use slipway_types::agent::{AgentCommand, AgentEvent, Stream};
 use std::time::{Duration, Instant};
 
 fn number(bytes: &[u8]) -> i32 {
@@ -39,7 +39,9 @@ fn shutdown_asks_first_and_then_kills() {
     while exits.len() < 3 {
         match host.next() {
             AgentEvent::Exited { task, code, signal, .. } => exits.push((task, code, signal)),
-            AgentEvent::Output { base64, .. } => said.extend(crate::host::decode(&base64)),
+            AgentEvent::Output { stream: Stream::Stdout, base64, .. } => said.extend(crate::host::decode(&base64)),
+            // A shell tells of its killed child.
+            AgentEvent::Output { .. } => {}
             AgentEvent::Refused { .. } => refused = true,
             other => panic!("{other:?}"),
         }
@@ -73,4 +75,36 @@ fn the_socket_is_for_its_owner_only() {
     let agent = Agent::start();
     drop(agent.connect());
     assert_eq!(std::fs::metadata(agent.socket()).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// In its own PID, host-name and mount namespaces, as in a sandbox.
+#[test]
+fn as_pid_1() {
+    if !rustix::process::getuid().is_root() {
+        eprintln!("SKIPPED as_pid_1: new namespaces need root");
+        return;
+    }
+    let mut agent = Agent::start_as_pid_1();
+    let mut host = agent.connect();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let unix_time_ms = i64::try_from(now.as_millis()).unwrap();
+    host.send(&AgentCommand::Configure { hostname: "sandbox-test".to_owned(), unix_time_ms });
+    assert_eq!(host.next(), AgentEvent::Ready);
+    host.shell(1, "uname -n; cat /proc/1/comm; (sleep 0.2 > /dev/null 2>&1 &)");
+    assert_eq!(host.outcome(1).stdout(), "sandbox-test\nslipway-agent\n");
+    wait_for("the orphan to be reaped", || {
+        host.send(&AgentCommand::Stats);
+        matches!(host.next(), AgentEvent::Stats { processes: 1, .. }).then_some(())
+    });
+
+    // Signals without a handler do not reach a PID 1; this one does. The task ignores it, the second request hurries.
+    host.shell(2, "trap 'echo heard' TERM; echo ready; while :; do sleep 0.05; done");
+    assert_eq!(host.output().1, b"ready\n");
+    agent.terminate();
+    while !matches!(host.next(), AgentEvent::Output { stream: Stream::Stdout, base64, .. } if crate::host::decode(&base64) == b"heard\n")
+    {
+    }
+    host.send(&AgentCommand::Shutdown { grace_ms: 0 });
+    while !matches!(host.next(), AgentEvent::Exited { task: 2, signal: Some(libc::SIGKILL), .. }) {}
+    assert_eq!(agent.wait().code(), Some(0));
 }

@@ -47,21 +47,21 @@ pub(super) fn install(layout: &Layout, allow: &[Cidr], dns: &[Ipv4Addr], in_use:
 
 /// Lets the slot send from its own address.
 pub(super) fn admit(layout: &Layout, slot: &Slot) -> Result<(), NetworkError> {
-    change(layout, "add", slot)
+    change(layout, &["add"], slot)
 }
 
 pub(super) fn dismiss(layout: &Layout, slot: &Slot) -> Result<(), NetworkError> {
     // `destroy` needs a newer nftables; adding first makes deleting succeed when it was not there.
-    change(layout, "add", slot)?;
-    change(layout, "delete", slot)
+    change(layout, &["add", "delete"], slot)
 }
 
 pub(super) fn name(layout: &Layout) -> String {
     format!("slipway_{}", layout.tag())
 }
 
-fn change(layout: &Layout, verb: &str, slot: &Slot) -> Result<(), NetworkError> {
-    let script = format!("{verb} element inet {} slots {{ {} }}\n", name(layout), element(slot));
+fn change(layout: &Layout, verbs: &[&str], slot: &Slot) -> Result<(), NetworkError> {
+    let what = format!("element inet {} slots {{ {} }}", name(layout), element(slot));
+    let script: String = verbs.iter().map(|verb| format!("{verb} {what}\n")).collect();
     run(Command::new("nft").args(["-f", "-"]), &script)?;
     Ok(())
 }
@@ -84,7 +84,7 @@ fn script(layout: &Layout, allow: &[Cidr], dns: &[Ipv4Addr], in_use: &[Slot]) ->
         r#"  chain source {{
     type filter hook prerouting priority raw; policy accept;
     iifname {mine} meta nfproto != ipv4 drop
-    iifname {mine} iifname . ip saddr != @slots drop
+    iifname {mine} iifname . ip saddr != @slots counter drop
   }}
   chain input {{
     type filter hook input priority filter - 5; policy accept;

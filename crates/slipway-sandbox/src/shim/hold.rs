@@ -21,8 +21,6 @@ const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 const CREDIT_STEP_BYTES: u64 = 64 * 1024;
 /// The agent reads its commands all along; one that does not is broken.
 const AGENT_WRITE_TIME_MAX: Duration = Duration::from_secs(20);
-/// The disk is looked at when a task writes output, at most this often: a program that fails for lack of room says so.
-const DISK_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// In all of a sandbox's life; a build starts a handful.
 const TASKS_MAX: usize = 4096;
 
@@ -43,7 +41,6 @@ struct State {
     connected: bool,
     /// Output that the agent sent and has no new credit for.
     owed_bytes: u64,
-    disk_looked_at: Option<Instant>,
     agent_done: bool,
     /// Why the sandbox ends or ended.
     ending: Option<String>,
@@ -180,7 +177,8 @@ impl Hold {
     // From the agent.
 
     pub(super) fn output(&self, event: SandboxEvent, task: u32, bytes: u64) {
-        let full = self.look_at_disk(false);
+        // A program that fails for lack of room says so, often before it tidies up and ends.
+        let full = self.guest.disk_full();
         let mut state = self.state();
         if full && let Some(task) = state.tasks.get_mut(&task) {
             task.disk_full = true;
@@ -196,7 +194,7 @@ impl Hold {
     /// Adds what only the host knows to the exit of a task. Unknown to the host: false.
     pub(super) fn exited(&self, task: u32, code: Option<i32>, signal: Option<i32>) -> bool {
         let kills = self.guest.out_of_memory_kills();
-        let full = self.look_at_disk(true);
+        let full = self.guest.disk_full();
         let mut state = self.state();
         let Some(known) = state.tasks.get_mut(&task).filter(|known| known.exit.is_none()) else { return false };
         let facts = ExitFacts { code, signal, out_of_memory: kills > known.kills_before };
@@ -233,19 +231,6 @@ impl Hold {
             state.kill_at = Some(Instant::now());
         }
         self.changed.notify_all();
-    }
-
-    fn look_at_disk(&self, always: bool) -> bool {
-        let now = Instant::now();
-        let due = |at: Instant| now.duration_since(at) >= DISK_LOOK_INTERVAL;
-        {
-            let mut state = self.state();
-            if !always && !state.disk_looked_at.is_none_or(due) {
-                return false;
-            }
-            state.disk_looked_at = Some(now);
-        }
-        self.guest.disk_full()
     }
 
     fn credit(&self, bytes: u64) {

@@ -1,7 +1,7 @@
 //! Boot, tasks, stop.
 
 use crate::machine::{Machine, assert_nothing_left, ended, init_pid, next, run, shim_pid, task, wrote};
-use slipway_sandbox::{CacheSpec, SandboxError, SandboxEvent};
+use slipway_sandbox::{CacheSpec, Runtime, SandboxError, SandboxEvent};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_boot_that_fails_leaves_nothing() {
     spec.layers.push(torn);
     let error = machine.sandboxes.boot(spec).await.unwrap_err();
     assert!(matches!(&error, SandboxError::Boot { why, .. } if why.contains("torn.img")), "{error}");
-    assert_nothing_left(&machine.config, "life-3", &[]);
+    assert_nothing_left(&machine.config, "life-3", &[]).await;
     assert!(!machine.dir.path().join("life-3.img").exists());
     machine.end(&[]).await;
 }
@@ -70,7 +70,7 @@ async fn stop_kills_a_task_that_ignores_sigterm_and_needs_no_reader() {
     sandbox.stop(Duration::from_millis(300)).await.unwrap();
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(4), "{took:?}");
-    assert_nothing_left(&machine.config, "life-4", &pids);
+    assert_nothing_left(&machine.config, "life-4", &pids).await;
     assert!(!machine.dir.path().join("life-4.img").exists());
     let mut events = sandbox.events();
     while let Some(event) = events.next().await {
@@ -124,6 +124,44 @@ async fn a_cache_outlives_its_sandbox() {
         sandbox.stop(Duration::ZERO).await.unwrap();
     }
     machine.end(&[]).await;
+}
+
+#[tokio::test]
+async fn crun_does_as_well() {
+    let machine = Machine::with(8, |config| config.runtime = Runtime::Crun).await;
+    let sandbox = machine.boot("life-8").await;
+    let done = run(&sandbox, "id -u; cat /proc/self/status; exec perl -e '$x .= chr(65) x 1048576 while 1'").await;
+    assert!(done.stdout.starts_with("10001\n") && done.stdout.contains("Seccomp:\t2"), "{done:?}");
+    assert_eq!((done.facts.signal, done.facts.out_of_memory), (Some(9), true));
+    let pids = [shim_pid(&machine.config, "life-8"), init_pid(&machine.config, "life-8")];
+    sandbox.stop(Duration::ZERO).await.unwrap();
+    assert_nothing_left(&machine.config, "life-8", &pids).await;
+    machine.end(&[]).await;
+}
+
+#[tokio::test]
+async fn the_machine_is_found_fit() {
+    let machine = Machine::new(9).await;
+    for check in slipway_sandbox::probe(&machine.config) {
+        assert!(check.ok && check.hint.is_empty(), "{check:?}");
+    }
+    let mut config = machine.config.clone();
+    config.agent_program = "/no/such/agent".into();
+    let checks = slipway_sandbox::probe(&config);
+    let failed: Vec<_> = checks.iter().filter(|check| !check.ok).map(|check| check.name).collect();
+    assert_eq!(failed, ["own programs"]);
+    machine.end(&[]).await;
+}
+
+#[tokio::test]
+async fn the_certificate_bundle_is_where_its_variables_say() {
+    let machine = Machine::with(10, |config| config.ca_bundle = Some("/etc/hostname".into())).await;
+    let env = machine.config.ca_env();
+    assert_eq!(env["NODE_EXTRA_CA_CERTS"], env["SSL_CERT_FILE"]);
+    let sandbox = machine.boot("life-10").await;
+    let read = run(&sandbox, &format!("cat {}", env["SSL_CERT_FILE"])).await;
+    assert_eq!(read.stdout, std::fs::read_to_string("/etc/hostname").unwrap());
+    machine.end(&[&sandbox]).await;
 }
 
 #[tokio::test]

@@ -98,8 +98,7 @@ async fn a_killed_shim_takes_everything_with_it() {
             break;
         }
     }
-    until("processes are reaped", || pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists())).await;
-    assert_nothing_left(&machine.config, "restart-52", &pids);
+    assert_nothing_left(&machine.config, "restart-52", &pids).await;
     assert_eq!(events.next().await, None);
     sandbox.stop(Duration::ZERO).await.unwrap();
     machine.end(&[]).await;
@@ -119,9 +118,24 @@ async fn what_a_shim_left_that_died_without_a_server_is_removed_at_the_next_star
     assert!(!before.is_empty());
     let sandboxes = Sandboxes::open(config.clone()).await.unwrap();
     assert!(sandboxes.adopt().await.unwrap().is_empty());
-    until("processes are reaped", || !Path::new(&format!("/proc/{}", pids[1])).exists()).await;
-    assert_nothing_left(&config, "restart-53", &pids);
+    assert_nothing_left(&config, "restart-53", &pids).await;
     assert!(!dir.path().join("restart-53.img").exists());
+    Machine { sandboxes, config, dir }.end(&[]).await;
+}
+
+#[tokio::test]
+async fn a_shim_that_does_not_answer_is_removed_at_adoption() {
+    let machine = Machine::new(55).await;
+    let sandbox = machine.boot("restart-55").await;
+    let config = machine.config.clone();
+    let Machine { sandboxes, dir, .. } = machine;
+    let pids = [shim_pid(&config, "restart-55"), init_pid(&config, "restart-55")];
+    drop((sandbox, sandboxes));
+    // As if the server had died before the shim listened.
+    std::fs::remove_file(config.sandboxes_dir.join("restart-55/shim.sock")).unwrap();
+    let sandboxes = Sandboxes::open(config.clone()).await.unwrap();
+    assert!(sandboxes.adopt().await.unwrap().is_empty());
+    assert_nothing_left(&config, "restart-55", &pids).await;
     Machine { sandboxes, config, dir }.end(&[]).await;
 }
 
@@ -138,7 +152,7 @@ async fn an_agent_that_dies_ends_the_sandbox() {
             break;
         }
     }
-    assert_nothing_left(&machine.config, "restart-54", &pids);
+    assert_nothing_left(&machine.config, "restart-54", &pids).await;
     machine.end(&[]).await;
 }
 

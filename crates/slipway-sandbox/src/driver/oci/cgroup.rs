@@ -31,6 +31,13 @@ pub(crate) fn remove(cgroup: &str) -> Result<(), SandboxError> {
     hierarchies().iter().map(|hierarchy| hierarchy.dir(cgroup)).try_for_each(|dir| remove_tree(&dir))
 }
 
+/// Removes a cgroup where nothing is in it and leaves it where something is.
+pub(crate) fn remove_empty(cgroup: &str) {
+    for hierarchy in hierarchies() {
+        let _ = std::fs::remove_dir(hierarchy.dir(cgroup));
+    }
+}
+
 /// Controllers that can be limited here, by the names of version 2.
 pub(crate) fn controllers() -> Vec<String> {
     let mut names = Vec::new();
