@@ -25,14 +25,14 @@ pub struct BaseConfig {
     pub image: Option<PathBuf>,
     /// Debian's suite.
     pub suite: String,
-    /// None: the package sources of this machine when it is a Debian of the same suite, else Debian's own mirror.
+    /// None: Debian's own mirror, with its updates and security updates.
     pub mirror: Option<String>,
     pub packages: Vec<String>,
 }
 
 /// What native modules of the common registries build with, and what install scripts call.
 const PACKAGES: [&str; 9] =
-    ["ca-certificates", "curl", "g++", "git", "libc6-dev", "make", "openssl", "pkg-config", "python3-minimal"];
+    ["ca-certificates", "curl", "g++", "git", "libc6-dev", "make", "openssl", "pkg-config", "python3"];
 
 impl Default for BaseConfig {
     fn default() -> Self {

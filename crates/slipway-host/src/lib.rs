@@ -13,6 +13,7 @@ mod fleet;
 mod git;
 mod host;
 mod key;
+mod leftover;
 mod line;
 mod phase;
 mod probe;

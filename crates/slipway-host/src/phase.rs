@@ -33,8 +33,7 @@ impl PhaseEnd {
     /// The host could not do its part.
     fn host_error(code: &str, message: impl Into<String>) -> Self {
         let error = HostError { code: code.to_owned(), message: message.into() };
-        let disk_full = code == "disk-full";
-        PhaseEnd::Failed(Box::new(Evidence { host_error: Some(error), disk_full, ..Evidence::default() }))
+        PhaseEnd::Failed(Box::new(Evidence { host_error: Some(error), ..Evidence::default() }))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::fleet::Fleet;
 use crate::host::{Host, is_replica_sandbox};
 use crate::toolchain::Toolchains;
 use crate::worker::WorkerHandle;
-use crate::{base_layer, blocking};
+use crate::{base_layer, blocking, leftover};
 use slipway_layers::{LayerError, LayerStore};
 use slipway_sandbox::{Sandbox, SandboxError, Sandboxes};
 use slipway_types::LayerRef;
@@ -133,11 +133,12 @@ async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), Ho
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
     let (scratch, images) = (host.scratch_root(), host.replica_images());
     blocking(move || {
+        leftover::release_mounts(&scratch);
         for directory in [&caches_dir, &images] {
             std::fs::create_dir_all(directory).map_err(disk(directory))?;
         }
-        clear(&scratch, |name| name == ".replicas")?;
-        clear(&images, |name| kept.iter().any(|kept| kept == name))
+        leftover::clear(&scratch, |name| name == ".replicas")?;
+        leftover::clear(&images, |name| kept.iter().any(|kept| kept == name))
     })
     .await?;
     Ok((host, replicas))
@@ -159,25 +160,7 @@ async fn adopt(sandboxes: &Sandboxes) -> Result<HashMap<String, Sandbox>, HostRu
     Ok(replicas.into_iter().map(|sandbox| (sandbox.id().to_owned(), sandbox)).collect())
 }
 
-/// Removes all entries but those to keep.
-fn clear(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(), HostRunError> {
-    for entry in std::fs::read_dir(directory).map_err(disk(directory))? {
-        let entry = entry.map_err(disk(directory))?;
-        if entry.file_name().to_str().is_some_and(&keep) {
-            continue;
-        }
-        let path = entry.path();
-        let is_directory = entry.file_type().map_err(disk(&path))?.is_dir();
-        let removed = if is_directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        if let Err(error) = removed {
-            // A leftover costs disk; it must not keep the host from starting.
-            tracing::warn!(%error, path = %path.display(), "cannot remove a leftover");
-        }
-    }
-    Ok(())
-}
-
-fn disk(path: &Path) -> impl FnOnce(io::Error) -> HostRunError {
+pub(crate) fn disk(path: &Path) -> impl FnOnce(io::Error) -> HostRunError {
     let path = path.to_owned();
     move |source| HostRunError::Disk { path, source }
 }

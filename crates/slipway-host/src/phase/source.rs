@@ -5,7 +5,7 @@ use crate::archive::{SOURCE_BOUNDS, unpack};
 use crate::{archive, blocking, git, key, tree};
 use slipway_layers::{Mounted, image};
 use slipway_types::UploadId;
-use slipway_types::host::{Evidence, HostError, PhaseOutput};
+use slipway_types::host::PhaseOutput;
 use slipway_types::source::{GitSource, SourceFacts, SourceSpec};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,5 @@ fn git_failure(error: &git::GitError) -> PhaseEnd {
     if let git::GitError::Program(crate::process::ProgramError::Canceled { .. }) = error {
         return PhaseEnd::Canceled;
     }
-    let host_error = Some(HostError { code: error.code().to_owned(), message: error.to_string() });
-    let disk_full = error.code() == "disk-full";
-    PhaseEnd::Failed(Box::new(Evidence { host_error, disk_full, ..Evidence::default() }))
+    PhaseEnd::host_error(error.code(), error.to_string())
 }

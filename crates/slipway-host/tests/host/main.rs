@@ -2,6 +2,8 @@
 //!
 //! The base system and the toolchains are made once and kept in `target/tmp`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod bench;
 mod phases;
 mod prepare;

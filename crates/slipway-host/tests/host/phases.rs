@@ -188,3 +188,32 @@ async fn sources_that_cannot_be_had_are_told_apart() {
     assert!(error.message.contains("; there are "), "{}", error.message);
     bench.end(&[]).await;
 }
+
+#[tokio::test]
+async fn every_package_manager_runs_in_a_sandbox() {
+    use PackageManagerName::{Bun, Pnpm, Yarn};
+    let mut bench = Bench::new(6).await;
+    let mut ground = ground(&mut bench).await;
+    for (name, version, program, begins) in [
+        (Pnpm, None, "pnpm", "11."),
+        (Pnpm, Some("12"), "pnpm", "12."),
+        (Yarn, None, "yarn", "1.22."),
+        (Yarn, Some("4.9.0"), "yarn", "4.9.0"),
+        (Bun, None, "bun", "1."),
+    ] {
+        let toolchain = Toolchain { name: "node".to_owned(), version_range: "22".to_owned() };
+        let package_manager = Some(PackageManager { name, version: version.map(str::to_owned) });
+        let output = bench.done(PhaseWork::Environment { toolchain, package_manager }).await;
+        let PhaseOutput::Environment { layers, path, package_manager_version, .. } = output else {
+            panic!("{output:?}")
+        };
+        (ground.layers, ground.path) = (layers, path);
+        bench.log.clear();
+        bench.done(PhaseWork::Build(command(&ground, &bench.tag, &format!("cd /tmp && {program} --version")))).await;
+        let said = bench.log.iter().find(|line| line.starts_with(begins));
+        assert_eq!(said, package_manager_version.as_ref(), "{program} {version:?}: {:#?}", bench.log);
+    }
+    let own = [slipway_types::LayerKind::Source, slipway_types::LayerKind::Output];
+    let own = own.map(|kind| LayerRef::new(kind, bench.deployment().as_str()));
+    bench.end(&own).await;
+}
