@@ -316,8 +316,13 @@ impl At<'_> {
         }
     }
 
+    /// The attempt that was lost is over; the phase starts again with the next worker.
     fn resuming(&self, phase: Phase) -> Transition {
-        self.becomes(S::Resuming { phase, since: self.now })
+        Transition {
+            next: S::Resuming { phase, since: self.now },
+            actions: Vec::new(),
+            phases: self.finish(PhaseResult::Canceled),
+        }
     }
 
     fn probing(&self) -> Transition {
@@ -439,7 +444,11 @@ impl At<'_> {
         Transition { next: S::Superseded { at: self.now, by, was_live }, actions, phases: self.finish(result) }
     }
 
+    /// The end of the phase that is open in the log.
     fn finish(&self, result: PhaseResult) -> Vec<PhaseChange> {
+        if matches!(self.deployment.state, S::Resuming { .. }) {
+            return Vec::new();
+        }
         self.deployment.state.phase().map(|phase| PhaseChange::Finished(phase, result)).into_iter().collect()
     }
 }

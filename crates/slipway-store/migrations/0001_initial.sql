@@ -54,8 +54,9 @@ CREATE TABLE deployments (
     UNIQUE (service, sequence)
 );
 CREATE INDEX deployments_newest ON deployments (created_at, id);
-CREATE INDEX deployments_active ON deployments (created_at) WHERE active = 1;
-CREATE INDEX deployments_live ON deployments (service) WHERE status = 'live';
+CREATE INDEX deployments_active ON deployments (created_at, id) WHERE active = 1;
+CREATE INDEX deployments_active_of ON deployments (service, sequence) WHERE active = 1;
+CREATE INDEX deployments_live ON deployments (service, sequence) WHERE status = 'live';
 
 CREATE TABLE phases (
     deployment TEXT NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,

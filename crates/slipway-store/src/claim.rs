@@ -40,7 +40,7 @@ impl Store {
 async fn candidates(connection: &mut SqliteConnection) -> Result<(Vec<Candidate>, Vec<ServiceId>), StoreError> {
     let rows = sqlx::query(
         "SELECT id, service, sequence, state, created_at FROM deployments \
-         WHERE active = 1 AND status IN ('queued', 'building') ORDER BY created_at LIMIT $1",
+         WHERE active = 1 AND status IN ('queued', 'building') ORDER BY created_at, id LIMIT $1",
     )
     .bind(CANDIDATES_MAX)
     .fetch_all(connection)

@@ -1,4 +1,4 @@
-//! Creation and listing of deployments.
+//! Creation and listing of deployments. CROSS JOIN makes SQLite begin with the few rows that an index of deployments gives.
 
 use crate::apply::{Change, News, Work, advance, record_start};
 use crate::database::commit;
@@ -125,8 +125,8 @@ impl Store {
         let rows = sqlx::query(concat!(
             "SELECT ",
             summary_columns!(),
-            " FROM deployments d JOIN services s ON s.id = d.service ",
-            "WHERE (d.created_at, d.id) < ($1, $2) ORDER BY d.created_at DESC, d.id DESC LIMIT $3"
+            " FROM deployments d CROSS JOIN services s ",
+            "WHERE s.id = d.service AND (d.created_at, d.id) < ($1, $2) ORDER BY d.created_at DESC, d.id DESC LIMIT $3"
         ))
         .bind(before.map_or(i64::MAX, |before| before.created_at))
         .bind(before.map_or("", |before| before.deployment.as_str()))
@@ -147,7 +147,7 @@ impl Store {
         let rows = sqlx::query(concat!(
             "SELECT ",
             full_columns!(),
-            " FROM deployments d JOIN services s ON s.id = d.service WHERE d.active = 1 ORDER BY d.created_at, d.id"
+            " FROM deployments d CROSS JOIN services s WHERE s.id = d.service AND d.active = 1 ORDER BY d.created_at, d.id"
         ))
         .fetch_all(&mut *read)
         .await
@@ -165,10 +165,10 @@ impl Store {
         let rows = sqlx::query(concat!(
             "SELECT ",
             full_columns!(),
-            " FROM deployments d JOIN services s ON s.id = d.service WHERE d.active = 1 AND d.status = 'deploying' ",
+            " FROM deployments d CROSS JOIN services s WHERE s.id = d.service AND d.active = 1 AND d.status = 'deploying' ",
             "UNION ALL SELECT ",
             full_columns!(),
-            " FROM deployments d JOIN services s ON s.id = d.service WHERE d.status = 'live'"
+            " FROM deployments d CROSS JOIN services s WHERE s.id = d.service AND d.status = 'live'"
         ))
         .fetch_all(&mut *read)
         .await

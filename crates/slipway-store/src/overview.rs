@@ -1,5 +1,5 @@
 //! All services with what is live, what is newest and their replicas: what `slipway ps` shows. The work depends on the number
-//! of services, not on that of past deployments.
+//! of services, not on that of past deployments: CROSS JOIN makes SQLite go from the few (services, replicas) to the many.
 
 use crate::decode::{json_option, parsed};
 use crate::row::{full_columns, summary_columns};
@@ -75,7 +75,7 @@ async fn live(connection: &mut SqliteConnection) -> Result<Live, StoreError> {
     let rows = sqlx::query(concat!(
         "SELECT ",
         full_columns!(),
-        " FROM services s JOIN deployments d ON d.id = s.live_deployment"
+        " FROM services s CROSS JOIN deployments d WHERE d.id = s.live_deployment"
     ))
     .fetch_all(connection)
     .await
@@ -92,7 +92,7 @@ async fn newest(connection: &mut SqliteConnection) -> Result<HashMap<ServiceId, 
     let rows = sqlx::query(concat!(
         "SELECT ",
         summary_columns!(),
-        " FROM services s JOIN deployments d ON d.service = s.id AND d.sequence = s.deployment_sequence"
+        " FROM services s CROSS JOIN deployments d WHERE d.service = s.id AND d.sequence = s.deployment_sequence"
     ))
     .fetch_all(connection)
     .await
@@ -105,7 +105,7 @@ async fn newest(connection: &mut SqliteConnection) -> Result<HashMap<ServiceId, 
 async fn replicas(connection: &mut SqliteConnection) -> Result<HashMap<ServiceId, Vec<ReplicaRow>>, StoreError> {
     let rows = sqlx::query(
         "SELECT r.id, r.deployment, r.state, r.since, d.service FROM replicas r \
-         JOIN deployments d ON d.id = r.deployment ORDER BY r.deployment, r.id",
+         CROSS JOIN deployments d WHERE d.id = r.deployment ORDER BY r.deployment, r.id",
     )
     .fetch_all(connection)
     .await

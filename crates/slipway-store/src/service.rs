@@ -163,18 +163,21 @@ impl Store {
 
 async fn running(connection: &mut SqliteConnection, service: &ServiceId) -> Result<Destroyed, StoreError> {
     let failed = || StoreError::query("read what runs of", service);
-    let deployments =
-        sqlx::query("SELECT id, state FROM deployments WHERE service = $1 AND (active = 1 OR status = 'live')")
-            .bind(service.as_str())
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failed())?;
-    let replicas =
-        sqlx::query("SELECT r.id FROM replicas r JOIN deployments d ON d.id = r.deployment WHERE d.service = $1")
-            .bind(service.as_str())
-            .fetch_all(connection)
-            .await
-            .map_err(failed())?;
+    let deployments = sqlx::query(
+        "SELECT id, state FROM deployments WHERE active = 1 AND service = $1 \
+             UNION SELECT id, state FROM deployments WHERE status = 'live' AND service = $1",
+    )
+    .bind(service.as_str())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(failed())?;
+    let replicas = sqlx::query(
+        "SELECT r.id FROM replicas r CROSS JOIN deployments d WHERE d.id = r.deployment AND d.service = $1",
+    )
+    .bind(service.as_str())
+    .fetch_all(connection)
+    .await
+    .map_err(failed())?;
     Ok(Destroyed {
         deployments: deployments
             .iter()
