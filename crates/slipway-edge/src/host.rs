@@ -50,7 +50,7 @@ pub(crate) fn origin_form(uri: Uri) -> Uri {
     match uri.into_parts().path_and_query {
         Some(path) if path.as_str().starts_with('/') => Uri::from(path),
         // `http://host?query` names the root.
-        Some(path) => format!("/{path}").parse().unwrap_or_default(),
+        Some(path) => format!("/{}", path.as_str()).parse().unwrap_or_default(),
         None => Uri::default(),
     }
 }

@@ -1,0 +1,15 @@
+//! The edge at its real boundary: sockets on both sides.
+
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+mod bounds;
+mod client;
+mod drain;
+mod forward;
+mod harness;
+mod refusal;
+mod retry;
+mod routing;
+mod stream;
+mod switch;
+mod upgrade;
