@@ -33,10 +33,7 @@ pub(crate) struct Api {
 
 impl Api {
     /// Hands a command to the executor and gives its answer.
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Command,
-    ) -> Result<T, Refusal> {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Command) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
         let stopping = || Refusal::unavailable("stopping", "the server is stopping");
         self.commands.try_send(command(reply)).map_err(|error| match error {

@@ -8,26 +8,31 @@
 
 mod advance;
 mod command;
+mod fault;
 pub(crate) mod fleet;
 mod journal;
+mod perform;
 mod report;
 mod restore;
 pub(crate) mod route;
 mod work;
 
 pub(crate) use command::Command;
+pub use fault::Fault;
 pub(crate) use journal::outcome_event;
 
-use crate::shared::Shared;
-use crate::{EdgeLink, HostLink};
 use crate::log::mask::Masker;
 use crate::log::segment::SegmentLog;
+use crate::shared::Shared;
+use crate::{EdgeLink, HostLink};
 use journal::Journal;
 use route::{Given, Routed};
-use slipway_pipeline::Event;
+use slipway_pipeline::{DeploymentState, Event};
+use slipway_store::{Change, Generation};
 use slipway_types::host::HostCommand;
+use slipway_types::route::RouteTable;
 use slipway_types::settings::ServiceSettings;
-use slipway_types::{DeploymentId, Diagnosis, Phase, ServiceId, TimestampMs};
+use slipway_types::{DeploymentId, ServiceId, TimestampMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +41,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Events that one event may cause, directly and indirectly: more is a circle, which is reported and broken.
 const CASCADE_MAX: usize = 1000;
+/// A table that could not be sent is tried again after this.
+const SEND_AGAIN: Duration = Duration::from_secs(1);
 
 /// A deployment on which something is still to be done.
 #[derive(Debug)]
@@ -44,24 +51,23 @@ struct Active {
     journal: Journal,
     /// Of one that builds.
     work: Option<work::Work>,
+    /// As last stored.
+    state: DeploymentState,
     /// For deadlines: those of the plan once there is one.
     settings: ServiceSettings,
-    /// As last stored.
-    phase: Option<Phase>,
     deadline: Option<slipway_pipeline::Deadline>,
 }
 
-/// An event with what belongs into the same transaction or log line.
+/// An event with what is stored along with it.
 #[derive(Debug)]
 struct Happening {
     event: Event,
-    diagnosis: Option<Diagnosis>,
-    note: Option<String>,
+    change: Change,
 }
 
 impl From<Event> for Happening {
     fn from(event: Event) -> Self {
-        Self { event, diagnosis: None, note: None }
+        Self { event, change: Change::default() }
     }
 }
 
@@ -85,15 +91,14 @@ pub(crate) struct Executor {
     /// The host or the edge must be told before the next thing is heard.
     replicas_changed: bool,
     routes_changed: bool,
+    /// A deployment waits for the edge's word, so a table goes out even if it says the same.
+    switch_due: bool,
+    /// A deployment may wait for a worker.
+    assign_due: bool,
 }
 
 impl Executor {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        host: HostLink,
-        edge: EdgeLink,
-        commands: mpsc::Receiver<Command>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, host: HostLink, edge: EdgeLink, commands: mpsc::Receiver<Command>) -> Self {
         Self {
             shared,
             host,
@@ -109,12 +114,15 @@ impl Executor {
             given: Given::default(),
             replicas_changed: true,
             routes_changed: true,
+            switch_due: false,
+            assign_due: true,
         }
     }
 
     /// Runs until `shutdown`, or until the host or the edge has gone.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
         self.restore().await?;
+        let to_host = self.host.commands.clone();
         loop {
             self.settle().await;
             let until_deadline = self.until_next_deadline();
@@ -122,13 +130,13 @@ impl Executor {
                 // Shutdown first; what the host and the edge say before new wishes.
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                sent = self.host.commands.reserve(), if !self.outbox.is_empty() => {
+                sent = to_host.reserve(), if !self.outbox.is_empty() => {
                     let permit = sent.map_err(|_| ExecutorError::HostGone)?;
                     if let Some(command) = self.outbox.pop_front() {
                         permit.send(command);
                     }
                 }
-                report = self.edge.reports.recv() => self.edge_report(report.ok_or(ExecutorError::EdgeGone)?).await,
+                report = self.edge.reports.recv() => self.edge_report(report.ok_or(ExecutorError::EdgeGone)?),
                 report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
                 Some(command) = self.commands.recv() => self.command(command).await,
                 () = tokio::time::sleep(until_deadline) => self.deadlines(),
@@ -147,9 +155,7 @@ impl Executor {
                     self.events.clear();
                     break;
                 }
-                if let Err(error) = self.advance(&deployment, happening).await {
-                    tracing::error!(%deployment, error = crate::refusal::cause_chain(&error), "a decision could not be stored");
-                }
+                self.advance(&deployment, happening).await;
             }
             self.assign().await;
             if self.events.is_empty() {
@@ -160,7 +166,7 @@ impl Executor {
             self.send_replicas();
         }
         if std::mem::take(&mut self.routes_changed) {
-            self.send_routes();
+            self.send_routes().await;
         }
     }
 
@@ -175,7 +181,34 @@ impl Executor {
         self.outbox.push_back(HostCommand::Replicas(set));
     }
 
+    async fn send_routes(&mut self) {
+        let routes = route::routes(&self.services, &self.shared.fleet(), &self.shared.server.domain);
+        if routes == self.given.table.routes && !self.switch_due {
+            return;
+        }
+        match self.shared.store.next_generation(Generation::Routes).await {
+            Ok(generation) => {
+                self.switch_due = false;
+                let table = RouteTable { generation, routes };
+                self.given.give(table.clone());
+                self.edge.tables.send_replace(table);
+                self.check_drains();
+            }
+            Err(error) => {
+                self.routes_changed = true;
+                tracing::error!(error = crate::refusal::cause_chain(&error), "the route table got no generation");
+            }
+        }
+    }
+
     fn until_next_deadline(&self) -> Duration {
+        // Something could not be sent: it is tried again soon.
+        if self.routes_changed {
+            return SEND_AGAIN;
+        }
+        if !self.events.is_empty() {
+            return Duration::ZERO;
+        }
         let now = self.shared.now();
         let next = self.active.values().filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at).min();
         // Without a deadline nothing has to happen; an hour is as good as ever.
@@ -185,14 +218,14 @@ impl Executor {
 
     fn deadlines(&mut self) {
         let now: TimestampMs = self.shared.now();
-        let mut due = Vec::new();
-        for (deployment, active) in &mut self.active {
-            if let Some(deadline) = active.deadline.take_if(|deadline| deadline.at <= now) {
-                due.push((deployment.clone(), Event::TimedOut { phase: deadline.phase }));
-            }
-        }
-        for (deployment, event) in due {
-            self.push(&deployment, event);
+        let late = |active: &Active| active.deadline.filter(|deadline| deadline.at <= now);
+        let due: Vec<_> = self
+            .active
+            .iter()
+            .filter_map(|(deployment, active)| Some((deployment.clone(), late(active)?.phase)))
+            .collect();
+        for (deployment, phase) in due {
+            self.timed_out(&deployment, phase);
         }
     }
 }
@@ -205,5 +238,5 @@ pub enum ExecutorError {
     #[error("the edge has gone")]
     EdgeGone,
     #[error("could not restore what was there before the start")]
-    Restore(#[source] slipway_store::StoreError),
+    Restore(#[source] Fault),
 }

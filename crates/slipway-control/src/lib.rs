@@ -24,6 +24,6 @@ mod view;
 
 pub use bootstrap::{Bootstrap, BootstrapError, bootstrap};
 pub use config::{ControlConfig, DRAIN_TIMEOUT, EdgeLink, HostLink};
-pub use executor::ExecutorError;
+pub use executor::{ExecutorError, Fault};
 pub use seal::MasterKey;
 pub use server::{ControlError, run};

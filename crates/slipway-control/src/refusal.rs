@@ -1,9 +1,9 @@
 //! An answer of the API that is not a success: an [`ApiError`] with the HTTP status that goes with its code.
 
+use crate::variable::VariablesError;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use crate::variable::VariablesError;
 use slipway_store::StoreError;
 use slipway_types::{ApiError, Blame};
 

@@ -1,15 +1,24 @@
 //! What the API and the executor both use.
 
+use crate::api::ServicePath;
 use crate::executor::fleet::Fleet;
 use crate::log::Logs;
+use crate::refusal::Refusal;
 use crate::seal::MasterKey;
 use crate::source::Credentials;
 use crate::upload::Uploads;
-use slipway_store::Store;
-use slipway_types::TimestampMs;
-use slipway_types::api::ServerView;
+use crate::variable::{Variables, VariablesError};
+use crate::view;
+use slipway_store::{ServiceRow, Store, StoreError};
+use slipway_types::api::{DeploymentView, ServerView};
+use slipway_types::{DeploymentId, ServiceId, TimestampMs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Letters of ids: without vowels there are no words, without `l` and `1` no doubts.
+const ID_LETTERS: &[u8; 32] = b"23456789abcdfghjkmnpqrstvwxyz0eu";
+/// 16 letters of 5 bits each.
+const ID_RANDOM_BYTES: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -22,13 +31,13 @@ pub(crate) struct Shared {
     pub(crate) uploads: Uploads,
     /// Written by the executor, read by listings. Held for the length of a look, never across a wait.
     pub(crate) fleet: Mutex<Fleet>,
-    /// Settings and variables are read, changed and written back: one change at a time.
+    /// Settings and variables are read, changed and written back, and services made: one change at a time.
     pub(crate) editing: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
     /// The only clock of control.
-    #[allow(clippy::unused_self, reason = "the place where a test's clock would be")]
+    #[allow(clippy::unused_self, reason = "whoever asks for the time has the server at hand")]
     pub(crate) fn now(&self) -> TimestampMs {
         jiff::Timestamp::now().as_millisecond()
     }
@@ -36,4 +45,52 @@ impl Shared {
     pub(crate) fn fleet(&self) -> MutexGuard<'_, Fleet> {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    pub(crate) async fn deployment_view(&self, deployment: &DeploymentId) -> Result<DeploymentView, Refusal> {
+        match self.store.deployment(deployment).await {
+            Ok(row) => Ok(view::deployment(&self.server, row.summary)),
+            Err(StoreError::Missing { .. }) => Err(deployment_unknown(deployment)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) async fn variables(&self, service: &ServiceId, revision: u64) -> Result<Variables, VariablesError> {
+        match self.store.env(service, revision).await? {
+            Some(sealed) => Variables::unseal(&self.key, service, revision, &sealed),
+            None => Ok(Variables::default()),
+        }
+    }
+
+    /// The service of that name; made when there is none, unless its host name is another's. The caller holds
+    /// [`Shared::editing`].
+    pub(crate) async fn ensure_service(&self, path: &ServicePath) -> Result<ServiceRow, Refusal> {
+        let ServicePath { project, service } = path;
+        if let Some(row) = self.store.service_named(project, service).await? {
+            return Ok(row);
+        }
+        // `a-b` of project `c` and `a` of project `b-c` would both be `a-b-c`.
+        let label = format!("{service}-{project}");
+        for other in self.store.overviews().await? {
+            let ServiceRow { project, service, .. } = other.service;
+            if format!("{service}-{project}") == label {
+                let message = format!("service `{service}` of project `{project}` has the host name `{label}` already");
+                return Err(Refusal::conflict("host-name-taken", message));
+            }
+        }
+        let id =
+            ServiceId::parse(random_id("svc")?).map_err(|error| Refusal::internal("a new id is not an id", &error))?;
+        Ok(self.store.ensure_service(self.now(), project, service, &id).await?)
+    }
+}
+
+pub(crate) fn deployment_unknown(deployment: &DeploymentId) -> Refusal {
+    Refusal::not_found("deployment-unknown", format!("there is no deployment `{deployment}`"))
+}
+
+/// A new id that nobody can guess: a deployment's is a host name.
+pub(crate) fn random_id(kind: &str) -> Result<String, Refusal> {
+    let mut bytes = [0; ID_RANDOM_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| Refusal::internal("there are no random bytes", &error))?;
+    let letters = bytes.map(|byte| char::from(ID_LETTERS[usize::from(byte % 32)]));
+    Ok(format!("{kind}-{}", String::from_iter(letters)))
 }

@@ -52,7 +52,7 @@ pub(crate) struct Credentials {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CredentialError {
+pub enum CredentialError {
     #[error(transparent)]
     Seal(#[from] SealError),
     #[error("could not use {path}")]
@@ -72,7 +72,12 @@ impl Credentials {
     }
 
     /// Keeps the credential of a source that has one.
-    pub(crate) fn keep(&self, key: &MasterKey, service: &ServiceId, source: &SourceSpec) -> Result<(), CredentialError> {
+    pub(crate) fn keep(
+        &self,
+        key: &MasterKey,
+        service: &ServiceId,
+        source: &SourceSpec,
+    ) -> Result<(), CredentialError> {
         let SourceSpec::Git(GitSource { url, credential: Some(credential), .. }) = source else { return Ok(()) };
         let kept = Kept { url: url.clone(), credential: credential.clone() };
         let plain = serde_json::to_vec(&kept).map_err(|_| SealError::Seal("the git credential".to_owned()))?;
@@ -123,6 +128,17 @@ pub(crate) fn without_credential(source: SourceSpec) -> SourceSpec {
     match source {
         SourceSpec::Git(git) => SourceSpec::Git(GitSource { credential: None, ..git }),
         upload @ SourceSpec::Upload { .. } => upload,
+    }
+}
+
+/// What people see of a source: the upload, or the URL and what was asked for of it.
+pub(crate) fn label(source: &SourceSpec) -> String {
+    match source {
+        SourceSpec::Upload { upload } => upload.to_string(),
+        SourceSpec::Git(git) => match &git.reference {
+            Some(reference) => format!("{}#{reference}", git.url),
+            None => git.url.clone(),
+        },
     }
 }
 

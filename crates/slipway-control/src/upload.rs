@@ -6,7 +6,7 @@
 mod archive;
 mod tree;
 
-pub(crate) use archive::{ArchiveFacts, ArchiveRefusal};
+pub(crate) use archive::ArchiveRefusal;
 
 use crate::refusal::Refusal;
 use axum::body::Body;

@@ -6,6 +6,7 @@ use crate::log::mask::Masker;
 use crate::refusal::Refusal;
 use crate::seal::{MasterKey, SealError, SealedFor};
 use serde::{Deserialize, Serialize};
+use slipway_store::StoreError;
 use slipway_types::api::{EnvParams, EnvView};
 use slipway_types::host::Env;
 use slipway_types::{Secret, ServiceId, TimestampMs};
@@ -36,9 +37,11 @@ pub(crate) struct Variable {
 pub(crate) struct Variables(BTreeMap<String, Variable>);
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum VariablesError {
+pub enum VariablesError {
     #[error(transparent)]
     Seal(#[from] SealError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("the variables of service `{service}` at revision {revision} are damaged")]
     Damaged { service: ServiceId, revision: u64 },
 }

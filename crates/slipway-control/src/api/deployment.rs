@@ -33,7 +33,10 @@ pub(super) async fn create(State(api): State<Api>, path: ServicePath, Json(param
         let message = format!("the message is longer than {MESSAGE_BYTES_MAX} bytes");
         return Err(Refusal::unusable("message-too-long", message));
     }
-    let service = api.shared.ensure_service(&path).await?;
+    let service = {
+        let _turn = api.shared.editing.lock().await;
+        api.shared.ensure_service(&path).await?
+    };
     let DeployParams { source, message } = params;
     api.ask(|reply| Command::Deploy { service, source, message, reply }).await.map(created)
 }

@@ -1,18 +1,19 @@
 //! What was and what comes: the events of services, the stream of a deployment, the logs of replicas.
 
 use super::body::{DeploymentPath, Params, ServicePath};
-use super::stream::{Selection, Verdict};
+use super::stream::{End, Selection, Verdict};
 use super::{Api, service, stream};
 use crate::executor::outcome_event;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 use axum::extract::State;
 use axum::response::Response;
+use http::StatusCode;
 use serde::Deserialize;
-use slipway_store::EventFilter;
+use slipway_store::{EventFilter, StoreError};
 use slipway_types::agent::Stream;
 use slipway_types::api::{DeploymentEvent, EventView, LogLine};
-use slipway_types::{DeploymentId, Phase, ReplicaId, TimestampMs};
+use slipway_types::{DeploymentId, Phase, ReplicaId, ServiceId, TimestampMs};
 use std::sync::Arc;
 
 /// Events of a listing that does not say how many.
@@ -95,7 +96,8 @@ pub(super) async fn logs(State(api): State<Api>, path: ServicePath, params: Para
         .service(&row.service_id)
         .map_err(|error| Refusal::internal("could not open the service's log", &error))?;
     let since = params.since.unwrap_or(TimestampMs::MIN);
-    Ok(stream::lines(log, OfService { since }, params.follow, api.shutdown.clone()))
+    let selection = OfService { service: row.service_id, shared: Arc::clone(&api.shared), since };
+    Ok(stream::lines(log, selection, params.follow, api.shutdown.clone()))
 }
 
 /// All events of one deployment; a follower is let go at its outcome.
@@ -126,18 +128,25 @@ impl Selection for OfDeployment {
     }
 
     /// The outcome from the database, should the server have died between storing and logging it.
-    async fn end(&self) -> Option<String> {
+    async fn end(&self) -> End {
         if !self.follow {
-            return None;
+            return End::NotYet;
         }
-        let view = self.shared.deployment_view(&self.deployment).await.ok()?;
+        let view = match self.shared.deployment_view(&self.deployment).await {
+            Ok(view) => view,
+            Err(refusal) if refusal.status == StatusCode::NOT_FOUND => return End::Now,
+            Err(_) => return End::NotYet,
+        };
         let at = view.finished_at.unwrap_or_else(|| self.shared.now());
-        serde_json::to_string(&outcome_event(at, view)?).ok()
+        let line = outcome_event(at, view).and_then(|event| serde_json::to_string(&event).ok());
+        line.map_or(End::NotYet, End::With)
     }
 }
 
 /// The lines of a service's replicas since an instant.
 struct OfService {
+    service: ServiceId,
+    shared: Arc<Shared>,
     since: TimestampMs,
 }
 
@@ -157,10 +166,14 @@ impl Selection for OfService {
     fn gap(&self) -> String {
         let Ok(replica) = ReplicaId::parse("slipway") else { return String::new() };
         let line = "… older lines are gone: the log keeps the newest only".to_owned();
-        serde_json::to_string(&LogLine { at: self.since.max(0), replica, stream: Stream::Stderr, line }).unwrap_or_default()
+        serde_json::to_string(&LogLine { at: self.since.max(0), replica, stream: Stream::Stderr, line })
+            .unwrap_or_default()
     }
 
-    async fn end(&self) -> Option<String> {
-        None
+    async fn end(&self) -> End {
+        match self.shared.store.service(&self.service).await {
+            Err(StoreError::Missing { .. }) => End::Now,
+            _ => End::NotYet,
+        }
     }
 }

@@ -4,10 +4,11 @@ use super::Api;
 use super::body::{Json, ServicePath};
 use crate::executor::Command;
 use crate::refusal::Refusal;
+use crate::shared::Shared;
 use crate::variable::Variables;
 use crate::view;
 use axum::extract::State;
-use slipway_store::ServiceRow;
+use slipway_store::{ServiceOverview, ServiceRow};
 use slipway_types::api::{EnvParams, EnvView, ServiceView, SettingsView};
 use slipway_types::{ServiceSettings, SettingsPatch};
 
@@ -18,6 +19,33 @@ pub(super) async fn existing(api: &Api, path: &ServicePath) -> Result<ServiceRow
         let message = format!("project `{}` has no service `{}`", path.project, path.service);
         Refusal::not_found("service-unknown", message)
     })
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Result<axum::Json<Vec<ServiceView>>, Refusal> {
+    let overviews = api.shared.store.overviews().await?;
+    Ok(axum::Json(overviews.into_iter().map(|overview| service_view(&api.shared, overview)).collect()))
+}
+
+pub(super) async fn show(State(api): State<Api>, path: ServicePath) -> Result<axum::Json<ServiceView>, Refusal> {
+    let row = existing(&api, &path).await?;
+    let overviews = api.shared.store.overviews().await?;
+    let overview = overviews.into_iter().find(|overview| overview.service.service_id == row.service_id);
+    let overview = overview.ok_or_else(|| Refusal::not_found("service-unknown", "the service was just destroyed"))?;
+    Ok(axum::Json(service_view(&api.shared, overview)))
+}
+
+fn service_view(shared: &Shared, overview: ServiceOverview) -> ServiceView {
+    let ServiceOverview { service, kind, live, replicas_wanted, newest, .. } = overview;
+    ServiceView {
+        url: view::service_url(&shared.server, &service.project, &service.service, kind),
+        live: live.map(|live| view::deployment(&shared.server, live)),
+        newest: newest.map(|newest| view::deployment(&shared.server, newest)),
+        replicas: shared.fleet().views(&service.service_id),
+        project: service.project,
+        service: service.service,
+        kind,
+        replicas_wanted,
+    }
 }
 
 pub(super) async fn settings(State(api): State<Api>, path: ServicePath) -> Result<axum::Json<SettingsView>, Refusal> {
@@ -85,7 +113,10 @@ pub(super) async fn patch_env(
     Ok(axum::Json(changed.views()))
 }
 
-pub(super) async fn destroy(State(api): State<Api>, path: ServicePath) -> Result<axum::Json<serde_json::Value>, Refusal> {
+pub(super) async fn destroy(
+    State(api): State<Api>,
+    path: ServicePath,
+) -> Result<axum::Json<serde_json::Value>, Refusal> {
     let service = existing(&api, &path).await?;
     api.ask(|reply| Command::Destroy { service, reply }).await?;
     Ok(axum::Json(serde_json::json!({})))

@@ -29,13 +29,23 @@ pub(crate) enum Verdict {
     SendAndEnd,
 }
 
+/// Whether a stream goes on after what is in the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    NotYet,
+    /// What the log is about is gone.
+    Now,
+    /// With a line that the log lacks.
+    With(String),
+}
+
 /// What a kind of stream decides.
 pub(crate) trait Selection: Send + Sync + 'static {
     fn verdict(&self, line: &[u8]) -> Verdict;
     /// Stands for lines that are gone.
     fn gap(&self) -> String;
-    /// Asked when all lines were sent: the line to end with although the log does not have it.
-    fn end(&self) -> impl Future<Output = Option<String>> + Send;
+    /// Asked before the lines that there are are sent: whether to end after them although the log does not say so.
+    fn end(&self) -> impl Future<Output = End> + Send;
 }
 
 /// Answers with the lines of `log` that `selection` takes.
@@ -86,8 +96,10 @@ async fn send_lines<S: Selection>(log: &SegmentLog, selection: &S, follow: bool,
                 return Ok(());
             }
         }
-        if let Some(line) = end {
-            return send(to, format!("{line}\n").into_bytes()).await;
+        match end {
+            End::NotYet => {}
+            End::Now => return Ok(()),
+            End::With(line) => return send(to, format!("{line}\n").into_bytes()).await,
         }
         if !follow {
             return Ok(());

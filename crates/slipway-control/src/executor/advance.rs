@@ -1,35 +1,204 @@
-//! One decision: load, step, store, log, do.
+//! One event to one deployment: the store decides and writes, then what was decided is logged and done.
 
-use super::{Executor, Happening};
-use crate::executor::fleet::replica_id;
-use crate::executor::journal::outcome_event;
+use super::{Active, Executor, Fault, Happening};
+use crate::executor::journal::{Journal, outcome_event};
 use crate::refusal::cause_chain;
-use slipway_pipeline::{Action, DeploymentState, Event, PhaseChange, Transition, deadline, step};
-use slipway_types::host::{HostCommand, PhaseSpec};
-use slipway_types::{Blame, DeploymentId, Diagnosis, Phase};
+use crate::view;
+use slipway_pipeline::{Deadline, DeploymentState, Event, deadline};
+use slipway_store::{Applied, DeploymentRow, StoreError};
+use slipway_types::api::DeploymentEvent;
+use slipway_types::settings::ServiceSettings;
+use slipway_types::{DeploymentId, Phase};
+use std::collections::BTreeMap;
+use std::io;
 
-/// How often a decision is made afresh because the row had changed meanwhile. Only this task changes states, so even
-/// one such case is a surprise.
-const ATTEMPTS_MAX: u32 = 5;
+/// A deadline that has passed without a change of state (a route that is given again) is due again after this.
+const DEADLINE_AGAIN_MS: i64 = 5000;
 
 impl Executor {
-    /// Gives a waiting deployment to each idle worker, the oldest first.
+    /// Gives a waiting deployment to each idle worker, the oldest first. Without a change since the last look nothing
+    /// can wait, so the database is not asked.
     pub(super) async fn assign(&mut self) {
-        if self.idle_workers.is_empty() {
-            return;
-        }
-        let waiting = match self.shared.store.waiting().await {
-            Ok(waiting) => waiting,
-            Err(error) => return tracing::error!(error = cause_chain(&error), "could not look for waiting deployments"),
-        };
-        let mut building = self.building_services();
-        for worker in std::mem::take(&mut self.idle_workers) {
-            let Some(next) = slipway_pipeline::next_build(&waiting, &building) else {
-                self.idle_workers.insert(worker);
-                continue;
-            };
-            building.push(next.service.clone());
-            self.push(&next.deployment.clone(), Event::WorkerClaimed { worker });
+        while self.assign_due {
+            let Some(worker) = self.idle_workers.first().copied() else { return };
+            match self.shared.store.claim_build(self.shared.now(), worker).await {
+                Ok(Some((_, applied))) => {
+                    self.idle_workers.remove(&worker);
+                    self.absorb(applied).await;
+                }
+                Ok(None) => self.assign_due = false,
+                Err(error) => {
+                    self.assign_due = false;
+                    tracing::error!(error = cause_chain(&error), "could not look for waiting deployments");
+                }
+            }
         }
     }
+
+    pub(super) async fn advance(&mut self, deployment: &DeploymentId, happening: Happening) {
+        let Happening { event, change } = happening;
+        match self.shared.store.apply(self.shared.now(), deployment, &event, &change).await {
+            Ok(applied) => self.absorb(applied).await,
+            // Destroyed meanwhile: nothing is left to decide about.
+            Err(StoreError::Missing { .. }) => {
+                self.active.remove(deployment);
+            }
+            Err(error) => {
+                tracing::error!(%deployment, ?event, error = cause_chain(&error), "a decision could not be stored");
+                self.rearm(deployment);
+            }
+        }
+    }
+
+    /// Logs what the store has decided and does what is left to do, also for other deployments of the service.
+    pub(super) async fn absorb(&mut self, applied: Applied) {
+        self.assign_due |= applied.changed;
+        let touched = applied.news.iter().map(|(id, _)| id).chain(applied.actions.iter().map(|(id, _)| id));
+        let mut rows = BTreeMap::new();
+        for deployment in touched {
+            if rows.contains_key(deployment) {
+                continue;
+            }
+            match self.shared.store.deployment(deployment).await {
+                Ok(row) => drop(rows.insert(deployment.clone(), row)),
+                Err(error) => {
+                    tracing::error!(%deployment, error = cause_chain(&error), "a deployment could not be read")
+                }
+            }
+        }
+        for row in rows.values() {
+            if let Err(error) = self.activate(row) {
+                tracing::error!(deployment = %row.summary.deployment, %error, "could not open a deployment's log");
+            }
+        }
+        for (deployment, event) in &applied.news {
+            self.tell(deployment, event);
+        }
+        for row in rows.values() {
+            self.update(row).await;
+        }
+        for (deployment, action) in applied.actions {
+            if let Err(fault) = self.perform(&deployment, &action).await {
+                self.fail_for(&deployment, &fault);
+            }
+        }
+        for (deployment, row) in rows {
+            if !row.state.is_active() {
+                self.active.remove(&deployment);
+            }
+        }
+    }
+
+    /// A fault of ours ends the deployment rather than leave it where it is for ever.
+    fn fail_for(&mut self, deployment: &DeploymentId, fault: &Fault) {
+        tracing::error!(%deployment, error = cause_chain(fault), "what was decided could not be done");
+        let phase = self.active_phase(deployment).unwrap_or(Phase::Source);
+        self.fail_phase(deployment, phase, fault.diagnosis(phase));
+    }
+
+    /// Something is still to be done on the deployment: it is kept at hand.
+    pub(super) fn activate(&mut self, row: &DeploymentRow) -> io::Result<()> {
+        let id = &row.summary.deployment;
+        if !row.state.is_active() || self.active.contains_key(id) {
+            return Ok(());
+        }
+        let journal = Journal::new(self.shared.logs.deployment(id)?, row.summary.status.is_settled());
+        let active = Active {
+            service: row.summary.service_id.clone(),
+            journal,
+            work: None,
+            state: row.state.clone(),
+            settings: row.settings.clone().unwrap_or_default(),
+            deadline: None,
+        };
+        self.active.insert(id.clone(), active);
+        Ok(())
+    }
+
+    /// Into the deployment's log, whether or not anything is still to be done on it.
+    fn tell(&mut self, deployment: &DeploymentId, event: &DeploymentEvent) {
+        if let DeploymentEvent::Status { status, .. } = event {
+            tracing::info!(%deployment, %status, "deployment");
+        }
+        match self.active.get(deployment) {
+            Some(active) => active.journal.write(event),
+            None => match self.shared.logs.deployment(deployment) {
+                Ok(log) => Journal::new(log, true).write(event),
+                Err(error) => tracing::error!(%deployment, %error, "could not open a deployment's log"),
+            },
+        }
+    }
+
+    /// Takes over what is stored now: state, deadline, live pointer; and ends the log when the outcome is known.
+    async fn update(&mut self, row: &DeploymentRow) {
+        let now = self.shared.now();
+        self.update_service(row).await;
+        let drain_timeout_ms = i64::try_from(self.shared.drain_timeout.as_millis()).unwrap_or(i64::MAX);
+        let Some(active) = self.active.get_mut(&row.summary.deployment) else { return };
+        active.state = row.state.clone();
+        if let Some(settings) = &row.settings {
+            active.settings = settings.clone();
+        }
+        active.deadline = due(now, &row.state, &active.settings, drain_timeout_ms);
+        if row.summary.status.is_settled() && !active.journal.ended {
+            active.journal.ended = true;
+            let view = view::deployment(&self.shared.server, row.summary.clone());
+            if let Some(event) = outcome_event(now, view) {
+                active.journal.write(&event);
+            }
+        }
+    }
+
+    /// The live pointer is the database's: an older deployment that finishes its clean-up must not move it back.
+    async fn update_service(&mut self, row: &DeploymentRow) {
+        let summary = &row.summary;
+        let service = match self.shared.store.service(&summary.service_id).await {
+            Ok(service) => service,
+            Err(error) => {
+                return tracing::error!(service = %summary.service_id, error = cause_chain(&error), "a service could not be read");
+            }
+        };
+        let routed = self.services.entry(summary.service_id.clone()).or_insert_with(|| super::route::Routed {
+            project: summary.project.clone(),
+            service: summary.service.clone(),
+            kind: summary.kind,
+            live: None,
+        });
+        routed.live = service.live;
+        if routed.live.as_ref().is_none_or(|live| *live == summary.deployment) {
+            routed.kind = summary.kind;
+        }
+        self.routes_changed = true;
+    }
+
+    /// After a failure of ours the deadline, which was taken, comes again.
+    fn rearm(&mut self, deployment: &DeploymentId) {
+        let now = self.shared.now();
+        if let Some(active) = self.active.get_mut(deployment)
+            && let Some(phase) = active.state.phase()
+            && active.deadline.is_none()
+        {
+            active.deadline = Some(Deadline { phase, at: now + DEADLINE_AGAIN_MS });
+        }
+    }
+
+    /// After [`Event::TimedOut`] that changed nothing.
+    pub(super) fn timed_out(&mut self, deployment: &DeploymentId, phase: Phase) {
+        self.push(deployment, Event::TimedOut { phase });
+        let now = self.shared.now();
+        if let Some(active) = self.active.get_mut(deployment) {
+            active.deadline = Some(Deadline { phase, at: now + DEADLINE_AGAIN_MS });
+        }
+    }
+}
+
+fn due(now: i64, state: &DeploymentState, settings: &ServiceSettings, drain_timeout_ms: i64) -> Option<Deadline> {
+    let mut deadline = deadline(state, settings)?;
+    if let DeploymentState::Draining { since, .. } = state {
+        deadline.at = since.saturating_add(drain_timeout_ms);
+    }
+    if deadline.at <= now {
+        deadline.at = now + DEADLINE_AGAIN_MS;
+    }
+    Some(deadline)
 }

@@ -3,7 +3,9 @@
 //! Desired: every replica of the deployments that are live, starting or draining, handed to the host whole with a
 //! generation. Observed: the last state of each. What no [`ReplicaSpec`] names any more is forgotten.
 
+use slipway_types::api::ReplicaView;
 use slipway_types::host::{ReplicaSet, ReplicaSpec, ReplicaState};
+use slipway_types::id::IdError;
 use slipway_types::{DeploymentId, ReplicaId, ServiceId, TimestampMs};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,15 +28,6 @@ struct Replica {
     since: TimestampMs,
 }
 
-/// A replica for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Observed {
-    pub(crate) replica: ReplicaId,
-    pub(crate) deployment: DeploymentId,
-    pub(crate) state: &'static str,
-    pub(crate) since: TimestampMs,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     groups: BTreeMap<DeploymentId, Group>,
@@ -42,8 +35,8 @@ pub(crate) struct Fleet {
 }
 
 /// The id of a deployment's replica: the same after a restart, so that the host adopts what runs.
-pub(crate) fn replica_id(deployment: &DeploymentId, number: u32) -> Option<ReplicaId> {
-    ReplicaId::parse(format!("{deployment}-{number}")).ok()
+pub(crate) fn replica_id(deployment: &DeploymentId, number: u32) -> Result<ReplicaId, IdError> {
+    ReplicaId::parse(format!("{deployment}-{number}"))
 }
 
 impl Fleet {
@@ -70,9 +63,8 @@ impl Fleet {
         }
     }
 
-    /// Whether there was anything to drop.
-    pub(crate) fn drop_deployment(&mut self, deployment: &DeploymentId) -> bool {
-        self.groups.remove(deployment).is_some()
+    pub(crate) fn drop_deployment(&mut self, deployment: &DeploymentId) {
+        self.groups.remove(deployment);
     }
 
     pub(crate) fn drain(&mut self, deployment: &DeploymentId) {
@@ -91,13 +83,13 @@ impl Fleet {
         self.groups.iter().filter(|(_, group)| group.service == *service).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Takes a report. Some: the deployment whose replica it is; None: nobody wants it.
+    /// Takes a report. Some: the deployment whose replica it is, and whether that was ready; None: nobody wants it.
     pub(crate) fn report(
         &mut self,
         now: TimestampMs,
         replica: &ReplicaId,
         state: ReplicaState,
-    ) -> Option<DeploymentId> {
+    ) -> Option<(DeploymentId, bool)> {
         let (deployment, known) = self
             .groups
             .iter_mut()
@@ -117,9 +109,9 @@ impl Fleet {
 
     /// Whether the host has begun with each replica.
     pub(crate) fn all_started(&self, deployment: &DeploymentId) -> bool {
-        self.groups.get(deployment).is_some_and(|group| {
-            !group.replicas.is_empty() && group.replicas.values().all(|replica| replica.reported)
-        })
+        self.groups
+            .get(deployment)
+            .is_some_and(|group| !group.replicas.is_empty() && group.replicas.values().all(|replica| replica.reported))
     }
 
     pub(crate) fn all_ready(&self, deployment: &DeploymentId) -> bool {
@@ -127,6 +119,10 @@ impl Fleet {
             !group.replicas.is_empty()
                 && group.replicas.values().all(|replica| matches!(replica.state, ReplicaState::Ready { .. }))
         })
+    }
+
+    pub(crate) fn service_of(&self, deployment: &DeploymentId) -> Option<&ServiceId> {
+        self.groups.get(deployment).map(|group| &group.service)
     }
 
     pub(crate) fn replicas(&self, deployment: &DeploymentId) -> Vec<ReplicaId> {
@@ -148,13 +144,14 @@ impl Fleet {
         self.groups.iter().filter(|(_, group)| !group.draining).map(|(id, group)| (id, &group.service))
     }
 
-    pub(crate) fn observed(&self, service: &ServiceId) -> Vec<Observed> {
+    /// For people.
+    pub(crate) fn views(&self, service: &ServiceId) -> Vec<ReplicaView> {
         let groups = self.groups.iter().filter(|(_, group)| group.service == *service);
         let of_group = |(deployment, group): (&DeploymentId, &Group)| {
-            let of_replica = |(id, replica): (&ReplicaId, &Replica)| Observed {
+            let of_replica = |(id, replica): (&ReplicaId, &Replica)| ReplicaView {
                 replica: id.clone(),
                 deployment: deployment.clone(),
-                state: if group.draining { "draining" } else { name(&replica.state) },
+                state: if group.draining { "draining" } else { name(&replica.state) }.to_owned(),
                 since: replica.since,
             };
             group.replicas.iter().map(of_replica).collect::<Vec<_>>()

@@ -4,9 +4,8 @@
 use crate::log::mask::Masker;
 use crate::log::segment::SegmentLog;
 use slipway_types::agent::Stream;
-use slipway_types::api::{DeploymentEvent, DeploymentView, PhaseResult};
+use slipway_types::api::{DeploymentEvent, DeploymentView};
 use slipway_types::{DeploymentStatus, Phase, TimestampMs};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Lines of the app itself that its deployment's log gets while the app starts: enough to see why it does not, and
@@ -16,57 +15,31 @@ const START_LINES_MAX: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Journal {
     log: Arc<SegmentLog>,
-    pub(crate) masker: Masker,
-    started_at: BTreeMap<Phase, TimestampMs>,
-    status: Option<DeploymentStatus>,
+    /// The outcome is in it.
+    pub(crate) ended: bool,
     start_lines: u32,
 }
 
 impl Journal {
-    pub(crate) fn new(log: Arc<SegmentLog>, masker: Masker, status: Option<DeploymentStatus>) -> Self {
-        Self { log, masker, started_at: BTreeMap::new(), status, start_lines: 0 }
-    }
-
-    /// Only a change is written.
-    pub(crate) fn status(&mut self, at: TimestampMs, status: DeploymentStatus) {
-        if self.status != Some(status) {
-            self.status = Some(status);
-            self.write(&DeploymentEvent::Status { at, status });
-        }
-    }
-
-    pub(crate) fn phase_started(&mut self, at: TimestampMs, phase: Phase) {
-        self.started_at.insert(phase, at);
-        self.write(&DeploymentEvent::PhaseStarted { at, phase });
-    }
-
-    pub(crate) fn phase_finished(&mut self, at: TimestampMs, phase: Phase, result: PhaseResult, note: Option<String>) {
-        let since = self.started_at.remove(&phase).unwrap_or(at);
-        let duration_ms = u64::try_from(at - since).unwrap_or(0);
-        let note = note.map(|note| self.masker.mask(&note).into_owned());
-        self.write(&DeploymentEvent::PhaseFinished { at, phase, duration_ms, result, note });
+    pub(crate) fn new(log: Arc<SegmentLog>, ended: bool) -> Self {
+        Self { log, ended, start_lines: 0 }
     }
 
     /// A line of a phase's output.
-    pub(crate) fn line(&self, at: TimestampMs, phase: Phase, stream: Stream, line: &str) {
-        let line = self.masker.mask(line).into_owned();
+    pub(crate) fn line(&self, at: TimestampMs, phase: Phase, stream: Stream, line: &str, masker: &Masker) {
+        let line = masker.mask(line).into_owned();
         self.write(&DeploymentEvent::Log { at, phase, stream, line });
     }
 
-    /// A line of the app while it starts or is probed.
-    pub(crate) fn start_line(&mut self, at: TimestampMs, phase: Phase, stream: Stream, line: &str) {
+    /// A line of the app while it starts or is probed, masked already.
+    pub(crate) fn start_line(&mut self, at: TimestampMs, phase: Phase, stream: Stream, line: String) {
         if self.start_lines < START_LINES_MAX {
             self.start_lines += 1;
-            self.line(at, phase, stream, line);
+            self.write(&DeploymentEvent::Log { at, phase, stream, line });
         }
     }
 
-    /// The outcome: the last line that a follower gets.
-    pub(crate) fn outcome(&self, event: &DeploymentEvent) {
-        self.write(event);
-    }
-
-    fn write(&self, event: &DeploymentEvent) {
+    pub(crate) fn write(&self, event: &DeploymentEvent) {
         let written =
             serde_json::to_string(event).map_err(std::io::Error::other).and_then(|line| self.log.append(&line));
         if let Err(error) = written {

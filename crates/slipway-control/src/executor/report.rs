@@ -3,23 +3,23 @@
 
 use super::work::Taken;
 use super::{Executor, Happening};
+use crate::log::mask::{Masker, NO_SECRETS};
 use slipway_pipeline::Event;
+use slipway_store::Change;
 use slipway_types::agent::Stream;
 use slipway_types::api::LogLine;
 use slipway_types::host::{Evidence, HostReport, PhaseOutcome, ReplicaState};
 use slipway_types::route::EdgeReport;
 use slipway_types::{DeploymentId, Diagnosis, Phase, ReplicaId, ServiceId, TimestampMs};
+use std::collections::btree_map::Entry;
+use std::io;
 
 impl Executor {
     pub(super) async fn host_report(&mut self, report: HostReport) {
         match report {
-            HostReport::Claim { worker } => {
-                self.idle_workers.insert(worker);
-            }
+            HostReport::Claim { worker } => self.claim(worker),
             HostReport::Log { deployment, phase, stream, line } => {
-                if let Some(active) = self.active.get(&deployment) {
-                    active.journal.line(self.shared.now(), phase, stream, &line);
-                }
+                self.phase_line(&deployment, phase, stream, &line);
             }
             HostReport::PhaseFinished { deployment, phase, outcome } => {
                 self.phase_finished(&deployment, phase, outcome);
@@ -31,16 +31,38 @@ impl Executor {
         }
     }
 
+    /// A worker that claims while it is bound was lost and came back with nothing.
+    fn claim(&mut self, worker: u32) {
+        self.idle_workers.insert(worker);
+        self.assign_due = true;
+        let bound = |active: &super::Active| active.state.worker() == Some(worker);
+        let lost: Vec<_> =
+            self.active.iter().filter(|(_, active)| bound(active)).map(|(deployment, _)| deployment.clone()).collect();
+        for deployment in lost {
+            self.push(&deployment, Event::Restarted { scratch_kept: false });
+        }
+    }
+
+    fn phase_line(&self, deployment: &DeploymentId, phase: Phase, stream: Stream, line: &str) {
+        if let Some(active) = self.active.get(deployment) {
+            active.journal.line(self.shared.now(), phase, stream, line, self.masker(&active.service));
+        }
+    }
+
+    pub(super) fn masker(&self, service: &ServiceId) -> &Masker {
+        self.maskers.get(service).unwrap_or(&NO_SECRETS)
+    }
+
     fn phase_finished(&mut self, deployment: &DeploymentId, phase: Phase, outcome: PhaseOutcome) {
         let Some(work) = self.active.get_mut(deployment).and_then(|active| active.work.as_mut()) else { return };
         match outcome {
             PhaseOutcome::Done(output) => match work.take(phase, output) {
-                Taken::Done { skipped, note } => {
+                Taken::Done { skipped, change } => {
                     if phase == Phase::Source {
                         self.log_plan(deployment);
                     }
                     let event = Event::PhaseDone { phase, skipped };
-                    self.push(deployment, Happening { event, diagnosis: None, note });
+                    self.push(deployment, Happening { event, change: *change });
                 }
                 Taken::NoPlan(diagnosis) => self.fail_phase(deployment, phase, *diagnosis),
                 Taken::Other => tracing::error!(%deployment, %phase, "the host answered with another phase's output"),
@@ -59,26 +81,25 @@ impl Executor {
         let Some(active) = self.active.get(deployment) else { return };
         let Some(planned) = active.work.as_ref().and_then(|work| work.planned()) else { return };
         for line in slipway_build::explain(&planned.plan) {
-            active.journal.line(self.shared.now(), Phase::Source, Stream::Stdout, &line);
+            self.phase_line(deployment, Phase::Source, Stream::Stdout, &line);
         }
     }
 
     pub(super) fn fail_phase(&mut self, deployment: &DeploymentId, phase: Phase, diagnosis: Diagnosis) {
         let event = Event::PhaseFailed { phase, code: diagnosis.code.clone() };
-        self.push(deployment, Happening { event, diagnosis: Some(diagnosis), note: None });
+        let change = Change { diagnosis: Some(diagnosis), ..Change::default() };
+        self.push(deployment, Happening { event, change });
     }
 
+    /// Masked before and after: a diagnosis quotes evidence, and may quote settings too.
     fn diagnose(&self, deployment: &DeploymentId, phase: Phase, mut evidence: Evidence) -> Diagnosis {
         evidence.phase.get_or_insert(phase);
         let active = self.active.get(deployment);
-        if let Some(active) = active {
-            active.journal.masker.mask_evidence(&mut evidence);
-        }
+        let masker = active.map_or(&NO_SECRETS, |active| self.masker(&active.service));
+        masker.mask_evidence(&mut evidence);
         let planned = active.and_then(|active| active.work.as_ref()).and_then(|work| work.planned());
         let mut diagnosis = slipway_build::diagnose(&evidence, planned.map(|planned| &planned.plan));
-        if let Some(active) = active {
-            active.journal.masker.mask_diagnosis(&mut diagnosis);
-        }
+        masker.mask_diagnosis(&mut diagnosis);
         diagnosis
     }
 
@@ -97,8 +118,14 @@ impl Executor {
         if was_ready || matches!(state, ReplicaState::Ready { .. }) {
             self.routes_changed = true;
         }
-        if let ReplicaState::Unready { evidence } | ReplicaState::Failed { evidence } = &state {
-            self.note_exit(&deployment, replica, evidence).await;
+        match &state {
+            ReplicaState::Unready { evidence } => {
+                self.note_exit(&deployment, replica, "replica-unready", evidence).await;
+            }
+            ReplicaState::Failed { evidence } => {
+                self.note_exit(&deployment, replica, "replica-failed", evidence).await;
+            }
+            ReplicaState::Starting | ReplicaState::Ready { .. } | ReplicaState::Stopped => {}
         }
         if !self.active.contains_key(&deployment) {
             return;
@@ -107,7 +134,8 @@ impl Executor {
             let phase = self.active_phase(&deployment).unwrap_or(Phase::Start);
             let diagnosis = self.diagnose(&deployment, phase, *evidence);
             let event = Event::ReplicaFailed { code: diagnosis.code.clone() };
-            self.push(&deployment, Happening { event, diagnosis: Some(diagnosis), note: None });
+            let change = Change { diagnosis: Some(diagnosis), ..Change::default() };
+            self.push(&deployment, Happening { event, change });
             return;
         }
         let (started, ready) = {
@@ -122,27 +150,47 @@ impl Executor {
         }
     }
 
+    /// Into the past of its service: what `slipway events` shows of a crash.
+    async fn note_exit(&self, deployment: &DeploymentId, replica: &ReplicaId, kind: &str, evidence: &Evidence) {
+        let diagnosis = self.diagnose(deployment, Phase::Health, evidence.clone());
+        let Some(service) = self.shared.fleet().service_of(deployment).cloned() else { return };
+        let mut message = format!("replica {replica}: {}", diagnosis.what);
+        self.masker(&service).mask_text(&mut message);
+        let added = self.shared.store.add_event(self.shared.now(), &service, Some(deployment), kind, &message).await;
+        if let Err(error) = added {
+            tracing::error!(%deployment, error = crate::refusal::cause_chain(&error), "an event could not be stored");
+        }
+    }
+
     fn replica_log(&mut self, replica: &ReplicaId, service: &ServiceId, at: TimestampMs, stream: Stream, line: &str) {
-        let Some(masker) = self.maskers.get(service) else { return };
-        let line = masker.mask(line).into_owned();
+        // Of a service that was destroyed: nobody can read it, and its secrets are no longer known.
+        if !self.services.contains_key(service) {
+            return;
+        }
+        let line = self.masker(service).mask(line).into_owned();
         let deployment = self.shared.fleet().deployment_of(replica).cloned();
         if let Some(deployment) = deployment
-            && let Some(phase) = self.active_phase(&deployment).filter(|phase| matches!(phase, Phase::Start | Phase::Health))
+            && let Some(phase) = self.active_phase(&deployment)
+            && matches!(phase, Phase::Start | Phase::Health)
             && let Some(active) = self.active.get_mut(&deployment)
         {
-            active.journal.start_line(at, phase, stream, &line);
+            active.journal.start_line(at, phase, stream, line.clone());
         }
         let line = LogLine { at, replica: replica.clone(), stream, line };
-        let written = self.service_log(service).and_then(|log| {
-            let line = serde_json::to_string(&line).map_err(std::io::Error::other)?;
-            log.append(&line)
-        });
-        if let Err(error) = written {
+        if let Err(error) = self.write_service_log(service, &line) {
             tracing::error!(%service, %error, "could not write to a service's log");
         }
     }
 
-    pub(super) async fn edge_report(&mut self, report: EdgeReport) {
+    fn write_service_log(&mut self, service: &ServiceId, line: &LogLine) -> io::Result<()> {
+        let log = match self.service_logs.entry(service.clone()) {
+            Entry::Occupied(log) => log.into_mut(),
+            Entry::Vacant(slot) => slot.insert(self.shared.logs.service(service)?),
+        };
+        log.append(&serde_json::to_string(line).map_err(io::Error::other)?)
+    }
+
+    pub(super) fn edge_report(&mut self, report: EdgeReport) {
         match report {
             EdgeReport::Applied { generation } => {
                 let routing: Vec<_> = self.active.keys().cloned().collect();
@@ -164,13 +212,14 @@ impl Executor {
         let draining: Vec<_> = self
             .active
             .iter()
-            .filter(|(_, active)| active.phase == Some(Phase::Drain))
+            .filter(|(_, active)| active.state.phase() == Some(Phase::Drain))
             .map(|(deployment, active)| (deployment.clone(), active.service.clone()))
             .collect();
         for (deployment, service) in draining {
             let fleet = self.shared.fleet();
             let others = fleet.others(&service, &deployment);
-            let drained = others.iter().flat_map(|other| fleet.replicas(other)).all(|replica| self.given.is_drained(&replica));
+            let drained =
+                others.iter().flat_map(|other| fleet.replicas(other)).all(|replica| self.given.is_drained(&replica));
             drop(fleet);
             if drained {
                 self.push(&deployment, Event::Drained);
@@ -179,6 +228,6 @@ impl Executor {
     }
 
     pub(super) fn active_phase(&self, deployment: &DeploymentId) -> Option<Phase> {
-        self.active.get(deployment)?.phase
+        self.active.get(deployment)?.state.phase()
     }
 }

@@ -2,9 +2,11 @@
 //! phases before. Lives in memory only: after a restart of the server a build begins again from its source.
 
 use crate::variable::Variables;
+use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, LayerRef, StartConfig};
-use slipway_types::{Diagnosis, Phase, Plan, Secret, ServiceSettings, SettingsPatch, SourceSpec};
+use slipway_types::source::SourceFacts;
+use slipway_types::{Diagnosis, Phase, Plan, Secret, ServiceSettings, SettingsPatch, SourceSpec, TreeListing};
 
 /// Where the source tree is in a sandbox.
 const SOURCE_DIR: &str = "/app";
@@ -28,7 +30,6 @@ pub(crate) struct Work {
 pub(crate) struct Planned {
     pub(crate) plan: Plan,
     pub(crate) settings: ServiceSettings,
-    pub(crate) commit: Option<String>,
 }
 
 #[derive(Debug)]
@@ -42,9 +43,15 @@ struct Environment {
 /// A phase was asked for whose inputs are not there: a fault of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("phase {phase} needs {needs}, which is not there")]
-pub(crate) struct MissingInput {
+pub struct MissingInput {
     phase: Phase,
     needs: &'static str,
+}
+
+impl MissingInput {
+    pub(crate) fn new(phase: Phase, needs: &'static str) -> Self {
+        Self { phase, needs }
+    }
 }
 
 /// How a phase's output was taken.
@@ -52,8 +59,8 @@ pub(crate) struct MissingInput {
 pub(crate) enum Taken {
     Done {
         skipped: bool,
-        /// One sentence for the phase's end.
-        note: Option<String>,
+        /// What is stored with the phase's end.
+        change: Box<Change>,
     },
     /// The output is not that of the phase.
     Other,
@@ -70,42 +77,54 @@ impl Work {
         self.planned.as_ref()
     }
 
-    pub(crate) fn variables(&self) -> &Variables {
-        &self.variables
+    /// The plan as it was stored.
+    pub(crate) fn restore_plan(&mut self, plan: Plan, settings: ServiceSettings) {
+        self.planned = Some(Planned { plan, settings });
     }
 
     /// Keeps what a phase made.
     pub(crate) fn take(&mut self, phase: Phase, output: PhaseOutput) -> Taken {
+        let stored = (phase != Phase::Source).then(|| output.clone());
         match (phase, output) {
-            (Phase::Source, PhaseOutput::Source(facts)) => match plan(&facts.tree, &self.stored) {
-                Ok((plan, settings)) => {
-                    let note = facts.commit.as_ref().map(|commit| format!("commit {}", short(commit)));
-                    self.planned = Some(Planned { plan, settings, commit: facts.commit });
-                    Taken::Done { skipped: false, note }
-                }
-                Err(diagnosis) => Taken::NoPlan(diagnosis),
-            },
+            (Phase::Source, PhaseOutput::Source(facts)) => self.take_source(facts),
             (
                 Phase::Environment,
                 PhaseOutput::Environment { layers, runtime_version, package_manager_version, path },
             ) => {
                 let note = self.environment_note(&runtime_version, package_manager_version.as_deref());
                 self.environment = Some(Environment { layers, runtime_version, package_manager_version, path });
-                Taken::Done { skipped: false, note }
+                done(false, note, stored)
             }
             (Phase::Install, PhaseOutput::Install { layer, reused }) => {
                 self.dependencies = Some(layer);
-                let note = reused.then(|| "dependencies unchanged, 0 commands run".to_owned());
-                Taken::Done { skipped: reused, note }
+                done(reused, reused.then(|| "dependencies unchanged, 0 commands run".to_owned()), stored)
             }
             (Phase::Build, PhaseOutput::Build { layers }) => {
                 self.built = Some(layers);
                 let skipped = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
-                Taken::Done { skipped, note: skipped.then(|| "there is nothing to build".to_owned()) }
+                done(skipped, skipped.then(|| "there is nothing to build".to_owned()), stored)
             }
-            (Phase::PreDeploy, PhaseOutput::PreDeploy) => Taken::Done { skipped: false, note: None },
+            (Phase::PreDeploy, PhaseOutput::PreDeploy) => done(false, None, stored),
             _ => Taken::Other,
         }
+    }
+
+    fn take_source(&mut self, facts: SourceFacts) -> Taken {
+        let (plan, settings) = match plan(&facts.tree, &self.stored) {
+            Ok(planned) => planned,
+            Err(diagnosis) => return Taken::NoPlan(diagnosis),
+        };
+        self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
+        // The listing has served its purpose.
+        let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
+        let change = Change {
+            note: facts.commit.as_ref().map(|commit| format!("commit {}", short(commit))),
+            output: Some(PhaseOutput::Source(stored)),
+            planned: Some(slipway_store::Planned { settings, plan }),
+            source_label: facts.commit,
+            diagnosis: None,
+        };
+        Taken::Done { skipped: false, change: Box::new(change) }
     }
 
     fn environment_note(&self, runtime: &str, manager_version: Option<&str>) -> Option<String> {
@@ -125,7 +144,7 @@ impl Work {
             return Ok(PhaseWork::Source { source: self.source.clone(), wanted });
         }
         let planned = self.planned.as_ref().ok_or(missing("a plan"))?;
-        let Planned { plan, settings, .. } = planned;
+        let Planned { plan, settings } = planned;
         match phase {
             Phase::Environment => Ok(PhaseWork::Environment {
                 toolchain: plan.toolchain.clone(),
@@ -151,7 +170,7 @@ impl Work {
     }
 
     fn install(&self, planned: &Planned, environment: &Environment) -> CommandSpec {
-        let Planned { plan, settings, .. } = planned;
+        let Planned { plan, settings } = planned;
         let install = plan.install.clone();
         let (command, key_files) = install.map(|install| (install.command, install.key_files)).unwrap_or_default();
         let mut key_words = vec![plan.toolchain.name.clone(), environment.runtime_version.clone()];
@@ -174,7 +193,7 @@ impl Work {
     }
 
     fn build(&self, planned: &Planned, environment: &Environment) -> CommandSpec {
-        let Planned { plan, settings, .. } = planned;
+        let Planned { plan, settings } = planned;
         CommandSpec {
             layers: environment.layers.iter().chain(&self.dependencies).cloned().collect(),
             command: plan.build_command.clone().unwrap_or_default(),
@@ -217,7 +236,7 @@ impl Work {
 }
 
 /// `slipway.toml` over what is stored over the defaults, then what detection makes of the tree with that.
-fn plan(tree: &slipway_types::TreeListing, stored: &SettingsPatch) -> Result<(Plan, ServiceSettings), Box<Diagnosis>> {
+fn plan(tree: &TreeListing, stored: &SettingsPatch) -> Result<(Plan, ServiceSettings), Box<Diagnosis>> {
     let manifest = slipway_build::manifest(tree)?;
     let settings = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| {
         let why = "the value comes from `slipway.toml` or from `slipway service set`";
@@ -229,6 +248,10 @@ fn plan(tree: &slipway_types::TreeListing, stored: &SettingsPatch) -> Result<(Pl
     })?;
     let plan = slipway_build::plan(tree, &settings)?;
     Ok((plan, settings))
+}
+
+fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
+    Taken::Done { skipped, change: Box::new(Change { note, output, ..Change::default() }) }
 }
 
 fn short(commit: &str) -> &str {

@@ -68,6 +68,7 @@ impl Fake {
         *self.reports.lock().unwrap() = Some(reports.clone());
         let say = |report| async { drop(reports.send(report).await) };
         say(HostReport::Claim { worker: 0 }).await;
+        let mut adopting = true;
         while let Some(command) = commands.recv().await {
             match command {
                 HostCommand::RunPhase { spec, .. } => {
@@ -76,7 +77,8 @@ impl Fake {
                     let deployment = spec.deployment.clone();
                     let prints = self.script.lock().unwrap().prints.clone();
                     if let Some(line) = prints {
-                        say(HostReport::Log { deployment: deployment.clone(), phase, stream: Stream::Stdout, line }).await;
+                        say(HostReport::Log { deployment: deployment.clone(), phase, stream: Stream::Stdout, line })
+                            .await;
                     }
                     if let Some(outcome) = self.outcome(phase) {
                         say(HostReport::PhaseFinished { deployment, phase, outcome }).await;
@@ -92,7 +94,7 @@ impl Fake {
                     say(HostReport::Claim { worker }).await;
                 }
                 HostCommand::Replicas(set) => {
-                    for report in self.replicas(set) {
+                    for report in self.replicas(set, std::mem::take(&mut adopting)) {
                         say(report).await;
                     }
                 }
@@ -113,7 +115,8 @@ impl Fake {
         Some(PhaseOutcome::Done(output(phase, script.manifest.as_deref())))
     }
 
-    fn replicas(&self, set: ReplicaSet) -> Vec<HostReport> {
+    /// `adopting`: the first set of a run; replicas that run already are reported as they are.
+    fn replicas(&self, set: ReplicaSet, adopting: bool) -> Vec<HostReport> {
         let script = self.script.lock().unwrap();
         let mut seen = self.seen.lock().unwrap();
         if seen.sets.last().is_some_and(|last| last.generation >= set.generation) {
@@ -128,7 +131,7 @@ impl Fake {
         }
         for spec in &set.replicas {
             let replica = spec.replica.clone();
-            if seen.running.insert(replica.clone(), spec.service_id.clone()).is_some() {
+            if seen.running.insert(replica.clone(), spec.service_id.clone()).is_some() && !adopting {
                 continue;
             }
             reports.push(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Starting });

@@ -1,0 +1,209 @@
+//! What people ask for. Each becomes rows before it is answered.
+
+use super::Executor;
+use crate::refusal::{Refusal, cause_chain};
+use crate::{source, view};
+use slipway_pipeline::{Event, RollbackRefusal};
+use slipway_store::{Change, Destroyed, NewDeployment, RollbackChoice, ServiceRow, StoreError};
+use slipway_types::api::DeploymentView;
+use slipway_types::host::HostCommand;
+use slipway_types::{DeploymentId, ReleaseId, ServiceId, SourceSpec, Trigger};
+use tokio::sync::oneshot;
+
+/// Logs of this many deployments of a service are kept.
+const LOGS_KEPT: u64 = 100;
+/// Older logs removed at one new deployment: it adds one, so a few more catch up.
+const LOGS_REMOVED_MAX: u32 = 5;
+/// Deployments listed at once when a service's logs are removed.
+const PAGE: u32 = 1000;
+
+type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Deploy { service: ServiceRow, source: SourceSpec, message: Option<String>, reply: Reply<DeploymentView> },
+    Redeploy { service: ServiceRow, reply: Reply<DeploymentView> },
+    Rollback { service: ServiceRow, release: Option<u32>, reply: Reply<DeploymentView> },
+    Cancel { deployment: DeploymentId, reply: Reply<DeploymentView> },
+    Destroy { service: ServiceRow, reply: Reply<()> },
+}
+
+impl Executor {
+    /// A caller that has gone does not matter: what was asked for is stored.
+    pub(super) async fn command(&mut self, command: Command) {
+        match command {
+            Command::Deploy { service, source, message, reply } => {
+                let _ = reply.send(self.deploy(&service.service_id, source, message).await);
+            }
+            Command::Redeploy { service, reply } => {
+                let _ = reply.send(self.redeploy(&service.service_id).await);
+            }
+            Command::Rollback { service, release, reply } => {
+                let _ = reply.send(self.rollback(&service.service_id, release).await);
+            }
+            Command::Cancel { deployment, reply } => {
+                let _ = reply.send(self.cancel(&deployment).await);
+            }
+            Command::Destroy { service, reply } => {
+                let _ = reply.send(self.destroy(&service).await);
+            }
+        }
+    }
+
+    async fn deploy(
+        &mut self,
+        service: &ServiceId,
+        source: SourceSpec,
+        message: Option<String>,
+    ) -> Result<DeploymentView, Refusal> {
+        self.shared
+            .credentials
+            .keep(&self.shared.key, service, &source)
+            .map_err(|error| Refusal::internal("could not keep the git credential", &error))?;
+        self.create(service, Trigger::Source, source, message, None).await
+    }
+
+    async fn redeploy(&mut self, service: &ServiceId) -> Result<DeploymentView, Refusal> {
+        let newest = self.shared.store.deployments_of(service, None, 1).await?.pop();
+        let newest = newest.ok_or_else(|| {
+            Refusal::conflict("nothing-to-redeploy", "the service has no deployment yet").hint("run `slipway up`")
+        })?;
+        let source = self.shared.store.deployment(&newest.deployment).await?.source;
+        if let SourceSpec::Upload { upload } = &source
+            && !self.shared.uploads.contains(upload)
+        {
+            return Err(Refusal::conflict("upload-gone", format!("the upload `{upload}` is no longer kept"))
+                .hint("run `slipway up` in the directory again"));
+        }
+        self.create(service, Trigger::Redeploy, source, newest.message, None).await
+    }
+
+    async fn rollback(&mut self, service: &ServiceId, wanted: Option<u32>) -> Result<DeploymentView, Refusal> {
+        match self.shared.store.rollback_release(service, wanted).await? {
+            RollbackChoice::To(release) => {
+                let message = Some(format!("rollback to v{}", release.number));
+                self.create(service, Trigger::Rollback, release.source, message, Some(release.release)).await
+            }
+            RollbackChoice::Refused(refusal) => Err(rollback_refused(refusal)),
+        }
+    }
+
+    async fn create(
+        &mut self,
+        service: &ServiceId,
+        trigger: Trigger,
+        source: SourceSpec,
+        message: Option<String>,
+        release: Option<ReleaseId>,
+    ) -> Result<DeploymentView, Refusal> {
+        let deployment = new_deployment_id()?;
+        let new = NewDeployment {
+            deployment: deployment.clone(),
+            service: service.clone(),
+            trigger,
+            source_label: source::label(&source),
+            source: source::without_credential(source),
+            message,
+            release,
+        };
+        let applied = self.shared.store.create_deployment(self.shared.now(), &new).await?;
+        self.absorb(applied).await;
+        let row = self.shared.store.deployment(&deployment).await?;
+        self.remove_old_logs(service, row.summary.sequence).await;
+        Ok(view::deployment(&self.shared.server, row.summary))
+    }
+
+    async fn cancel(&mut self, deployment: &DeploymentId) -> Result<DeploymentView, Refusal> {
+        let unknown = |error: StoreError| match error {
+            StoreError::Missing { .. } => crate::shared::deployment_unknown(deployment),
+            error => error.into(),
+        };
+        let now = self.shared.now();
+        let applied = self.shared.store.apply(now, deployment, &Event::CancelRequested, &Change::default()).await;
+        let applied = applied.map_err(unknown)?;
+        if !applied.changed {
+            let status = applied.after.status();
+            let message = format!("deployment `{deployment}` can't be canceled any more: it is {status}");
+            return Err(Refusal::conflict("deployment-settled", message));
+        }
+        self.absorb(applied).await;
+        self.shared.deployment_view(deployment).await
+    }
+
+    /// Everything of the service ends: builds are broken off, replicas stop, rows, logs and credentials go.
+    async fn destroy(&mut self, service: &ServiceRow) -> Result<(), Refusal> {
+        let id = &service.service_id;
+        let logged = self.all_deployments(id).await?;
+        let Destroyed { deployments, .. } = self.shared.store.destroy(id).await?;
+        for (deployment, state) in deployments {
+            if let Some(worker) = state.worker() {
+                self.outbox.push_back(HostCommand::CancelPhase { deployment: deployment.clone() });
+                self.outbox.push_back(HostCommand::ReleaseWorker { worker, deployment: deployment.clone() });
+            }
+        }
+        let replicas = self.shared.fleet().of_service(id);
+        for deployment in replicas {
+            self.shared.fleet().drop_deployment(&deployment);
+        }
+        self.active.retain(|_, active| active.service != *id);
+        self.services.remove(id);
+        self.maskers.remove(id);
+        self.service_logs.remove(id);
+        self.replicas_changed = true;
+        self.routes_changed = true;
+        self.assign_due = true;
+        let logs = &self.shared.logs;
+        let removed = logged.iter().try_for_each(|deployment| logs.remove_deployment(deployment));
+        if let Err(error) =
+            removed.and_then(|()| logs.remove_service(id)).and_then(|()| self.shared.credentials.forget(id))
+        {
+            tracing::warn!(service = %id, %error, "something of a destroyed service could not be removed");
+        }
+        Ok(())
+    }
+
+    async fn all_deployments(&self, service: &ServiceId) -> Result<Vec<DeploymentId>, StoreError> {
+        let mut all = Vec::new();
+        let mut before = None;
+        loop {
+            let page = self.shared.store.deployments_of(service, before, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(all) };
+            before = Some(last.sequence);
+            all.extend(page.into_iter().map(|summary| summary.deployment));
+        }
+    }
+
+    async fn remove_old_logs(&self, service: &ServiceId, newest: u64) {
+        let Some(before) = newest.checked_sub(LOGS_KEPT) else { return };
+        match self.shared.store.deployments_of(service, Some(before), LOGS_REMOVED_MAX).await {
+            Ok(old) => {
+                for summary in old {
+                    if let Err(error) = self.shared.logs.remove_deployment(&summary.deployment) {
+                        tracing::warn!(deployment = %summary.deployment, %error, "could not remove an old log");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(error = cause_chain(&error), "could not look for old logs"),
+        }
+    }
+}
+
+fn rollback_refused(refusal: RollbackRefusal) -> Refusal {
+    match refusal {
+        RollbackRefusal::Unknown { number } => {
+            Refusal::not_found("release-unknown", format!("the service has no release v{number}"))
+        }
+        RollbackRefusal::AlreadyLive { number } => {
+            Refusal::conflict("release-already-live", format!("release v{number} is live already"))
+        }
+        RollbackRefusal::NothingBefore => {
+            Refusal::conflict("nothing-to-roll-back-to", "no older release of the service was ever live")
+        }
+    }
+}
+
+/// `dpl-` and 80 random bits, in letters and digits that are not mistaken for each other.
+fn new_deployment_id() -> Result<DeploymentId, Refusal> {
+    crate::shared::random_id("dpl")
+        .and_then(|text| DeploymentId::parse(text).map_err(|error| Refusal::internal("a new id is not an id", &error)))
+}

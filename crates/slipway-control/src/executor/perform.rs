@@ -1,0 +1,203 @@
+//! What was decided, done. Each action may come twice, so each is an `ensure`: ids in the outside world derive from the
+//! deployment's.
+
+use super::fleet::replica_id;
+use super::work::{MissingInput, Work};
+use super::{Executor, Fault};
+use slipway_pipeline::{Action, Event};
+use slipway_store::{DeploymentRow, NewRelease, ReleaseRow};
+use slipway_types::host::{HostCommand, PhaseSpec, ReplicaSpec};
+use slipway_types::{DeploymentId, Phase, ReleaseId, ServiceKind, SourceSpec, UploadId};
+use std::collections::BTreeSet;
+
+impl Executor {
+    pub(super) async fn perform(&mut self, deployment: &DeploymentId, action: &Action) -> Result<(), Fault> {
+        match action {
+            Action::RunPhase { worker, phase } => self.run_phase(deployment, *worker, *phase).await?,
+            Action::CancelPhase => {
+                self.outbox.push_back(HostCommand::CancelPhase { deployment: deployment.clone() });
+            }
+            Action::ReleaseWorker { worker } => {
+                self.outbox.push_back(HostCommand::ReleaseWorker { worker: *worker, deployment: deployment.clone() });
+            }
+            Action::CreateRelease => self.create_release(deployment).await?,
+            Action::StartReplicas => self.start_replicas(deployment).await?,
+            Action::StopReplicas => self.drop_replicas(deployment),
+            Action::SwitchRoutes => {
+                self.each_other(deployment, Self::drain_replicas);
+                self.switch_due = true;
+                self.routes_changed = true;
+            }
+            Action::BeginDrain => {
+                self.each_other(deployment, Self::drain_replicas);
+                self.check_drains();
+            }
+            Action::StopFormerReplicas => self.each_other(deployment, Self::drop_replicas),
+            Action::RemoveScratch => {
+                // The host removes a deployment's scratch with the release of its worker; what is left are uploads.
+                self.prune_uploads().await;
+                self.push(deployment, Event::CleanedUp);
+            }
+            // Done by the store.
+            Action::MakeLive { .. } | Action::MarkSuperseded | Action::Diagnose { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn run_phase(&mut self, deployment: &DeploymentId, worker: u32, phase: Phase) -> Result<(), Fault> {
+        let row = self.shared.store.deployment(deployment).await?;
+        let work = match phase {
+            // Also when it starts again: with the settings of now.
+            Phase::Source => self.begin_work(&row).await?,
+            _ => match self.active.get_mut(deployment).and_then(|active| active.work.take()) {
+                Some(work) => work,
+                None => self.restore_work(&row).await?,
+            },
+        };
+        let phase_work = work.phase_work(phase)?;
+        if let Some(active) = self.active.get_mut(deployment) {
+            active.work = Some(work);
+        }
+        let spec = PhaseSpec {
+            deployment: deployment.clone(),
+            service_id: row.summary.service_id,
+            project: row.summary.project,
+            service: row.summary.service,
+            work: phase_work,
+        };
+        self.outbox.push_back(HostCommand::RunPhase { worker, spec: Box::new(spec) });
+        Ok(())
+    }
+
+    async fn begin_work(&mut self, row: &DeploymentRow) -> Result<Work, Fault> {
+        let service = &row.summary.service_id;
+        let source = self.shared.credentials.add_to(&self.shared.key, service, row.source.clone())?;
+        let variables = self.shared.variables(service, row.env_revision).await?;
+        let masker = self.maskers.entry(service.clone()).or_default();
+        variables.add_secrets_to(masker);
+        masker.add(crate::source::credential(&source));
+        let stored = self.shared.store.service(service).await?.settings;
+        Ok(Work::new(source, variables, stored))
+    }
+
+    /// From what is stored of the phases that have ended.
+    async fn restore_work(&mut self, row: &DeploymentRow) -> Result<Work, Fault> {
+        let mut work = self.begin_work(row).await?;
+        if let (Some(plan), Some(settings)) = (&row.plan, &row.settings) {
+            work.restore_plan(plan.clone(), settings.clone());
+        }
+        for phase in self.shared.store.phases(&row.summary.deployment).await? {
+            if let Some(output) = phase.output.filter(|_| phase.phase != Phase::Source) {
+                work.take(phase.phase, output);
+            }
+        }
+        Ok(work)
+    }
+
+    async fn create_release(&mut self, deployment: &DeploymentId) -> Result<(), Fault> {
+        let row = self.shared.store.deployment(deployment).await?;
+        if row.release.is_some() {
+            return Ok(());
+        }
+        let work = match self.active.get_mut(deployment).and_then(|active| active.work.take()) {
+            Some(work) => work,
+            None => self.restore_work(&row).await?,
+        };
+        let image = work.image().ok_or(MissingInput::new(Phase::Start, "an image"))?;
+        let release = ReleaseId::parse(deployment.as_str().replacen("dpl-", "rel-", 1)).map_err(Fault::Id)?;
+        let new = NewRelease { release, deployment: deployment.clone(), image };
+        self.shared.store.create_release(self.shared.now(), &new).await?;
+        Ok(())
+    }
+
+    pub(super) async fn start_replicas(&mut self, deployment: &DeploymentId) -> Result<(), Fault> {
+        let row = self.shared.store.deployment(deployment).await?;
+        let release = row.release.clone().ok_or(MissingInput::new(Phase::Start, "a release"))?;
+        let release = self.shared.store.release(&release).await?;
+        let service = &row.summary.service_id;
+        let variables = self.shared.variables(service, release.env_revision).await?;
+        variables.add_secrets_to(self.maskers.entry(service.clone()).or_default());
+        let mut specs = Vec::new();
+        for number in 1..=release.settings.replicas {
+            specs.push(replica_spec(&row, &release, number, variables.for_run()).map_err(Fault::Id)?);
+        }
+        self.shared.fleet().ensure(self.shared.now(), deployment, service, specs);
+        self.replicas_changed = true;
+        self.routes_changed = true;
+        if self.shared.fleet().all_ready(deployment) {
+            self.push(deployment, Event::ReplicasReady);
+        }
+        Ok(())
+    }
+
+    fn drop_replicas(&mut self, deployment: &DeploymentId) {
+        self.shared.fleet().drop_deployment(deployment);
+        self.replicas_changed = true;
+        self.routes_changed = true;
+    }
+
+    fn drain_replicas(&mut self, deployment: &DeploymentId) {
+        self.shared.fleet().drain(deployment);
+        self.routes_changed = true;
+    }
+
+    /// For every other deployment of the same service that has replicas.
+    fn each_other(&mut self, deployment: &DeploymentId, act: fn(&mut Self, &DeploymentId)) {
+        let Some(service) = self.active.get(deployment).map(|active| active.service.clone()) else { return };
+        let others = self.shared.fleet().others(&service, deployment);
+        for other in &others {
+            act(self, other);
+        }
+    }
+
+    /// Uploads are needed by the newest deployment of each service (a redeploy) and by those that build.
+    async fn prune_uploads(&self) {
+        let needed = match self.needed_uploads().await {
+            Ok(needed) => needed,
+            Err(fault) => return tracing::warn!(error = %fault, "could not find out which uploads are needed"),
+        };
+        match self.shared.uploads.prune(&needed) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "uploads that no deployment needs were removed"),
+            Err(error) => tracing::warn!(%error, "could not remove old uploads"),
+        }
+    }
+
+    async fn needed_uploads(&self) -> Result<BTreeSet<UploadId>, Fault> {
+        let mut sources = Vec::new();
+        for overview in self.shared.store.overviews().await? {
+            if let Some(newest) = overview.newest.or(overview.live) {
+                sources.push(self.shared.store.deployment(&newest.deployment).await?.source);
+            }
+        }
+        sources.extend(self.shared.store.active_deployments().await?.into_iter().map(|row| row.source));
+        let upload = |source| match source {
+            SourceSpec::Upload { upload } => Some(upload),
+            SourceSpec::Git(_) => None,
+        };
+        Ok(sources.into_iter().filter_map(upload).collect())
+    }
+}
+
+fn replica_spec(
+    row: &DeploymentRow,
+    release: &ReleaseRow,
+    number: u32,
+    env: slipway_types::host::Env,
+) -> Result<ReplicaSpec, slipway_types::id::IdError> {
+    let settings = &release.settings;
+    Ok(ReplicaSpec {
+        replica: replica_id(&row.summary.deployment, number)?,
+        deployment: row.summary.deployment.clone(),
+        service_id: row.summary.service_id.clone(),
+        project: row.summary.project.clone(),
+        service: row.summary.service.clone(),
+        image: release.image.clone(),
+        env,
+        port: settings.port,
+        limits: settings.run,
+        health: (settings.kind == ServiceKind::Web).then(|| settings.health.clone()),
+        stable_window: settings.health.stable_window,
+        stop_grace: settings.stop_grace,
+    })
+}

@@ -1,0 +1,43 @@
+//! What a server that comes back does before it hears anybody: replicas that are live are wanted again, under the same
+//! ids, so that the host adopts those that run; every deployment on which something is to be done hears that the server
+//! restarted. Nothing is sent to the host before all of it is known: a set that lacked a live replica would stop it.
+
+use super::route::Routed;
+use super::{Executor, ExecutorError, Fault};
+use slipway_pipeline::Event;
+use slipway_types::DeploymentStatus;
+
+impl Executor {
+    pub(super) async fn restore(&mut self) -> Result<(), ExecutorError> {
+        self.restore_all().await.map_err(ExecutorError::Restore)
+    }
+
+    async fn restore_all(&mut self) -> Result<(), Fault> {
+        for overview in self.shared.store.overviews().await? {
+            let routed = Routed {
+                project: overview.service.project,
+                service: overview.service.service,
+                kind: overview.kind,
+                live: overview.service.live,
+            };
+            self.services.insert(overview.service.service_id, routed);
+        }
+        for row in self.shared.store.serving_deployments().await? {
+            let deployment = &row.summary.deployment;
+            match self.start_replicas(deployment).await {
+                Ok(()) => {}
+                // Not live yet: it hears `Restarted` below and is ended for the same fault.
+                Err(fault) if row.summary.status != DeploymentStatus::Live => {
+                    tracing::warn!(%deployment, error = crate::refusal::cause_chain(&fault), "replicas can't start");
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        for row in self.shared.store.active_deployments().await? {
+            let opened = self.activate(&row);
+            opened.map_err(|source| Fault::Log { deployment: row.summary.deployment.clone(), source })?;
+            self.push(&row.summary.deployment, Event::Restarted { scratch_kept: false });
+        }
+        Ok(())
+    }
+}
