@@ -7,7 +7,7 @@ mod error;
 mod lines;
 
 pub(crate) use api::ServicePath;
-pub(crate) use discovery::{ClientFile, DATA_DIR_DEFAULT, data_dir};
+pub(crate) use discovery::{ClientFile, DATA_DIR_DEFAULT};
 pub(crate) use error::ClientError;
 pub(crate) use lines::Lines;
 

@@ -39,7 +39,7 @@ pub(super) async fn run(global: &GlobalOptions) -> Result<ExitCode, Failure> {
 fn shown(check: &Check, palette: Palette) -> String {
     let mark = if check.ok { palette.green("✓") } else { palette.red("✗") };
     let hint = check.hint.as_ref().map(|hint| format!("\n  {} {hint}", palette.cyan("hint:"))).unwrap_or_default();
-    format!("{mark} {:<12} {}{hint}", check.name, check.found)
+    format!("{mark} {:<18} {}{hint}", check.name, check.found)
 }
 
 async fn server_check(global: &GlobalOptions) -> Check {

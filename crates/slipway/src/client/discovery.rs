@@ -33,7 +33,7 @@ impl ClientFile {
 }
 
 /// The data directory that the options name, or the default one.
-pub(crate) fn data_dir(options: &GlobalOptions) -> PathBuf {
+fn data_dir(options: &GlobalOptions) -> PathBuf {
     options.data.clone().unwrap_or_else(|| PathBuf::from(DATA_DIR_DEFAULT))
 }
 

@@ -5,6 +5,7 @@
 use super::claim::Listeners;
 use super::config::ServerConfig;
 use super::signal::StopSignal;
+use crate::cli::Driver;
 use crate::client::ClientFile;
 use crate::failure::Failure;
 use crate::output::{self, Palette};
@@ -29,8 +30,10 @@ const HOST_COMMANDS_MAX: usize = 64;
 const HOST_REPORTS_MAX: usize = 1024;
 /// One for each table, one for each drained replica.
 const EDGE_REPORTS_MAX: usize = 256;
-/// What sandboxes are booted by; the only driver so far.
-const DRIVER_NAME: &str = "oci";
+/// A queue can't be waited for without taking from it; 5 ms cost nothing for the second that a start takes.
+const HOST_LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// Adopting many sandboxes takes seconds; more is a hang.
+const HOST_START_WAIT_MAX: Duration = Duration::from_secs(120);
 /// The host ends builds within 20 s, the edge its requests; more is a part that hangs.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(40);
 
@@ -48,12 +51,10 @@ pub(super) async fn serve(config: &ServerConfig, listeners: Listeners) -> Result
         () = stop_signal.next() => return Ok(()),
     }
     let shutdown = CancellationToken::new();
-    let addresses = Addresses::of(&listeners)?;
-    let mut parts = start(config, listeners, addresses, &shutdown).await?;
-    addresses.announce(config);
+    let mut parts = Parts::new();
     let ended = tokio::select! {
+        ended = run_parts(config, listeners, &mut parts, &shutdown) => ended,
         () = stop_signal.next() => Ok(()),
-        ended = first_end(&mut parts) => ended,
     };
     output::say("stopping; apps go on");
     shutdown.cancel();
@@ -64,6 +65,30 @@ pub(super) async fn serve(config: &ServerConfig, listeners: Listeners) -> Result
     };
     remove(&client_file)?;
     ended.and(stopped)
+}
+
+/// Starts host and edge, control once both are up, and waits for the first of them to end.
+async fn run_parts(
+    config: &ServerConfig,
+    listeners: Listeners,
+    parts: &mut Parts,
+    shutdown: &CancellationToken,
+) -> Result<(), Failure> {
+    let addresses = Addresses::of(&listeners)?;
+    let database = config.data_dir.join(DATABASE_NAME);
+    let store = Store::open(&database).await.map_err(|error| {
+        Failure::server(format!("cannot open the database `{}`", database.display())).caused_by(&error)
+    })?;
+    let host_link = start_host(config, parts, shutdown);
+    let edge_link = start_edge(listeners.edge, parts, shutdown);
+    host_is_up(&host_link, parts).await?;
+    let control = control_config(config, listeners.api, addresses);
+    let stop = shutdown.clone();
+    parts.spawn(async move {
+        named("control", Box::pin(slipway_control::run(control, store, host_link, edge_link, stop)).await)
+    });
+    addresses.announce(config);
+    first_end(parts).await
 }
 
 /// The base layer, made at the first start: minutes, so each step says what it does.
@@ -80,39 +105,40 @@ async fn prepare(config: &ServerConfig) -> Result<(), Failure> {
 
 type Parts = JoinSet<Result<(), Failure>>;
 
-async fn start(
-    config: &ServerConfig,
-    listeners: Listeners,
-    addresses: Addresses,
-    shutdown: &CancellationToken,
-) -> Result<Parts, Failure> {
-    let database = config.data_dir.join(DATABASE_NAME);
-    let store = Store::open(&database).await;
-    let store = store.map_err(|error| {
-        Failure::server(format!("cannot open the database `{}`", database.display())).caused_by(&error)
-    })?;
+fn start_host(config: &ServerConfig, parts: &mut Parts, shutdown: &CancellationToken) -> HostLink {
     let (commands, for_host) = mpsc::channel(HOST_COMMANDS_MAX);
-    let (host_reports, from_host) = mpsc::channel(HOST_REPORTS_MAX);
-    let (tables, for_edge) = watch::channel(RouteTable::default());
-    let (edge_reports, from_edge) = mpsc::channel(EDGE_REPORTS_MAX);
-    let control = control_config(config, listeners.api, addresses);
-    let host_link = HostLink { commands, reports: from_host };
-    let edge_link = EdgeLink { tables, reports: from_edge };
-
-    let mut parts = JoinSet::new();
-    let stop = shutdown.clone();
-    let host = config.host.clone();
+    let (host_reports, reports) = mpsc::channel(HOST_REPORTS_MAX);
+    let (host, stop) = (config.host.clone(), shutdown.clone());
     parts.spawn(async move { named("host", Box::pin(slipway_host::run(host, for_host, host_reports, stop)).await) });
+    HostLink { commands, reports }
+}
+
+fn start_edge(listener: EdgeListener, parts: &mut Parts, shutdown: &CancellationToken) -> EdgeLink {
+    let (tables, for_edge) = watch::channel(RouteTable::default());
+    let (edge_reports, reports) = mpsc::channel(EDGE_REPORTS_MAX);
     let stop = shutdown.clone();
-    let edge: EdgeListener = listeners.edge;
     parts.spawn(async move {
-        named("edge", Box::pin(slipway_edge::run(EdgeConfig::default(), edge, for_edge, edge_reports, stop)).await)
+        named("edge", Box::pin(slipway_edge::run(EdgeConfig::default(), listener, for_edge, edge_reports, stop)).await)
     });
-    let stop = shutdown.clone();
-    parts.spawn(async move {
-        named("control", Box::pin(slipway_control::run(control, store, host_link, edge_link, stop)).await)
-    });
-    Ok(parts)
+    EdgeLink { tables, reports }
+}
+
+/// Waits for the host's first report: an idle worker claims as soon as network and driver are there. Only then is there
+/// something to be ready for. The report stays in its queue, in its place.
+async fn host_is_up(host: &HostLink, parts: &mut Parts) -> Result<(), Failure> {
+    let up = async {
+        while host.reports.is_empty() {
+            tokio::time::sleep(HOST_LOOK_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = up => Ok(()),
+        ended = first_end(parts) => ended,
+        () = tokio::time::sleep(HOST_START_WAIT_MAX) => {
+            let seconds = HOST_START_WAIT_MAX.as_secs();
+            Err(Failure::server(format!("the host did not begin within {seconds} s")))
+        }
+    }
 }
 
 fn control_config(config: &ServerConfig, api_listener: TcpListener, addresses: Addresses) -> ControlConfig {
@@ -121,9 +147,16 @@ fn control_config(config: &ServerConfig, api_listener: TcpListener, addresses: A
         edge_port: addresses.edge.port(),
         upload_bytes_max: config.upload_bytes_max,
         drain_timeout: config.drain_timeout,
-        driver: DRIVER_NAME.to_owned(),
+        driver: driver_name(config.driver).to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..ControlConfig::new(&config.data_dir, api_listener)
+    }
+}
+
+/// What boots the sandboxes. With one driver there is nothing to choose from yet.
+fn driver_name(wanted: Driver) -> &'static str {
+    match wanted {
+        Driver::Auto | Driver::Oci => "oci",
     }
 }
 

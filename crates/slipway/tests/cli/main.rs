@@ -1,7 +1,9 @@
 //! The shipped binary, run as its users run it, against a server that this test plays on a real socket.
+#![allow(clippy::unwrap_used, reason = "a test's helper functions fail as its tests do")]
 
 mod deployment;
 mod fake_server;
 mod listing;
+mod server;
 mod slipway;
 mod usage;
