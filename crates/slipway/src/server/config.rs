@@ -30,7 +30,7 @@ const WORKERS_MAX: u32 = 64;
 const SUBNET_PREFIX_MAX: u8 = 26;
 /// A host name has 253 bytes (RFC 1035), of which a label in front takes 64 with its dot.
 const DOMAIN_BYTES_MAX: usize = 189;
-const AGENT_NAME: &str = "slipway-agent";
+const AGENT_NAME: &str = "libexec/slipway-agent";
 
 /// All that `slipway server` needs to know.
 #[derive(Debug, Clone)]
