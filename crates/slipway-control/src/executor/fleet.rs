@@ -14,6 +14,8 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) service: ServiceId,
+    /// Order of creation of the deployment within the service.
+    sequence: u64,
     /// They get no new request and will be stopped.
     pub(crate) draining: bool,
     replicas: BTreeMap<ReplicaId, Replica>,
@@ -45,11 +47,12 @@ impl Fleet {
         &mut self,
         now: TimestampMs,
         deployment: &DeploymentId,
-        service: &ServiceId,
+        (service, sequence): (&ServiceId, u64),
         specs: Vec<ReplicaSpec>,
     ) {
         let group = self.groups.entry(deployment.clone()).or_insert_with(|| Group {
             service: service.clone(),
+            sequence,
             draining: false,
             replicas: BTreeMap::new(),
         });
@@ -73,10 +76,12 @@ impl Fleet {
         }
     }
 
-    /// Deployments of `service` other than `deployment` that have replicas.
-    pub(crate) fn others(&self, service: &ServiceId, deployment: &DeploymentId) -> Vec<DeploymentId> {
-        let other = |(id, group): &(&DeploymentId, &Group)| group.service == *service && *id != deployment;
-        self.groups.iter().filter(other).map(|(id, _)| id.clone()).collect()
+    /// Older deployments of the same service that have replicas. Newer ones are none of its business: they may just
+    /// be starting.
+    pub(crate) fn older(&self, deployment: &DeploymentId) -> Vec<DeploymentId> {
+        let Some(own) = self.groups.get(deployment) else { return Vec::new() };
+        let older = |group: &Group| group.service == own.service && group.sequence < own.sequence;
+        self.groups.iter().filter(|(_, group)| older(group)).map(|(id, _)| id.clone()).collect()
     }
 
     pub(crate) fn of_service(&self, service: &ServiceId) -> Vec<DeploymentId> {

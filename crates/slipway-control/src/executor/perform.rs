@@ -24,15 +24,15 @@ impl Executor {
             Action::StartReplicas => self.start_replicas(deployment).await?,
             Action::StopReplicas => self.drop_replicas(deployment),
             Action::SwitchRoutes => {
-                self.each_other(deployment, Self::drain_replicas);
+                self.each_older(deployment, Self::drain_replicas);
                 self.switch_due = true;
                 self.routes_changed = true;
             }
             Action::BeginDrain => {
-                self.each_other(deployment, Self::drain_replicas);
+                self.each_older(deployment, Self::drain_replicas);
                 self.check_drains();
             }
-            Action::StopFormerReplicas => self.each_other(deployment, Self::drop_replicas),
+            Action::StopFormerReplicas => self.each_older(deployment, Self::drop_replicas),
             Action::RemoveScratch => {
                 // The host removes a deployment's scratch with the release of its worker; what is left are uploads.
                 self.prune_uploads().await;
@@ -121,7 +121,7 @@ impl Executor {
         for number in 1..=release.settings.replicas {
             specs.push(replica_spec(&row, &release, number, variables.for_run()).map_err(Fault::Id)?);
         }
-        self.shared.fleet().ensure(self.shared.now(), deployment, service, specs);
+        self.shared.fleet().ensure(self.shared.now(), deployment, (service, row.summary.sequence), specs);
         self.replicas_changed = true;
         self.routes_changed = true;
         if self.shared.fleet().all_ready(deployment) {
@@ -141,12 +141,11 @@ impl Executor {
         self.routes_changed = true;
     }
 
-    /// For every other deployment of the same service that has replicas.
-    fn each_other(&mut self, deployment: &DeploymentId, act: fn(&mut Self, &DeploymentId)) {
-        let Some(service) = self.active.get(deployment).map(|active| active.service.clone()) else { return };
-        let others = self.shared.fleet().others(&service, deployment);
-        for other in &others {
-            act(self, other);
+    /// For every older deployment of the same service that has replicas.
+    fn each_older(&mut self, deployment: &DeploymentId, act: fn(&mut Self, &DeploymentId)) {
+        let older = self.shared.fleet().older(deployment);
+        for former in &older {
+            act(self, former);
         }
     }
 

@@ -209,17 +209,18 @@ impl Executor {
 
     /// Every deployment that waits for former replicas hears when nothing is in flight to them any more.
     pub(super) fn check_drains(&mut self) {
-        let draining: Vec<_> = self
+        let draining = |active: &super::Active| active.state.phase() == Some(Phase::Drain);
+        let waiting: Vec<_> = self
             .active
             .iter()
-            .filter(|(_, active)| active.state.phase() == Some(Phase::Drain))
-            .map(|(deployment, active)| (deployment.clone(), active.service.clone()))
+            .filter(|(_, active)| draining(active))
+            .map(|(deployment, _)| deployment.clone())
             .collect();
-        for (deployment, service) in draining {
+        for deployment in waiting {
             let fleet = self.shared.fleet();
-            let others = fleet.others(&service, &deployment);
+            let older = fleet.older(&deployment);
             let drained =
-                others.iter().flat_map(|other| fleet.replicas(other)).all(|replica| self.given.is_drained(&replica));
+                older.iter().flat_map(|former| fleet.replicas(former)).all(|replica| self.given.is_drained(&replica));
             drop(fleet);
             if drained {
                 self.push(&deployment, Event::Drained);

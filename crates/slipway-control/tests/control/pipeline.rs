@@ -54,7 +54,7 @@ async fn a_deployment_goes_live() {
     // The whole log, without following, has what came after the switch too.
     let all = world.client.get(&format!("/v1/deployments/{}/events", view.deployment)).await.text();
     assert!(all.contains("clean-up"), "{all}");
-    world.fake.seen(|seen| assert_eq!(seen.released, [view.deployment.clone()]));
+    world.fake.seen(|seen| assert_eq!(seen.released, std::slice::from_ref(&view.deployment)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,7 +143,7 @@ async fn a_newer_deployment_supersedes_an_older_one_that_builds() {
     let Some(DeploymentEvent::Failed { deployment, .. }) = events.last() else { panic!("{events:?}") };
     assert_eq!(deployment.status, DeploymentStatus::Superseded);
     assert_eq!(world.web().await.live.unwrap().deployment, newer.deployment);
-    world.fake.seen(|seen| assert_eq!(seen.canceled, [older.deployment.clone()]));
+    world.fake.seen(|seen| assert_eq!(seen.canceled, std::slice::from_ref(&older.deployment)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
