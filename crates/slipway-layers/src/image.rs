@@ -4,7 +4,6 @@
 //! mounted read-write its superblock says "not clean", so a torn image is recognised without a check.
 
 use crate::error::LayerError;
-use crate::loop_device;
 pub use crate::mount::{Mounted, unmount};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -82,10 +81,6 @@ fn search_path() -> String {
 
 /// Mounts an image at a directory, which is made where it is missing.
 pub fn mount(path: &Path, at: &Path, access: Access) -> Result<Mounted, LayerError> {
-    let state = read_state(path)?;
-    if state != STATE_CLEAN && !loop_device::is_attached(path)? {
-        return Err(LayerError::NotClean { path: path.to_path_buf() });
-    }
     Mounted::new(path, at, access)
 }
 
@@ -111,12 +106,9 @@ pub fn allocated_bytes(path: &Path) -> Result<u64, LayerError> {
     Ok(metadata.blocks() * 512)
 }
 
-/// Whether the file is an ext4 image that was unmounted cleanly.
-pub(crate) fn check_clean(path: &Path) -> Result<(), LayerError> {
-    match read_state(path)? {
-        STATE_CLEAN => Ok(()),
-        _ => Err(LayerError::NotClean { path: path.to_path_buf() }),
-    }
+/// Whether nobody writes the image, and it holds no error.
+pub(crate) fn is_clean(path: &Path) -> Result<bool, LayerError> {
+    Ok(read_state(path)? == STATE_CLEAN)
 }
 
 fn read_state(path: &Path) -> Result<u16, LayerError> {

@@ -4,15 +4,22 @@
 //! hold its files in memory once. Found by asking the kernel each time, so it works across processes without any state.
 
 use crate::error::LayerError;
+use crate::image::is_clean;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Attempts to get a device when others take the free one first.
 const ATTACH_ATTEMPTS_MAX: u32 = 64;
 const LOOP_MAJOR: u32 = 7;
+/// How long an image in use is waited for: the kernel ends a dead container's mounts, and frees their devices, a moment late.
+const RESERVE_WAIT_MAX: Duration = Duration::from_secs(1);
+const RESERVE_POLL: Duration = Duration::from_millis(2);
 
 // From the kernel's `include/uapi/linux/loop.h`.
 const LOOP_GET_STATUS64: libc::Ioctl = 0x4C05;
@@ -48,35 +55,78 @@ struct LoopConfig {
 }
 
 /// An attached device. It stays attached while this is open or while it is mounted.
+///
+/// Locks of the image keep mounts apart. The device keeps the very file that it is given, and a lock is the file's: so readers'
+/// shared lock lasts as long as their device does, whichever process made it. A writer's exclusive lock lasts only until
+/// [`LoopDevice::mounted`]: from then on the image itself says that it is being written (see [`crate::image`]). That says more
+/// than the device, which another mount namespace's copy of a mount may keep attached long after the last write.
 #[derive(Debug)]
 pub(crate) struct LoopDevice {
     pub(crate) path: PathBuf,
+    writer: Option<File>,
     _open: File,
 }
 
-/// A device for reading: one that is there already, else a new one.
-pub(crate) fn attach_read_only(image: &Path) -> Result<LoopDevice, LayerError> {
-    let file = File::open(image).map_err(|e| LayerError::io("open the image", image, e))?;
-    match find(&file, image)? {
-        Some((device, flags)) if flags & LO_FLAGS_READ_ONLY != 0 => Ok(device),
-        Some(_) => Err(LayerError::ImageInUse { path: image.to_path_buf() }),
-        None => attach(&file, image, LO_FLAGS_READ_ONLY),
+impl LoopDevice {
+    /// A device for reading: one that is there already, else a new one.
+    pub(crate) fn attach_read_only(image: &Path) -> Result<Self, LayerError> {
+        let file = File::open(image).map_err(|e| LayerError::io("open the image", image, e))?;
+        reserve(&file, image, FlockOperation::NonBlockingLockShared)?;
+        match find(&file, image, |flags| flags & LO_FLAGS_READ_ONLY != 0)? {
+            Some(device) => Ok(device),
+            None => attach(&file, image, LO_FLAGS_READ_ONLY),
+        }
+    }
+
+    /// A device for writing: never shared, since two mounts would tear the file system.
+    pub(crate) fn attach_read_write(image: &Path) -> Result<Self, LayerError> {
+        let opened = OpenOptions::new().read(true).write(true).open(image);
+        let file = opened.map_err(|e| LayerError::io("open the image", image, e))?;
+        reserve(&file, image, FlockOperation::NonBlockingLockExclusive)?;
+        let device = attach(&file, image, 0)?;
+        Ok(Self { writer: Some(file), ..device })
+    }
+
+    /// To be called once the device is mounted.
+    pub(crate) fn mounted(self) {
+        if let Some(file) = &self.writer
+            && let Err(error) = rustix::fs::flock(file, FlockOperation::Unlock)
+        {
+            tracing::warn!(%error, "image stays locked while it is mounted");
+        }
     }
 }
 
-/// A device for writing: never shared, since two mounts would tear the file system.
-pub(crate) fn attach_read_write(image: &Path) -> Result<LoopDevice, LayerError> {
-    let opened = OpenOptions::new().read(true).write(true).open(image);
-    let file = opened.map_err(|e| LayerError::io("open the image", image, e))?;
-    if find(&file, image)?.is_some() {
-        return Err(LayerError::ImageInUse { path: image.to_path_buf() });
+/// Locks the image, and makes sure that nobody writes it. Waits for both within a bound.
+fn reserve(file: &File, image: &Path, lock: FlockOperation) -> Result<(), LayerError> {
+    let deadline = Instant::now() + RESERVE_WAIT_MAX;
+    loop {
+        match rustix::fs::flock(file, lock) {
+            Ok(()) => return wait_until_clean(image),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => std::thread::sleep(RESERVE_POLL),
+            Err(Errno::WOULDBLOCK) => return Err(LayerError::ImageInUse { path: image.to_path_buf() }),
+            Err(error) => return Err(LayerError::io("lock", image, error.into())),
+        }
     }
-    attach(&file, image, 0)
 }
 
-pub(crate) fn is_attached(image: &Path) -> Result<bool, LayerError> {
-    let file = File::open(image).map_err(|e| LayerError::io("open the image", image, e))?;
-    Ok(find(&file, image)?.is_some())
+/// Waits, within a bound, until nobody writes the image any more.
+pub(crate) fn wait_until_clean(image: &Path) -> Result<(), LayerError> {
+    let deadline = Instant::now() + RESERVE_WAIT_MAX;
+    loop {
+        if is_clean(image)? {
+            return Ok(());
+        }
+        let file = File::open(image).map_err(|e| LayerError::io("open the image", image, e))?;
+        // Without a device nobody will ever clean it, unless that happened just now.
+        if find(&file, image, |_| true)?.is_none() {
+            return if is_clean(image)? { Ok(()) } else { Err(LayerError::NotClean { path: image.to_path_buf() }) };
+        }
+        if Instant::now() >= deadline {
+            return Err(LayerError::ImageInUse { path: image.to_path_buf() });
+        }
+        std::thread::sleep(RESERVE_POLL);
+    }
 }
 
 fn attach(file: &File, image: &Path, flags: u32) -> Result<LoopDevice, LayerError> {
@@ -107,7 +157,7 @@ fn configure(number: u32, file: &File, flags: u32) -> io::Result<LoopDevice> {
     let config = LoopConfig { fd: file.as_raw_fd().cast_unsigned(), block_size: 0, info, reserved: [0; 8] };
     // SAFETY: `device` is open and `config` is a `struct loop_config` that outlives the call.
     match unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) } {
-        0 => Ok(LoopDevice { path, _open: device }),
+        0 => Ok(LoopDevice { path, writer: None, _open: device }),
         _ => Err(io::Error::last_os_error()),
     }
 }
@@ -128,21 +178,24 @@ fn node(number: u32) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// The attached device of this very file, with its flags.
-fn find(file: &File, image: &Path) -> Result<Option<(LoopDevice, u32)>, LayerError> {
+/// An attached device of this very file whose flags are wanted.
+fn find(file: &File, image: &Path, wanted: impl Fn(u32) -> bool) -> Result<Option<LoopDevice>, LayerError> {
     let sysfs = Path::new("/sys/block");
-    let wanted = file.metadata().map_err(|e| LayerError::io("inspect", image, e))?;
+    let metadata = file.metadata().map_err(|e| LayerError::io("inspect", image, e))?;
     let entries = std::fs::read_dir(sysfs).map_err(|e| LayerError::io("list", sysfs, e))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(number) = name.to_str().and_then(|name| name.strip_prefix("loop")?.parse().ok()) else { continue };
-        // Absent for a device that nothing is attached to: the cheap test for the many idle ones. The path in it says
-        // nothing reliable (bind mounts, renames), so the device is asked for the inode.
-        if !entry.path().join("loop/backing_file").exists() {
-            continue;
-        }
-        if let Some(found) = matching(number, &wanted) {
-            return Ok(Some(found));
+        // Opening a device keeps it from freeing itself: only those are opened that may be the one. The path that sysfs
+        // shows decides nothing (bind mounts, renames); the device is asked for the inode.
+        let read_only = std::fs::read(entry.path().join("ro")).is_ok_and(|flag| flag.starts_with(b"1"));
+        let flags = if read_only { LO_FLAGS_READ_ONLY } else { 0 };
+        if wanted(flags)
+            && entry.path().join("loop/backing_file").exists()
+            && let Some((device, flags)) = matching(number, &metadata)
+            && wanted(flags)
+        {
+            return Ok(Some(device));
         }
     }
     Ok(None)
@@ -156,7 +209,8 @@ fn matching(number: u32, wanted: &std::fs::Metadata) -> Option<(LoopDevice, u32)
     // SAFETY: `device` is open and `info` is a `struct loop_info64` that the kernel fills.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) };
     let same = result == 0 && info.inode == wanted.ino() && info.device == kernel_device(wanted.dev());
-    (same && info.offset == 0).then_some((LoopDevice { path, _open: device }, info.flags))
+    let device = LoopDevice { path, writer: None, _open: device };
+    (same && info.offset == 0).then_some((device, info.flags))
 }
 
 /// The kernel's `huge_encode_dev`: the encoding that `stat` uses too for the numbers in use.

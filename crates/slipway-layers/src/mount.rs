@@ -2,7 +2,8 @@
 
 use crate::error::LayerError;
 use crate::image::Access;
-use crate::loop_device;
+use crate::loop_device::LoopDevice;
+use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::CStr;
@@ -28,11 +29,12 @@ impl Mounted {
     pub(crate) fn new(image: &Path, at: &Path, access: Access) -> Result<Self, LayerError> {
         std::fs::create_dir_all(at).map_err(|e| LayerError::io("create the directory", at, e))?;
         let (device, flags, options) = match access {
-            Access::ReadOnly => (loop_device::attach_read_only(image)?, MountFlags::RDONLY, READ_OPTIONS),
-            Access::ReadWrite => (loop_device::attach_read_write(image)?, MountFlags::empty(), WRITE_OPTIONS),
+            Access::ReadOnly => (LoopDevice::attach_read_only(image)?, MountFlags::RDONLY, READ_OPTIONS),
+            Access::ReadWrite => (LoopDevice::attach_read_write(image)?, MountFlags::empty(), WRITE_OPTIONS),
         };
         rustix::mount::mount(&device.path, at, c"ext4", flags | MountFlags::NOATIME, options)
             .map_err(|e| LayerError::Mount { path: image.to_path_buf(), at: at.to_path_buf(), source: e.into() })?;
+        device.mounted();
         let mounted = Self { at: at.to_path_buf(), active: true };
         if access == Access::ReadWrite {
             for directory in [mounted.upper(), mounted.work()] {
@@ -83,12 +85,25 @@ impl Drop for Mounted {
 
 /// Unmounts what is mounted there; a busy one is waited for, within a bound. Nothing mounted there is fine.
 pub fn unmount(at: &Path) -> Result<(), LayerError> {
+    let failed = |error: Errno| LayerError::Unmount { at: at.to_path_buf(), source: error.into() };
+    let no_mount = |error| matches!(error, Errno::INVAL | Errno::NOENT);
     let deadline = Instant::now() + UNMOUNT_WAIT_MAX;
     loop {
-        match rustix::mount::unmount(at, UnmountFlags::NOFOLLOW) {
-            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
+        match end_writing(at).and_then(|()| rustix::mount::unmount(at, UnmountFlags::NOFOLLOW)) {
+            Ok(()) => return Ok(()),
+            Err(error) if no_mount(error) => return Ok(()),
             Err(Errno::BUSY) if Instant::now() < deadline => std::thread::sleep(UNMOUNT_POLL),
-            Err(error) => return Err(LayerError::Unmount { at: at.to_path_buf(), source: error.into() }),
+            Err(error) => return Err(failed(error)),
         }
     }
+}
+
+/// Makes the file system itself read-only, and so the image whole and clean. Every mount namespace that was made meanwhile may
+/// hold a copy of the mount, and keeps the file system alive as long as it lives: unmounting here would not end the writing.
+fn end_writing(at: &Path) -> Result<(), Errno> {
+    let read_only = rustix::fs::statvfs(at)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+    if read_only {
+        return Ok(());
+    }
+    rustix::mount::mount_remount(at, MountFlags::RDONLY | MountFlags::NOATIME, c"")
 }

@@ -16,13 +16,10 @@ use slipway_types::{LayerKind, LayerRef};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 const SUFFIX: &str = ".img";
 const LOCKS: &str = "locks";
-/// How long publishing waits for the last mount of the image to go: the kernel ends a dead container's mounts a moment late.
-const RELEASE_WAIT_MAX: Duration = Duration::from_secs(5);
-const RELEASE_POLL: Duration = Duration::from_millis(5);
 
 /// Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
@@ -71,8 +68,7 @@ impl LayerStore {
     /// removed. Does not wait for the disk; [`LayerStore::sync`] does.
     pub fn publish(&self, image: &Path, layer: &LayerRef) -> Result<bool, LayerError> {
         check_key(layer)?;
-        wait_until_released(image)?;
-        image::check_clean(image)?;
+        loop_device::wait_until_clean(image)?;
         durability::mark_unsynced(image)?;
         let target = self.path(layer);
         let published = rename_new(image, &target)?;
@@ -192,17 +188,6 @@ fn parse_file_name(name: &str) -> Option<LayerRef> {
     let (kind, key) = name.strip_suffix(SUFFIX)?.split_once('-')?;
     let kind = LayerKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
     is_valid_key(key).then(|| LayerRef::new(kind, key))
-}
-
-fn wait_until_released(image: &Path) -> Result<(), LayerError> {
-    let deadline = Instant::now() + RELEASE_WAIT_MAX;
-    while loop_device::is_attached(image)? {
-        if Instant::now() >= deadline {
-            return Err(LayerError::ImageInUse { path: image.to_path_buf() });
-        }
-        std::thread::sleep(RELEASE_POLL);
-    }
-    Ok(())
 }
 
 /// Renames without replacing; `false` when the target was there, and then the image is removed.

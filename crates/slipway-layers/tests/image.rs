@@ -17,8 +17,14 @@ fn device_of(at: &Path) -> String {
     line.split(' ').next().unwrap().to_owned()
 }
 
-fn is_attached(device: &str) -> bool {
-    Path::new("/sys/block").join(device.trim_start_matches("/dev/")).join("loop/backing_file").exists()
+/// Waits until the device is no longer this image's: it frees itself, a moment late when another looked at it.
+fn wait_until_freed(device: &str, image: &Path) {
+    let backing = Path::new("/sys/block").join(device.trim_start_matches("/dev/")).join("loop/backing_file");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while std::fs::read_to_string(&backing).is_ok_and(|path| path.trim() == image.to_str().unwrap()) {
+        assert!(std::time::Instant::now() < deadline, "{device} is free again");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
 }
 
 #[test]
@@ -36,7 +42,7 @@ fn a_mounted_image_is_sparse_writable_and_frees_its_device() {
     assert!(mounted.work().is_dir());
     let device = device_of(&at);
     mounted.unmount().unwrap();
-    assert!(!is_attached(&device), "{device} is free again");
+    wait_until_freed(&device, &path);
 
     let mounted = image::mount(&path, &at, ReadOnly).unwrap();
     assert_eq!(std::fs::read_to_string(mounted.upper().join("hello")).unwrap(), "hello");
@@ -78,7 +84,7 @@ fn read_only_mounts_share_one_device_and_writers_are_kept_apart() {
     assert!(readers.iter().all(|reader| device_of(reader.path()) == device));
     assert!(matches!(image::mount(&path, &at("w"), ReadWrite), Err(LayerError::ImageInUse { .. })));
     drop(readers);
-    assert!(!is_attached(&device));
+    wait_until_freed(&device, &path);
     image::mount(&path, &at("w"), ReadWrite).unwrap().unmount().unwrap();
 }
 
@@ -127,4 +133,29 @@ fn what_is_no_clean_image_is_refused() {
     let refused = store.publish(&torn, &LayerRef::new(LayerKind::Output, "torn")).unwrap_err();
     assert!(matches!(refused, LayerError::NotClean { .. }), "{refused}");
     assert_eq!(std::fs::metadata(&torn).unwrap().nlink(), 1, "left alone");
+}
+
+/// A container that starts while an image is mounted copies the mount into its own namespace.
+#[test]
+fn a_copy_of_the_mount_in_another_namespace_does_not_matter() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, at) = (dir.path().join("a.img"), dir.path().join("at"));
+    image::create(&path, 16 * MIB).unwrap();
+    let mounted = image::mount(&path, &at, ReadWrite).unwrap();
+    std::fs::write(mounted.upper().join("file"), "text").unwrap();
+    let mut holder = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 1000"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    io::Read::read_exact(&mut holder.stdout.take().unwrap(), &mut [0]).unwrap();
+    mounted.unmount().unwrap();
+
+    let store = LayerStore::open(dir.path().join("layers")).unwrap();
+    let layer = LayerRef::new(LayerKind::Output, "held");
+    assert!(store.publish(&path, &layer).unwrap());
+    let mounted = image::mount(&store.path(&layer), &at, ReadOnly).unwrap();
+    assert_eq!(std::fs::read_to_string(mounted.upper().join("file")).unwrap(), "text");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 }

@@ -3,7 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use slipway_types::Secret;
-use slipway_types::agent::{AgentCommand, AgentEvent, LINE_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, Stream, TaskSpec};
+use slipway_types::agent::{
+    AgentCommand, AgentEvent, LINE_BYTES_MAX, ListeningSocket, OUTPUT_CHUNK_BYTES_MAX, Stream, TaskSpec,
+};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -55,7 +57,7 @@ impl Agent {
     pub(crate) fn connect(&self) -> Host {
         let stream = wait_for("the agent's socket", || UnixStream::connect(self.socket()).ok());
         stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
-        let mut host = Host { reader: BufReader::new(stream) };
+        let mut host = Host { reader: BufReader::new(stream), listening: Vec::new() };
         assert_eq!(host.next(), AgentEvent::Hello { version: 1 });
         host
     }
@@ -107,6 +109,8 @@ impl Outcome {
 
 pub(crate) struct Host {
     pub(crate) reader: BufReader<UnixStream>,
+    /// As last told.
+    pub(crate) listening: Vec<ListeningSocket>,
 }
 
 impl Host {
@@ -134,7 +138,11 @@ impl Host {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("an event in time");
         assert!(line.len() <= LINE_BYTES_MAX);
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"))
+        let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"));
+        if let AgentEvent::Listening { sockets } = &event {
+            self.listening.clone_from(sockets);
+        }
+        event
     }
 
     pub(crate) fn start(&mut self, spec: TaskSpec) -> i32 {
