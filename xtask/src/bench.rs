@@ -2,14 +2,14 @@
 //! machine's speed drifts and a ratio does not.
 
 mod deploy;
-pub mod edge;
+pub(crate) mod edge;
 mod server;
 
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 
 /// All figures of a deployment.
-pub fn run_deploy() -> Result<()> {
+pub(crate) fn run_deploy() -> Result<()> {
     println!("| what | figure | goal |");
     println!("|---|---|---|");
     edge::compare()?;

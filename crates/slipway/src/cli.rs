@@ -65,7 +65,8 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Env { command } => env::run(global, command).await.map(done),
         Command::Open => service::open(global).await.map(done),
         Command::Doctor => doctor::run(global).await,
-        Command::Destroy { yes } => service::destroy(global, yes).await.map(done),
+        Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
+        Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),
         Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => Ok(ExitCode::SUCCESS),
     }
 }

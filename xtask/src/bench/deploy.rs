@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 5;
 const READY_BOUND: Duration = Duration::from_secs(60);
 
-pub fn compare() -> Result<()> {
+pub(crate) fn compare() -> Result<()> {
     let slipway = slipway()?;
     let server = TestServer::start(&slipway.to_string_lossy());
     let dir = tempfile::tempdir()?;

@@ -28,7 +28,7 @@ impl Drop for Process {
 }
 
 /// Serves one route to `upstream` until the process is ended.
-pub fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
+pub(crate) fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = RouteTable {
         generation: 1,
@@ -51,7 +51,7 @@ pub fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
     })
 }
 
-pub fn compare() -> Result<()> {
+pub(crate) fn compare() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (upstream, nginx, edge) = (free_port()?, free_port()?, free_port()?);
     let _upstream = start_nginx(dir.path(), "upstream", &upstream_server(upstream))?;

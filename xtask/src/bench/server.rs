@@ -14,7 +14,7 @@ const LISTINGS: usize = 20;
 /// Deployments stored before the listing is timed.
 const HISTORY: u32 = 10_000;
 
-pub fn queue_wait_and_memory() -> Result<()> {
+pub(crate) fn queue_wait_and_memory() -> Result<()> {
     let server = TestServer::start(&slipway()?.to_string_lossy());
     let apps: Vec<App> = (0..SERVICES).map(|n| App::node(&format!("bench{n}"), "v1")).collect();
     let mut waits = Vec::new();
@@ -31,7 +31,7 @@ pub fn queue_wait_and_memory() -> Result<()> {
     Ok(())
 }
 
-pub fn listing() -> Result<()> {
+pub(crate) fn listing() -> Result<()> {
     let mut server = TestServer::start(&slipway()?.to_string_lossy());
     let app = App::node("history", "v1");
     let _ = server.run_in(app.path(), &["up", "--json"]).expect_code(0);

@@ -7,7 +7,8 @@ use super::{Executor, Fault};
 use slipway_pipeline::{Action, Event};
 use slipway_store::{DeploymentRow, NewRelease, ReleaseRow};
 use slipway_types::host::{HostCommand, PhaseSpec, ReplicaSpec};
-use slipway_types::{DeploymentId, Phase, ReleaseId, ServiceKind, SourceSpec, UploadId};
+use slipway_types::settings::DurationMs;
+use slipway_types::{DeploymentId, Phase, ReleaseId, ServiceKind, ServiceSettings, SourceSpec, Trigger, UploadId};
 use std::collections::BTreeSet;
 
 impl Executor {
@@ -178,6 +179,11 @@ impl Executor {
     }
 }
 
+/// A release that is rolled back to was stable before: its first healthy answer is enough, and being back matters most.
+fn stable_window(trigger: Trigger, settings: &ServiceSettings) -> DurationMs {
+    if trigger == Trigger::Rollback { DurationMs(0) } else { settings.health.stable_window }
+}
+
 fn replica_spec(
     row: &DeploymentRow,
     release: &ReleaseRow,
@@ -196,7 +202,7 @@ fn replica_spec(
         port: settings.port,
         limits: settings.run,
         health: (settings.kind == ServiceKind::Web).then(|| settings.health.clone()),
-        stable_window: settings.health.stable_window,
+        stable_window: stable_window(row.summary.trigger, settings),
         stop_grace: settings.stop_grace,
     })
 }

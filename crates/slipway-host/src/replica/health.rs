@@ -14,6 +14,8 @@ use tokio::time::Instant;
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(10);
 /// Failed probes in a row that a ready replica is allowed: one slow answer must not cost a restart.
 const LIVENESS_FAILURES_MAX: u32 = 3;
+/// Longest pause while the app does not listen yet.
+const REFUSED_INTERVAL_MAX: Duration = Duration::from_millis(50);
 /// Shortest pause between probes, whatever the settings say.
 const INTERVAL_MIN: Duration = Duration::from_millis(20);
 /// Accepted by development servers and frameworks that check the name, as no address would be.
@@ -54,6 +56,7 @@ impl Replica {
             let left = start_timeout.saturating_sub(began.elapsed());
             let bound = if healthy_since.is_some() { timeout } else { timeout.min(left.max(INTERVAL_MIN)) };
             let result = probe(address, HOST, health.path.as_deref(), bound).await;
+            let result_was_refused = result == ProbeResult::Refused;
             if result == ProbeResult::Healthy {
                 let since = *healthy_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= window {
@@ -65,6 +68,8 @@ impl Replica {
                     return Err(End::Unhealthy { last_probe: Some(result), waited: began.elapsed() });
                 }
             }
+            // Nothing listens yet: asking again soon costs a refused connection, and shows the moment when it does.
+            let interval = if result_was_refused { interval.min(REFUSED_INTERVAL_MAX) } else { interval };
             let rest = healthy_since.map_or(interval, |since| window.saturating_sub(since.elapsed()));
             tokio::time::sleep(interval.min(rest.max(INTERVAL_MIN))).await;
         }

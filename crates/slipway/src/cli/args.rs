@@ -116,6 +116,9 @@ pub(crate) enum Command {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+        /// Every service of the server
+        #[arg(long, conflicts_with_all = ["project", "service"])]
+        all: bool,
     },
     /// Run the server: API, build workers, replicas and the reverse proxy
     Server(ServerOptions),

@@ -2,6 +2,7 @@
 
 use super::args::GlobalOptions;
 use super::{Session, pairs};
+use crate::client::{Client, ServicePath};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use slipway_types::api::SettingsView;
@@ -72,6 +73,20 @@ pub(super) async fn destroy(global: &GlobalOptions, yes: bool) -> Result<(), Fai
         );
     }
     output::say(&format!("{} is destroyed", session.target));
+    Ok(())
+}
+
+/// Every service of the server, one after the other; what a person removes before the server itself.
+pub(super) async fn destroy_all(global: &GlobalOptions, yes: bool) -> Result<(), Failure> {
+    let client = Client::discover(global)?;
+    let services = client.services().await?;
+    if !yes && !services.is_empty() {
+        confirm(&format!("all {} services", services.len()))?;
+    }
+    for service in &services {
+        client.destroy(ServicePath { project: &service.project, service: &service.service }).await?;
+        output::say(&format!("{}/{} is destroyed", service.project, service.service));
+    }
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! The example app, as a person deploys it.
 
 use crate::BINARY;
-use slipway_testing::{TestServer, app, http::Connection};
-use std::time::Instant;
+use slipway_testing::{TestServer, app, http::Connection, wait};
+use std::time::{Duration, Instant};
 
 const HOST: &str = "web-nextjs.localhost";
 
@@ -19,12 +19,7 @@ fn the_nextjs_example_is_built_served_and_redeployed() {
     assert!(!first.stdout.contains("sentinel-4711"), "the secret is in the output");
     assert_eq!(first.outcome().event(), "deployed");
     assert_eq!(first.outcome().url(), format!("http://{HOST}:{}", server.edge_port()));
-    let phases = finished_phases(&first);
-    assert_eq!(
-        phases,
-        ["source", "environment", "install", "build", "pre-deploy", "start", "health", "route", "drain", "clean-up"],
-        "every phase is logged with its end"
-    );
+    every_phase_is_logged_with_its_end(&server, &example);
 
     let page = server.get(HOST, "/");
     assert_eq!(page.status, 200);
@@ -44,9 +39,17 @@ fn the_nextjs_example_is_built_served_and_redeployed() {
     assert_eq!(again.outcome().release(), 2);
 }
 
-fn finished_phases(run: &slipway_testing::Run) -> Vec<String> {
-    let finished = run.events().into_iter().filter(|event| event["event"] == "phase_finished");
-    finished.map(|event| event["phase"].as_str().unwrap().to_owned()).collect()
+/// The CLI returns when the deployment is live; drain and clean-up end soon after.
+fn every_phase_is_logged_with_its_end(server: &TestServer, dir: &std::path::Path) {
+    let phases =
+        ["source", "environment", "install", "build", "pre-deploy", "start", "health", "route", "drain", "clean-up"];
+    wait::until("the end of every phase", Duration::from_secs(40), || {
+        let log = server.run_in(dir, &["logs", "--build", "--json"]).expect_code(0);
+        let events = log.events();
+        let ended =
+            events.iter().filter(|event| event["event"] == "phase_finished").map(|event| event["phase"].as_str());
+        (ended.flatten().collect::<Vec<_>>() == phases).then_some(())
+    });
 }
 
 /// The example sends five chunks over 400 ms: the head must be there long before the end.
