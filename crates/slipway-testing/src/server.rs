@@ -7,7 +7,7 @@ use crate::wait;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// First start on a machine makes the base image with mmdebstrap; other starts take well under a second.
 const READY_BOUND: Duration = Duration::from_secs(300);
@@ -105,6 +105,13 @@ impl TestServer {
         self.edge_port
     }
 
+    /// Names of the sandboxes that exist.
+    pub fn sandboxes(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.data().join("sandboxes")).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| !name.starts_with('.')).collect()
+    }
+
     fn log_path(&self) -> PathBuf {
         self.dir.path().join("server.log")
     }
@@ -150,6 +157,11 @@ impl Drop for TestServer {
         }
         if self.process.is_some() {
             let _ = self.run(&["destroy", "--all", "--yes"]);
+            // A server that stops leaves what runs alone, also what is being stopped: wait for the end of the sandboxes.
+            let deadline = Instant::now() + STOP_BOUND;
+            while !self.sandboxes().is_empty() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             self.signal(libc::SIGTERM);
             let _ = self.process.take().unwrap().wait();
         }

@@ -49,6 +49,8 @@ server.on("upgrade", (request, socket) => {
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
   let pending = Buffer.alloc(0);
   socket.on("error", () => socket.destroy());
+  // A client that leaves without a close frame: without this the socket stays half open and holds the process.
+  socket.on("end", () => socket.end());
   socket.on("data", (data) => {
     pending = Buffer.concat([pending, data]);
     // Short masked text frames only: two header bytes, four of mask, up to 125 of text.

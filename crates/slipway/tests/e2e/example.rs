@@ -44,11 +44,11 @@ fn every_phase_is_logged_with_its_end(server: &TestServer, dir: &std::path::Path
     let phases =
         ["source", "environment", "install", "build", "pre-deploy", "start", "health", "route", "drain", "clean-up"];
     wait::until("the end of every phase", Duration::from_secs(40), || {
-        let log = server.run_in(dir, &["logs", "--build", "--json"]).expect_code(0);
-        let events = log.events();
-        let ended =
-            events.iter().filter(|event| event["event"] == "phase_finished").map(|event| event["phase"].as_str());
-        (ended.flatten().collect::<Vec<_>>() == phases).then_some(())
+        let history = server.run_in(dir, &["events", "--limit", "100", "--json"]).expect_code(0).stdout;
+        let events: Vec<serde_json::Value> = serde_json::from_str(&history).unwrap();
+        let messages = events.iter().filter(|event| event["kind"] == "phase-finished").map(|event| &event["message"]);
+        let ended: Vec<&str> = messages.filter_map(|message| message.as_str()?.split(' ').next()).collect();
+        (ended == phases).then_some(())
     });
 }
 

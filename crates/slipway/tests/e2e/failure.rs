@@ -33,13 +33,6 @@ fn broken_package_json() {
 }
 
 #[test]
-fn broken_slipway_toml() {
-    fails_and_v1_stays("badtoml", "invalid-slipway-toml", |app| {
-        app.write("slipway.toml", "project = \"badtoml\"\nreplicsa = 2\n");
-    });
-}
-
-#[test]
 fn lockfile_out_of_step() {
     fails_and_v1_stays("outofstep", "lockfile-out-of-step", |app| {
         app.write(
@@ -125,7 +118,7 @@ fn build_out_of_memory() {
 
 #[test]
 fn build_time_out() {
-    fails_and_v1_stays("slow", "build-timed-out", |app| {
+    fails_and_v1_stays("slow", "timed-out", |app| {
         app.write(
             "slipway.toml",
             "project = \"slow\"\n[build]\ncommand = \"echo working; sleep 60\"\ntimeout = \"2s\"\n",

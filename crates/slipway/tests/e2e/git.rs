@@ -30,6 +30,24 @@ fn a_branch_a_tag_and_a_commit_deploy_and_a_missing_one_is_said() {
 }
 
 #[test]
+fn broken_slipway_toml() {
+    let server = TestServer::start(BINARY);
+    let app = App::node("badtoml", "one");
+    app.commit("good");
+    let url = format!("file://{}", app.path().display());
+    deploy(&server, &app, &url, "main", 0);
+    app.write("package.json", r#"{"name":"badtoml","scripts":{"start":"node server.js"}}"#);
+    std::fs::rename(app.path().join("slipway.toml"), app.path().join("kept.toml")).unwrap();
+    app.write("slipway.toml", "project = \"badtoml\"\nreplicsa = 2\n");
+    app.commit("bad");
+    std::fs::rename(app.path().join("kept.toml"), app.path().join("slipway.toml")).unwrap();
+    let outcome = deploy(&server, &app, &url, "main", 1);
+    let diagnosis = outcome.expect_diagnosis("invalid-slipway-toml");
+    assert!(diagnosis.to_string().contains("replicas"), "the nearest key is named: {diagnosis}");
+    assert_eq!(server.get("web-badtoml.localhost", "/").body, "one\n");
+}
+
+#[test]
 fn refused_credentials_are_said() {
     let server = TestServer::start(BINARY);
     let app = App::node("private", "one");

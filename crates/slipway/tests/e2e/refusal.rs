@@ -8,7 +8,7 @@ fn names_that_are_no_host_names_and_bad_toml_are_usage_errors() {
     let server = TestServer::start(BINARY);
     let app = App::node("fine", "v1");
     for args in
-        [&["up", "--project", "Not_A_Host"][..], &["up", "--service", "-web"], &["up", "--project", &"x".repeat(80)]]
+        [&["up", "--project", "Not_A_Host"][..], &["up", "--service=-web"], &["up", "--project", &"x".repeat(80)]]
     {
         let run = server.run_in(app.path(), args).expect_code(2);
         assert!(run.stderr.contains("host name"), "{}", run.stderr);

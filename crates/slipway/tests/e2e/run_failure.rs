@@ -55,5 +55,5 @@ fn health_path_answers_500() {
 fn health_times_out() {
     let silent = "require('node:http').createServer(() => {}).listen(process.env.PORT, '0.0.0.0');";
     let settings = "[health]\npath = \"/healthz\"\nstart_timeout = \"3s\"\ntimeout = \"500ms\"\n";
-    fails_and_v1_stays("silent", "health-timed-out", silent, settings);
+    fails_and_v1_stays("silent", "health-timeout", silent, settings);
 }
