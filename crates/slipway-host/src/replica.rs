@@ -77,9 +77,6 @@ impl Replica {
         let mut pause = RESTART_PAUSE_MIN;
         self.was_ready.store(adopted.is_some(), Ordering::Relaxed);
         let mut sandbox = self.still_running(adopted).await;
-        if sandbox.is_none() {
-            self.report(ReplicaState::Starting).await;
-        }
         loop {
             let began = Instant::now();
             let evidence = match self.one_sandbox(sandbox.take()).await {
@@ -130,6 +127,9 @@ impl Replica {
         let observed = Observed::new(sandbox.listening());
         let mut output = output::Reader::new(&sandbox, &self.spec, &self.reports, &observed);
         let started = if is_adopted { Ok(()) } else { self.start(&sandbox).await };
+        if started.is_ok() && !self.was_ready.load(Ordering::Relaxed) {
+            self.report(ReplicaState::Starting).await;
+        }
         let end = match started {
             Err(error) => Err(error),
             Ok(()) => Ok(tokio::select! {

@@ -262,7 +262,7 @@ pub enum ProbeResult {
 /// Where a replica is in its life. Each state names all that is guaranteed in it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReplicaState {
-    /// Its sandbox boots or its app has not yet answered.
+    /// Its app's process runs in its sandbox and has not yet answered.
     Starting,
     /// Healthy and stable: it may get traffic at this address.
     Ready { address: SocketAddr },
