@@ -83,7 +83,8 @@ impl Toolchain {
             std::fs::create_dir(&at)?;
             run(Command::new("mount").args(["-o", "loop,ro"]).arg(&image).arg(&at))?;
             for program in std::fs::read_dir(at.join("upper/opt/slipway"))? {
-                toolchain.path.push_str(&format!("{}/bin:", program?.path().display()));
+                let bin = usable_bin(&program?.path(), dir)?;
+                toolchain.path.push_str(&format!("{}:", bin.display()));
             }
             toolchain.mounts.push(at);
         }
@@ -98,6 +99,20 @@ impl Toolchain {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
+}
+
+/// The layer's own launcher of npm names the path that it has in a sandbox: outside of one it gets another.
+fn usable_bin(program: &Path, dir: &Path) -> Result<PathBuf> {
+    let cli = program.join("lib/npm/bin/npm-cli.js");
+    if !cli.exists() {
+        return Ok(program.join("bin"));
+    }
+    let tools = dir.join("tools");
+    std::fs::create_dir_all(&tools)?;
+    let launcher = tools.join("npm");
+    std::fs::write(&launcher, format!("#!/bin/sh\nexec node '{}' \"$@\"\n", cli.display()))?;
+    std::fs::set_permissions(&launcher, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(tools)
 }
 
 impl Drop for Toolchain {
