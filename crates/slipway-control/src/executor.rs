@@ -95,6 +95,10 @@ pub(crate) struct Executor {
     switch_due: bool,
     /// A deployment may wait for a worker.
     assign_due: bool,
+    /// Could not be stored, because the database failed; decided on again at `again_at`. Bounded by what runs: a host waits for
+    /// the answer to each phase.
+    again: Vec<(DeploymentId, Happening)>,
+    again_at: Option<TimestampMs>,
 }
 
 impl Executor {
@@ -116,6 +120,8 @@ impl Executor {
             routes_changed: true,
             switch_due: false,
             assign_due: true,
+            again: Vec::new(),
+            again_at: None,
         }
     }
 
@@ -126,8 +132,13 @@ impl Executor {
         loop {
             self.settle().await;
             let until_deadline = self.until_next_deadline();
+            // Not by the timer alone: it never fires while reports come without a pause.
+            if until_deadline.is_zero() && self.events.is_empty() {
+                self.deadlines();
+                continue;
+            }
             tokio::select! {
-                // Shutdown first; what the host and the edge say before new wishes.
+                // Shutdown first. People before the host: its queue may never be empty, theirs is short.
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 sent = to_host.reserve(), if !self.outbox.is_empty() => {
@@ -137,8 +148,8 @@ impl Executor {
                     }
                 }
                 report = self.edge.reports.recv() => self.edge_report(report.ok_or(ExecutorError::EdgeGone)?),
-                report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
                 Some(command) = self.commands.recv() => self.command(command).await,
+                report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
                 () = tokio::time::sleep(until_deadline) => self.deadlines(),
             }
         }
@@ -210,7 +221,8 @@ impl Executor {
             return Duration::ZERO;
         }
         let now = self.shared.now();
-        let next = self.active.values().filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at).min();
+        let deadlines = self.active.values().filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
+        let next = deadlines.chain(self.again_at).min();
         // Without a deadline nothing has to happen; an hour is as good as ever.
         let ms = next.map_or(3_600_000, |at| (at - now).max(0));
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
@@ -218,6 +230,11 @@ impl Executor {
 
     fn deadlines(&mut self) {
         let now: TimestampMs = self.shared.now();
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.again_at = None;
+            self.assign_due = true;
+            self.events.extend(self.again.drain(..));
+        }
         let late = |active: &Active| active.deadline.filter(|deadline| deadline.at <= now);
         let due: Vec<_> = self
             .active

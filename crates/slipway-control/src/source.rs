@@ -27,8 +27,11 @@ pub(crate) fn check(source: &SourceSpec) -> Result<(), Refusal> {
             .hint("use `https://…`, `ssh://…`, `git://…`, `file://…` or `user@host:path`"));
     }
     let authority = url.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
-    if authority.split_once('@').is_some_and(|(user, _)| user.contains(':')) {
-        return Err(Refusal::unusable("git-url-credential", "the source's URL has a password in it")
+    // `https://token@host` is a usual form: only with a credential beside it the part before the `@` is but a name.
+    let may_be_token = (url.starts_with("https://") || url.starts_with("http://")) && git.credential.is_none();
+    let has_credential = |user: &str| user.contains(':') || (may_be_token && !user.is_empty());
+    if authority.rsplit_once('@').is_some_and(|(user, _)| has_credential(user)) {
+        return Err(Refusal::unusable("git-url-credential", "the source's URL has a password or token in it")
             .hint("give it as the source's `credential`, where it is stored encrypted"));
     }
     if let Some(reference) = &git.reference {

@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::AsyncWriteExt;
 
 /// Largest content of an upload, unpacked: a source tree, not a data set.
-pub(crate) const UNPACKED_BYTES_MAX: u64 = 4 << 30;
+pub(crate) const UNPACKED_BYTES_MAX: u64 = 2 << 30;
 /// A client that sends nothing for this long has gone.
 const BODY_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Uploads received at once: each holds a temporary file and one blocking thread at its end.

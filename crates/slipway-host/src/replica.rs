@@ -75,7 +75,7 @@ impl Replica {
     /// Runs the replica until it is not wanted or fails; `adopted` is its sandbox of a former run of the server.
     pub(crate) async fn live(self, adopted: Option<Sandbox>) -> Life {
         let mut pause = RESTART_PAUSE_MIN;
-        self.was_ready.store(adopted.is_some(), Ordering::Relaxed);
+        self.was_ready.store(adopted.is_some() || self.spec.served, Ordering::Relaxed);
         let mut sandbox = self.still_running(adopted).await;
         loop {
             let began = Instant::now();

@@ -156,10 +156,17 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
         (S::Running { phase, .. } | S::Resuming { phase, .. }, E::Restarted { scratch_kept }) => {
             at.resuming(if *scratch_kept { *phase } else { Phase::Source })
         }
-        (S::Starting { .. }, E::Restarted { .. }) if deployment.trigger.builds() => {
-            at.again(vec![Action::CreateRelease, Action::StartReplicas])
+        (S::Starting { .. }, E::Restarted { .. }) if deployment.trigger.builds() => Transition {
+            actions: vec![Action::CreateRelease, Action::StartReplicas],
+            ..at.becomes(S::Starting { since: now })
+        },
+        // The time that the server was away is not the replicas': their deadline begins anew.
+        (S::Starting { .. }, E::Restarted { .. }) => {
+            Transition { actions: vec![Action::StartReplicas], ..at.becomes(S::Starting { since: now }) }
         }
-        (S::Starting { .. } | S::Health { .. }, E::Restarted { .. }) => at.again(vec![Action::StartReplicas]),
+        (S::Health { .. }, E::Restarted { .. }) => {
+            Transition { actions: vec![Action::StartReplicas], ..at.becomes(S::Health { since: now }) }
+        }
         (S::Routing { .. }, E::Restarted { .. }) => at.again(vec![Action::SwitchRoutes]),
         (S::Draining { .. }, E::Restarted { .. }) => at.again(vec![Action::BeginDrain]),
         (S::CleaningUp { .. }, E::Restarted { .. }) => at.again(vec![Action::RemoveScratch]),

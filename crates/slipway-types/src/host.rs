@@ -58,6 +58,8 @@ pub struct ReplicaSpec {
     pub health: Option<HealthSettings>,
     pub stable_window: DurationMs,
     pub stop_grace: DurationMs,
+    /// Its deployment is past the switch of routes: a failed start is tried again and ends nothing.
+    pub served: bool,
 }
 
 /// One phase for a build worker.

@@ -47,7 +47,8 @@ impl Guard {
             return true;
         }
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        address.is_ok_and(|address| address.is_loopback() || address == self.address)
+        // A literal address can't be rebound by a name server, so any is good where every one is listened on.
+        address.is_ok_and(|address| address.is_loopback() || address == self.address || self.address.is_unspecified())
     }
 }
 

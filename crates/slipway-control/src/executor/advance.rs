@@ -12,6 +12,8 @@ use slipway_types::{DeploymentId, Phase};
 use std::collections::BTreeMap;
 use std::io;
 
+/// After a failed write: a full disk or a locked database may be over soon.
+const DECIDE_AGAIN_MS: i64 = 1000;
 /// A deadline that has passed without a change of state (a route that is given again) is due again after this.
 const DEADLINE_AGAIN_MS: i64 = 5000;
 
@@ -29,6 +31,7 @@ impl Executor {
                 Ok(None) => self.assign_due = false,
                 Err(error) => {
                     self.assign_due = false;
+                    self.decide_again();
                     tracing::error!(error = cause_chain(&error), "could not look for waiting deployments");
                 }
             }
@@ -46,8 +49,19 @@ impl Executor {
             Err(error) => {
                 tracing::error!(%deployment, ?event, error = cause_chain(&error), "a decision could not be stored");
                 self.rearm(deployment);
+                // A deadline comes again by itself.
+                if !matches!(event, Event::TimedOut { .. }) {
+                    self.again.push((deployment.clone(), Happening { event, change }));
+                    self.decide_again();
+                }
             }
         }
+    }
+
+    /// An absolute time: one that counted from now would be put off by each report that comes in between.
+    fn decide_again(&mut self) {
+        let at = self.shared.now() + DECIDE_AGAIN_MS;
+        self.again_at.get_or_insert(at);
     }
 
     /// Logs what the store has decided and does what is left to do, also for other deployments of the service.

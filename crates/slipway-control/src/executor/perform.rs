@@ -4,11 +4,13 @@
 use super::fleet::replica_id;
 use super::work::{MissingInput, Work};
 use super::{Executor, Fault};
-use slipway_pipeline::{Action, Event};
+use slipway_pipeline::{Action, DeploymentState, Event};
 use slipway_store::{DeploymentRow, NewRelease, ReleaseRow};
 use slipway_types::host::{HostCommand, PhaseSpec, ReplicaSpec};
 use slipway_types::settings::DurationMs;
-use slipway_types::{DeploymentId, Phase, ReleaseId, ServiceKind, ServiceSettings, SourceSpec, Trigger, UploadId};
+use slipway_types::{
+    DeploymentId, DeploymentStatus, Phase, ReleaseId, ServiceKind, ServiceSettings, SourceSpec, Trigger, UploadId,
+};
 use std::collections::BTreeSet;
 
 impl Executor {
@@ -204,5 +206,6 @@ fn replica_spec(
         health: (settings.kind == ServiceKind::Web).then(|| settings.health.clone()),
         stable_window: stable_window(row.summary.trigger, settings),
         stop_grace: settings.stop_grace,
+        served: row.summary.status == DeploymentStatus::Live || matches!(row.state, DeploymentState::Routing { .. }),
     })
 }

@@ -3,6 +3,8 @@
 use super::archive::ArchiveRefusal;
 use std::collections::BTreeMap;
 
+/// Parts of a path; the host that unpacks allows no more.
+const DEPTH_MAX: usize = 64;
 /// Links that Linux follows in one path before it gives up.
 const LINKS_FOLLOWED_MAX: usize = 40;
 
@@ -29,6 +31,9 @@ impl Tree {
                 Kind::Directory => Ok(()),
                 _ => Err(ArchiveRefusal::Name { path: path.to_owned(), why: "it names the tree itself" }),
             };
+        }
+        if normal.split('/').count() > DEPTH_MAX {
+            return Err(ArchiveRefusal::Name { path: path.to_owned(), why: "it is too deep" });
         }
         if let Kind::HardLink(target) = &kind {
             self.check_hard_link(path, target)?;

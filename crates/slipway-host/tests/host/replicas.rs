@@ -32,6 +32,7 @@ fn spec(bench: &Bench, image: &Image, name: &str, path: Option<&str>, env: Env) 
         }),
         stable_window: DurationMs(200),
         stop_grace: DurationMs(500),
+        served: false,
     }
 }
 

@@ -87,9 +87,19 @@ impl Watch<'_> {
             if let Some(error) = error
                 && !error.is_passing()
             {
-                return Err(error.into());
+                return Err(self.final_failure(error));
             }
             tokio::time::sleep(RECONNECT_INTERVAL).await;
+        }
+    }
+
+    /// A deployment that is not known any more was known when it was followed: its service was destroyed.
+    fn final_failure(&self, error: ClientError) -> Failure {
+        match &error {
+            ClientError::Refused(refusal) if refusal.code == "deployment-unknown" => {
+                Failure::new(Exit::DeploymentFailed, format!("{} is gone: its service was destroyed", self.deployment))
+            }
+            _ => error.into(),
         }
     }
 
