@@ -6,16 +6,9 @@ use slipway_types::{DeploymentId, LayerKind, LayerRef};
 use std::collections::BTreeMap;
 
 /// Rises when what a key stands for changes, so that older layers are never taken for newer ones.
-const FORMAT: &str = "dependencies 1";
-/// Variables that change what an install command installs. Others (tokens, addresses) do not.
-const INSTALL_VARIABLES: [&str; 6] = [
-    "NODE_ENV",
-    "NPM_CONFIG_INCLUDE",
-    "NPM_CONFIG_OMIT",
-    "NPM_CONFIG_PRODUCTION",
-    "NPM_CONFIG_LEGACY_PEER_DEPS",
-    "NPM_CONFIG_IGNORE_SCRIPTS",
-];
+const FORMAT: &str = "dependencies 2";
+/// In names of credentials: who fetches does not change what is fetched.
+const CREDENTIAL_WORDS: [&str; 4] = ["TOKEN", "SECRET", "PASSWORD", "AUTH"];
 
 /// The layer that the install command makes of these files.
 pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<blake3::Hash>>) -> LayerRef {
@@ -32,7 +25,9 @@ pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<b
         key = key.part("layer", layer.to_string());
     }
     for (name, value) in &spec.env {
-        if INSTALL_VARIABLES.contains(&name.to_ascii_uppercase().as_str()) {
+        // Install scripts may read any variable; layers are shared by all services, so none may be left out.
+        let upper = name.to_ascii_uppercase();
+        if !CREDENTIAL_WORDS.iter().any(|word| upper.contains(word)) {
             key = key.part("variable", name).part("value", value.expose());
         }
     }

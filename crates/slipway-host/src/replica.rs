@@ -75,7 +75,7 @@ impl Replica {
     /// Runs the replica until it is not wanted or fails; `adopted` is its sandbox of a former run of the server.
     pub(crate) async fn live(self, adopted: Option<Sandbox>) -> Life {
         let mut pause = RESTART_PAUSE_MIN;
-        self.was_ready.store(adopted.is_some() || self.spec.served, Ordering::Relaxed);
+        self.was_ready.store(self.spec.served, Ordering::Relaxed);
         let mut sandbox = self.still_running(adopted).await;
         loop {
             let began = Instant::now();
@@ -111,7 +111,11 @@ impl Replica {
         if sandbox.tasks().iter().any(|task| task.exit.is_none()) {
             return Some(sandbox);
         }
-        if let Err(error) = sandbox.stop(Duration::ZERO).await {
+        // What it said before its end, which nobody was there to read.
+        let observed = Observed::new(sandbox.listening());
+        let mut output = output::Reader::new(&sandbox, &self.spec, &self.reports, &observed);
+        let (stopped, ()) = tokio::join!(sandbox.stop(Duration::ZERO), output.until_gone());
+        if let Err(error) = stopped {
             tracing::warn!(replica = %self.spec.replica, %error, "cannot stop a replica's sandbox");
         }
         None
@@ -135,7 +139,7 @@ impl Replica {
             Ok(()) => Ok(tokio::select! {
                 () = self.stop.cancelled() => End::NotWanted,
                 ended = output.until_exit() => End::Exited(ended),
-                unhealthy = self.watch_health(&sandbox, is_adopted) => unhealthy,
+                unhealthy = self.watch_health(&sandbox, is_adopted && self.spec.served) => unhealthy,
             }),
         };
         let not_wanted = matches!(end, Ok(End::NotWanted));

@@ -68,6 +68,9 @@ struct Slots {
     idle: VecDeque<Slot>,
     /// Indexes that are idle, in use or being made.
     taken: BTreeSet<u32>,
+    /// Where the search for a free index begins: a freed address rests as long as possible, because a route may still
+    /// name it for a moment.
+    next: u32,
     /// No slot is made any more.
     closed: bool,
 }
@@ -183,7 +186,10 @@ impl Network {
     fn take_index(&self) -> Result<u32, NetworkError> {
         let count = self.inner.layout.count();
         let mut slots = self.slots();
-        let index = (0..count).find(|index| !slots.taken.contains(index)).ok_or(NetworkError::Exhausted { count })?;
+        let from = slots.next;
+        let mut candidates = (0..count).map(|step| (from + step) % count);
+        let index = candidates.find(|index| !slots.taken.contains(index)).ok_or(NetworkError::Exhausted { count })?;
+        slots.next = (index + 1) % count;
         slots.taken.insert(index);
         Ok(index)
     }

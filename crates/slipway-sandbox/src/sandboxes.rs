@@ -51,6 +51,10 @@ impl Sandboxes {
                 }
             }
             let skeleton = driver::oci::make_skeleton(&config.sandboxes_dir)?;
+            // Mount tables name resolved paths; everything else derives from this one.
+            let resolved = config.sandboxes_dir.canonicalize();
+            let sandboxes_dir = resolved.map_err(SandboxError::file("resolve", &config.sandboxes_dir))?;
+            let config = SandboxConfig { sandboxes_dir, ..config };
             let in_use = reap_dead(&config.sandboxes_dir)?;
             let network = Network::open(&config.network, &in_use)?;
             Ok(Inner { config, runtime_program, skeleton, network })

@@ -70,7 +70,7 @@ pub(super) fn plan(project: &Project<'_>, reasons: &mut Vec<Reason>) -> Option<I
         ),
         path => format!("cd {} && {command}", quoted(path)),
     };
-    Some(InstallPlan { command, key_files: key_files(project, reasons) })
+    Some(InstallPlan { command, key_files: key_files(project, set, reasons) })
 }
 
 fn has_nothing(project: &Project<'_>) -> bool {
@@ -106,9 +106,26 @@ fn detected(project: &Project<'_>) -> (String, String) {
     (command.to_owned(), from)
 }
 
+/// Whether a command does nothing but run one package manager in this directory.
+fn only_installs(command: &str) -> bool {
+    let words: Vec<&str> = command.split_ascii_whitespace().collect();
+    let is_install = |word: &&str| matches!(*word, "ci" | "i" | "install" | "--frozen-lockfile" | "--immutable");
+    let goes_elsewhere =
+        |word: &&str| ["-C", "--prefix", "--dir", "--cwd"].iter().any(|option| word.starts_with(option));
+    words.first().is_some_and(|word| matches!(*word, "npm" | "pnpm" | "yarn" | "bun"))
+        && words.get(1).is_none_or(is_install)
+        && !words.iter().any(|word| goes_elsewhere(word))
+        && !command.contains(['&', '|', ';', '$', '`', '<', '>', '(', '\n'])
+}
+
 /// Lockfile, manifests, configuration, patches, and what install scripts read.
-fn key_files(project: &Project<'_>, reasons: &mut Vec<Reason>) -> Vec<String> {
+fn key_files(project: &Project<'_>, set: Option<&str>, reasons: &mut Vec<Reason>) -> Vec<String> {
     let directory = project.packages.directory;
+    if set.is_some_and(|command| !only_installs(command)) {
+        let from = "the owner's install command may read any file".to_owned();
+        reasons.push(Reason { decided: "dependencies are installed again when any file changes".to_owned(), from });
+        return directory.top().files().map(str::to_owned).collect();
+    }
     let top = PackageJson::read(&directory).ok().flatten().unwrap_or_default();
     let mut files = BTreeSet::new();
     for at in [directory, project.tree] {

@@ -47,8 +47,6 @@ pub(crate) enum ArchiveRefusal {
     PathThroughLink { path: String, link: String },
     #[error("the upload has a link that leads in a circle: `{0}`")]
     LinkLoop(String),
-    #[error("the upload has a hard link to what is no file of it: `{path}` → `{target}`")]
-    LinkMissing { path: String, target: String },
     #[error("the upload has something that is no file, directory or link: `{path}` ({kind})")]
     SpecialFile { path: String, kind: &'static str },
     #[error("the upload has the path `{0}` twice")]
@@ -72,7 +70,6 @@ impl ArchiveRefusal {
             Self::LinkOutside { .. } => "upload-link-outside",
             Self::PathThroughLink { .. } => "upload-path-through-link",
             Self::LinkLoop(_) => "upload-link-loop",
-            Self::LinkMissing { .. } => "upload-link-missing",
             Self::SpecialFile { .. } => "upload-special-file",
             Self::Duplicate(_) => "upload-duplicate-path",
             Self::Name { .. } => "upload-name",
@@ -155,7 +152,8 @@ fn kind(entry: EntryType, path: &str, link: Option<Vec<u8>>) -> Result<Kind, Arc
         EntryType::Regular | EntryType::Continuous => Ok(Kind::File),
         EntryType::Directory => Ok(Kind::Directory),
         EntryType::Symlink => Ok(Kind::Symlink(target()?)),
-        EntryType::Link => Ok(Kind::HardLink(target()?)),
+        // The host that unpacks makes none: a link is refused here, before anything is stored.
+        EntryType::Link => special("hard link"),
         EntryType::Char => special("character device"),
         EntryType::Block => special("block device"),
         EntryType::Fifo => special("named pipe"),

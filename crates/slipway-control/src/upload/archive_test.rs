@@ -74,10 +74,9 @@ fn an_ordinary_tree_is_accepted() {
         link("./app/up", "../package.json"),
         link("./gone", "not/there"),
         link("./self", "."),
-        hard("./copy", "./package.json"),
     ];
     let facts = check_bytes(&gzip(&tar(&entries))).unwrap();
-    assert_eq!(facts, ArchiveFacts { files: 6, bytes: 6 });
+    assert_eq!(facts, ArchiveFacts { files: 5, bytes: 6 });
 }
 
 #[test]
@@ -102,10 +101,8 @@ fn what_leaves_the_tree_is_refused() {
         (vec![file("a/b"), link("a/c", "../../x")], "upload-link-outside"),
         // Only by following `out`, which is the tree itself, does `..` lead out.
         (vec![file("d/e/f"), link("d/e/out", "../.."), link("trick", "d/e/out/..")], "upload-link-outside"),
-        (vec![file("a"), hard("b", "../x")], "upload-link-outside"),
-        (vec![file("a"), hard("b", "/etc/shadow")], "upload-link-outside"),
-        (vec![file("a"), hard("b", "missing")], "upload-link-missing"),
-        (vec![file("d/a"), link("l", "d"), hard("b", "l")], "upload-link-missing"),
+        (vec![file("a"), hard("b", "a")], "upload-special-file"),
+        (vec![file("a"), hard("b", "/etc/shadow")], "upload-special-file"),
         (vec![link("d", "."), file("d/x")], "upload-path-through-link"),
         (vec![file("d/x"), link("d", ".")], "upload-duplicate-path"),
         (vec![file("a"), link("b", "c"), link("c", "b")], "upload-link-loop"),

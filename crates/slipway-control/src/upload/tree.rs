@@ -13,7 +13,6 @@ pub(super) enum Kind {
     File,
     Directory,
     Symlink(String),
-    HardLink(String),
 }
 
 #[derive(Debug, Default)]
@@ -34,9 +33,6 @@ impl Tree {
         }
         if normal.split('/').count() > DEPTH_MAX {
             return Err(ArchiveRefusal::Name { path: path.to_owned(), why: "it is too deep" });
-        }
-        if let Kind::HardLink(target) = &kind {
-            self.check_hard_link(path, target)?;
         }
         self.check_parents(&normal)?;
         // Archivers may name a directory more than once; anything else would replace something.
@@ -64,16 +60,6 @@ impl Tree {
             }
         }
         Ok(())
-    }
-
-    /// A hard link names a file that came before it, by its path in the archive.
-    fn check_hard_link(&self, path: &str, target: &str) -> Result<(), ArchiveRefusal> {
-        let outside = || ArchiveRefusal::LinkOutside { path: path.to_owned(), target: target.to_owned() };
-        let target_normal = normal(target).ok_or_else(outside)?;
-        match self.entries.get(&target_normal) {
-            Some(Kind::File | Kind::HardLink(_)) => Ok(()),
-            _ => Err(ArchiveRefusal::LinkMissing { path: path.to_owned(), target: target.to_owned() }),
-        }
     }
 
     /// Follows every symbolic link to its end, through other links too.

@@ -84,7 +84,7 @@ async fn a_replica_answers_survives_a_restart_of_the_server_and_of_itself_and_st
 
     let mut bench = bench.restart().await;
     assert!(get(address, "/").ends_with("...hello"), "it serves while the server is away");
-    want(&bench, 1, vec![web.clone()]).await;
+    want(&bench, 1, vec![ReplicaSpec { served: true, ..web.clone() }]).await;
     assert_eq!(bench.state_of(&id).await, ReplicaState::Ready { address }, "adopted, not started again");
 
     get(address, "/crash");

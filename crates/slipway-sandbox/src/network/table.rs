@@ -16,11 +16,13 @@ const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// What no sandbox reaches unless a rule names it: private (RFC 1918), shared, loopback, link-local with the metadata
 /// services, benchmarking, protocol assignments, multicast, reserved, broadcast.
-const PRIVATE: [&str; 11] = [
+const PRIVATE: [&str; 12] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
     "127.0.0.0/8",
+    // Azure's metadata service, at a public address.
+    "168.63.129.16/32",
     "169.254.0.0/16",
     "172.16.0.0/12",
     "192.0.0.0/24",

@@ -57,10 +57,12 @@ pub(super) fn profile() -> Value {
         json!({ "names": allowed, "action": "SCMP_ACT_ALLOW" }),
         json!({ "names": ABSENT, "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS }),
         when("clone", "SCMP_CMP_MASKED_EQ", NAMESPACE_FLAGS, Some(0)),
-        // AF_ALG is 38 and AF_VSOCK is 40: everything around them.
+        // AF_ALG is 38 and AF_VSOCK is 40: what lies around them, by exact value above. The filter compares 64 bits, the
+        // kernel's family has 32: with "greater than", a value with high bits would pass and mean AF_VSOCK.
         when("socket", "SCMP_CMP_LT", 38, None),
         when("socket", "SCMP_CMP_EQ", 39, None),
-        when("socket", "SCMP_CMP_GT", 40, None),
+        when("socket", "SCMP_CMP_EQ", 41, None),
+        when("socket", "SCMP_CMP_EQ", 43, None),
     ];
     rules.extend(PERSONALITIES.map(|domain| when("personality", "SCMP_CMP_EQ", domain, None)));
     json!({
