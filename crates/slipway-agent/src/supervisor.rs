@@ -17,10 +17,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Tasks at once. A host runs one, and another to look at it.
 const TASKS_MAX: usize = 64;
-/// How often listening sockets are looked for: often while a task starts up, since the host waits for them.
-const LISTENING_POLL_YOUNG: Duration = Duration::from_millis(100);
-const LISTENING_POLL: Duration = Duration::from_secs(2);
-const YOUNG_MAX: Duration = Duration::from_secs(120);
+/// Listening sockets are looked for at these intervals: often while a task starts up, since the host waits for them, then
+/// ever more seldom. The kernel walks its whole hash table of connections for one look, which takes milliseconds.
+const LISTENING_POLL_MIN: Duration = Duration::from_millis(100);
+const LISTENING_POLL_MAX: Duration = Duration::from_secs(30);
+/// Part of the youngest task's age that passes between two looks.
+const LISTENING_POLL_AGE_PART: u32 = 4;
 /// Grace when the agent itself gets SIGTERM, as Docker and runc users expect.
 const TERMINATE_GRACE: Duration = Duration::from_secs(10);
 /// A clock that is nearer than this to the host's is left alone.
@@ -297,8 +299,9 @@ impl Supervisor {
     }
 
     fn listening_poll(&self, now: Instant) -> Duration {
-        let is_young = |task: &Task| now.saturating_duration_since(task.started_at) < YOUNG_MAX;
-        if self.tasks.iter().any(is_young) { LISTENING_POLL_YOUNG } else { LISTENING_POLL }
+        let youngest = self.tasks.iter().map(|task| now.saturating_duration_since(task.started_at)).min();
+        let age = youngest.unwrap_or(LISTENING_POLL_MAX * LISTENING_POLL_AGE_PART);
+        (age / LISTENING_POLL_AGE_PART).clamp(LISTENING_POLL_MIN, LISTENING_POLL_MAX)
     }
 
     fn look_for_sockets(&mut self, now: Instant) {
