@@ -114,7 +114,7 @@ fn only_installs(command: &str) -> bool {
         |word: &&str| ["-C", "--prefix", "--dir", "--cwd"].iter().any(|option| word.starts_with(option));
     words.first().is_some_and(|word| matches!(*word, "npm" | "pnpm" | "yarn" | "bun"))
         && words.get(1).is_none_or(is_install)
-        && !words.iter().any(|word| goes_elsewhere(word))
+        && !words.iter().any(goes_elsewhere)
         && !command.contains(['&', '|', ';', '$', '`', '<', '>', '(', '\n'])
 }
 
