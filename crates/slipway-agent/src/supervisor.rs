@@ -21,6 +21,8 @@ const TASKS_MAX: usize = 64;
 /// ever more seldom. The kernel walks its whole hash table of connections for one look, which takes milliseconds.
 const LISTENING_POLL_MIN: Duration = Duration::from_millis(100);
 const LISTENING_POLL_MAX: Duration = Duration::from_secs(30);
+/// Without a task: what ended one may have closed a socket.
+const LISTENING_POLL_IDLE: Duration = Duration::from_secs(2);
 /// Part of the youngest task's age that passes between two looks.
 const LISTENING_POLL_AGE_PART: u32 = 4;
 /// Grace when the agent itself gets SIGTERM, as Docker and runc users expect.
@@ -300,8 +302,8 @@ impl Supervisor {
 
     fn listening_poll(&self, now: Instant) -> Duration {
         let youngest = self.tasks.iter().map(|task| now.saturating_duration_since(task.started_at)).min();
-        let age = youngest.unwrap_or(LISTENING_POLL_MAX * LISTENING_POLL_AGE_PART);
-        (age / LISTENING_POLL_AGE_PART).clamp(LISTENING_POLL_MIN, LISTENING_POLL_MAX)
+        let by_age = |age: Duration| (age / LISTENING_POLL_AGE_PART).clamp(LISTENING_POLL_MIN, LISTENING_POLL_MAX);
+        youngest.map_or(LISTENING_POLL_IDLE, by_age)
     }
 
     fn look_for_sockets(&mut self, now: Instant) {
