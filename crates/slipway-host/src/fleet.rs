@@ -83,6 +83,15 @@ impl Fleet {
         self.reconcile();
     }
 
+    /// Waits until everything that was told to stop has stopped: the host ends, and who was taken away must not stay. What is
+    /// wanted runs on.
+    pub(crate) async fn finish_leaving(&mut self) {
+        let is_leaving = |member: &Member| matches!(member, Member::Runs { stop } if stop.is_cancelled());
+        while !self.leaving.is_empty() || self.members.values().any(is_leaving) {
+            self.progress().await;
+        }
+    }
+
     fn reconcile(&mut self) {
         let Some(wanted) = &self.wanted else { return };
         let named: HashMap<&ReplicaId, &ReplicaSpec> =

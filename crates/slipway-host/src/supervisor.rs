@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// For builds to end after a shutdown was asked for: killing a sandbox and unmounting takes well under a second.
+/// For builds, and for replicas that are being stopped, to end after a shutdown was asked for. Killing a sandbox and
+/// unmounting takes well under a second; an app that uses its grace time takes longer.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(20);
 
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +65,10 @@ pub async fn run(
     let mut supervisor = Supervisor { workers, fleet, stop_builds: stop_builds.clone() };
     supervisor.serve(commands, &shutdown).await;
     stop_builds.cancel();
-    let ended = tokio::time::timeout(SHUTDOWN_TIME_MAX, async { while tasks.join_next().await.is_some() {} }).await;
-    if ended.is_err() {
-        tracing::warn!("builds did not end in time");
+    let builds = async { while tasks.join_next().await.is_some() {} };
+    let ends = async { tokio::join!(builds, supervisor.fleet.finish_leaving()) };
+    if tokio::time::timeout(SHUTDOWN_TIME_MAX, ends).await.is_err() {
+        tracing::warn!("builds or stopping replicas did not end in time");
     }
     host.sandboxes.close().await;
     Ok(())
@@ -82,12 +84,24 @@ impl Supervisor {
     async fn serve(&mut self, mut commands: mpsc::Receiver<HostCommand>, shutdown: &CancellationToken) {
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => {
+                    self.take_last_set(&mut commands);
+                    return;
+                }
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => return,
                 },
                 () = self.fleet.progress() => {}
+            }
+        }
+    }
+
+    /// What was said before the shutdown still counts for replicas: one that was taken away must not run on.
+    fn take_last_set(&mut self, commands: &mut mpsc::Receiver<HostCommand>) {
+        while let Ok(command) = commands.try_recv() {
+            if let HostCommand::Replicas(set) = command {
+                self.fleet.want(set);
             }
         }
     }
