@@ -16,7 +16,19 @@ pub(super) fn inside(root: &Path, path: &Path, target: &Path) -> Option<PathBuf>
         return Some(if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative });
     }
     normal_depth(directory, target)?;
-    Some(target.to_owned())
+    Some(collapsed(target))
+}
+
+/// Without `name/..`: who unpacks refuses a way back, because `name` could be a link to elsewhere.
+fn collapsed(target: &Path) -> PathBuf {
+    let mut parts: Vec<Component<'_>> = Vec::new();
+    for component in target.components().filter(|component| *component != Component::CurDir) {
+        match (component, parts.last()) {
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(parts.pop()),
+            _ => parts.push(component),
+        }
+    }
+    if parts.is_empty() { PathBuf::from(".") } else { parts.into_iter().collect() }
 }
 
 /// How deep `target` ends when it starts at `directory`; None when it climbs above the root on the way.
@@ -45,6 +57,9 @@ mod tests {
             ("d/a", "../b", Some("../b")),
             ("d/a", "/srv/app/x/b", Some("../x/b")),
             ("a", "/srv/app", Some(".")),
+            ("current", "releases/../v2", Some("v2")),
+            ("d/a", "x/../../b", Some("../b")),
+            ("d/a", "./x/..", Some(".")),
             ("a", "../app/b", None),
             ("a", "../b", None),
             ("d/a", "../../b", None),
