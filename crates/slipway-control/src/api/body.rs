@@ -1,8 +1,8 @@
 //! JSON bodies, paths and queries of requests, with refusals in the API's own words.
 
 use crate::refusal::Refusal;
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use futures_util::StreamExt;
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -11,6 +11,9 @@ use slipway_types::{DeploymentId, ProjectName, ServiceName};
 /// Largest JSON body: a few hundred variables with certificates among them fit.
 pub(crate) const JSON_BYTES_MAX: usize = 1 << 20;
 
+/// What is read at all of a body that is too large.
+const READ_BYTES_MAX: usize = 16 << 20;
+
 /// A JSON body. An empty one counts as `{}`.
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
@@ -18,19 +21,36 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            http::StatusCode::PAYLOAD_TOO_LARGE => {
-                Refusal::too_large("body-too-large", format!("the body is larger than {JSON_BYTES_MAX} bytes"))
-            }
-            _ => Refusal::bad_request("body-broken", "the body broke off"),
-        })?;
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+        let bytes = read(request).await?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         let value = serde_json::from_slice(bytes).map_err(|error| {
             Refusal::bad_request("bad-json", format!("the body is not what this call takes: {error}"))
         })?;
         Ok(Self(value))
     }
+}
+
+/// The whole body. One that is too large is read on for a while: an answer on a connection with unread bytes can be lost with
+/// the connection, and the sender would not learn why.
+async fn read(request: Request) -> Result<Vec<u8>, Refusal> {
+    let mut chunks = request.into_body().into_data_stream();
+    let (mut kept, mut received) = (Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::bad_request("body-broken", "the body broke off"))?;
+        received += chunk.len();
+        if received <= JSON_BYTES_MAX {
+            kept.extend_from_slice(&chunk);
+        }
+        if received > READ_BYTES_MAX {
+            break;
+        }
+    }
+    if received > JSON_BYTES_MAX {
+        let message = format!("the body is larger than {JSON_BYTES_MAX} bytes");
+        return Err(Refusal::too_large("body-too-large", message));
+    }
+    Ok(kept)
 }
 
 /// `/projects/{project}/services/{service}`
