@@ -239,17 +239,7 @@ impl Replica {
     }
 
     async fn report(&self, state: ReplicaState) {
-        tracing::info!(replica = %self.spec.replica, deployment = %self.spec.deployment, state = name_of(&state), "replica");
+        tracing::info!(replica = %self.spec.replica, deployment = %self.spec.deployment, state = state.as_str(), "replica");
         let _ = self.reports.send(HostReport::Replica { replica: self.spec.replica.clone(), state }).await;
-    }
-}
-
-fn name_of(state: &ReplicaState) -> &'static str {
-    match state {
-        ReplicaState::Starting => "starting",
-        ReplicaState::Ready { .. } => "ready",
-        ReplicaState::Unready { .. } => "unready",
-        ReplicaState::Failed { .. } => "failed",
-        ReplicaState::Stopped => "stopped",
     }
 }

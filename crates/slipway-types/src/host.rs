@@ -275,3 +275,15 @@ pub enum ReplicaState {
     /// Stopped because the set does not name it any more; its sandbox is gone.
     Stopped,
 }
+
+impl ReplicaState {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            ReplicaState::Starting => "starting",
+            ReplicaState::Ready { .. } => "ready",
+            ReplicaState::Unready { .. } => "unready",
+            ReplicaState::Failed { .. } => "failed",
+            ReplicaState::Stopped => "stopped",
+        }
+    }
+}

@@ -156,7 +156,7 @@ impl Fleet {
             let of_replica = |(id, replica): (&ReplicaId, &Replica)| ReplicaView {
                 replica: id.clone(),
                 deployment: deployment.clone(),
-                state: if group.draining { "draining" } else { name(&replica.state) }.to_owned(),
+                state: if group.draining { "draining" } else { replica.state.as_str() }.to_owned(),
                 since: replica.since,
             };
             group.replicas.iter().map(of_replica).collect::<Vec<_>>()
@@ -170,15 +170,5 @@ impl Fleet {
         self.generation = u64::try_from(now).unwrap_or(0).max(self.generation + 1);
         let replicas = self.groups.values().flat_map(|group| group.replicas.values());
         ReplicaSet { generation: self.generation, replicas: replicas.map(|replica| replica.spec.clone()).collect() }
-    }
-}
-
-fn name(state: &ReplicaState) -> &'static str {
-    match state {
-        ReplicaState::Starting => "starting",
-        ReplicaState::Ready { .. } => "ready",
-        ReplicaState::Unready { .. } => "unready",
-        ReplicaState::Failed { .. } => "failed",
-        ReplicaState::Stopped => "stopped",
     }
 }
