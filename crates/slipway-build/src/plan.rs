@@ -16,8 +16,9 @@ use crate::package_json::PackageJson;
 use crate::tree::{self, Tree};
 use framework::Framework;
 use package_manager::Choice;
-use slipway_types::plan::{Plan, Reason};
+use slipway_types::plan::{Plan, Reason, Start};
 use slipway_types::settings::ServiceSettings;
+use slipway_types::site::SiteRules;
 use slipway_types::{Diagnosis, TreeListing};
 use std::collections::BTreeMap;
 
@@ -67,11 +68,12 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
         kind: settings.kind,
         root: root.clone(),
         framework: project.framework.map(|framework| framework.name.to_owned()),
-        toolchain,
+        toolchains: vec![toolchain],
         package_manager: Some(project.packages.manager.clone()),
         install,
         build_command,
-        start_command,
+        start: Start::Command { command: start_command },
+        pre_deploy_command: None,
         build_env: build_env(&project),
         run_env: run_env(&project),
         cache_dirs: cache_dirs(&project),
@@ -82,6 +84,7 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
             .iter()
             .map(|p| (*p).to_owned())
             .collect(),
+        rules: SiteRules::default(),
         reasons,
     })
 }

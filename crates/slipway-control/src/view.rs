@@ -23,12 +23,12 @@ pub(crate) fn service_url(
     service: &ServiceName,
     kind: ServiceKind,
 ) -> Option<String> {
-    (kind == ServiceKind::Web).then(|| url(&service_host(project, service, &server.domain), server.edge_port))
+    kind.is_routed().then(|| url(&service_host(project, service, &server.domain), server.edge_port))
 }
 
 pub(crate) fn deployment(server: &ServerView, summary: DeploymentSummary) -> DeploymentView {
     let service = service_url(server, &summary.project, &summary.service, summary.kind);
-    let own = (summary.kind == ServiceKind::Web)
-        .then(|| url(&deployment_host(&summary.deployment, &server.domain), server.edge_port));
+    let own =
+        summary.kind.is_routed().then(|| url(&deployment_host(&summary.deployment, &server.domain), server.edge_port));
     summary.into_view(service, own)
 }

@@ -7,7 +7,8 @@ use crate::body::RequestBody;
 use crate::gate::Gate;
 use crate::limits::UPSTREAM_IDLE_MAX;
 use hyper::client::conn::http1::SendRequest;
-use slipway_types::route::Target;
+use slipway_types::route::{Endpoint, Target};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,14 @@ impl Backend {
     pub(crate) fn new(target: Target, gate: Arc<Gate>, threads: usize) -> Self {
         let shelves = (0..threads).map(|_| Mutex::default()).collect();
         Self { target, gate, shelves }
+    }
+
+    /// Where to connect; None: there is no process, it is a site.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self.target.at {
+            Endpoint::Address(address) => Some(address),
+            Endpoint::Site(_) => None,
+        }
     }
 
     /// The idle connection that was used last, if it is at most `idle_max` old.

@@ -174,6 +174,7 @@ impl<'a> Exchange<'a> {
     /// A connection and whether it was used before.
     async fn connection(&self, backend: &Backend, repeatable: bool) -> Result<(Sender, bool), ConnectError> {
         let worker = &self.client.worker;
+        let Some(address) = backend.address() else { return Err(ConnectError::NoProcess) };
         let idle_max = if repeatable { UPSTREAM_IDLE_TIMEOUT } else { UPSTREAM_IDLE_UNREPEATABLE };
         // After one stale connection the others are not worth the risk.
         if self.stale == 0
@@ -181,7 +182,7 @@ impl<'a> Exchange<'a> {
         {
             return Ok((sender, true));
         }
-        Ok((upstream::connect(backend.target.address, worker.limits.connect_timeout).await?, false))
+        Ok((upstream::connect(address, worker.limits.connect_timeout).await?, false))
     }
 
     /// Waits where that may help, and gives up after enough attempts.
@@ -191,7 +192,7 @@ impl<'a> Exchange<'a> {
         backend: Arc<Backend>,
         error: &ConnectError,
     ) -> Result<(), Refusal> {
-        tracing::debug!(address = %backend.target.address, %error, "a replica took no connection");
+        tracing::debug!(target = ?backend.target.at, %error, "a replica took no connection");
         let exponent = self.connect_failures;
         // A time-out has cost the client seconds already: one more try, not four.
         self.connect_failures +=

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 /// Joins both sides. When one ends its direction the other goes on (half-close).
 pub(crate) async fn run(client: Arc<Client>, down: OnUpgrade, up: OnUpgrade, sender: Sender, permit: Permit) {
-    let address = permit.backend().target.address;
+    let target = permit.backend().target.clone();
     let both = async { tokio::try_join!(down, up) };
     // Both heads have been read: what is left is writing one of them to the client.
     let (down, up) = match tokio::time::timeout(client.worker.limits.stall_timeout, both).await {
         Ok(Ok(sides)) => sides,
-        Ok(Err(error)) => return tracing::debug!(%address, %error, "an upgrade did not come about"),
-        Err(_) => return tracing::debug!(%address, "an upgrade took too long"),
+        Ok(Err(error)) => return tracing::debug!(target = ?target.at, %error, "an upgrade did not come about"),
+        Err(_) => return tracing::debug!(target = ?target.at, "an upgrade took too long"),
     };
     drop(sender);
     let (mut down, mut up) = (TokioIo::new(down), TokioIo::new(up));
@@ -24,9 +24,9 @@ pub(crate) async fn run(client: Arc<Client>, down: OnUpgrade, up: OnUpgrade, sen
     loop {
         match tokio::time::timeout(idle_max, copying.as_mut()).await {
             Ok(Ok(_)) => return,
-            Ok(Err(error)) => return tracing::debug!(%address, %error, "an upgraded connection broke"),
+            Ok(Err(error)) => return tracing::debug!(target = ?target.at, %error, "an upgraded connection broke"),
             Err(_) if client.activity.still_for() >= idle_max => {
-                return tracing::debug!(%address, "an upgraded connection was idle");
+                return tracing::debug!(target = ?target.at, "an upgraded connection was idle");
             }
             Err(_) => {}
         }

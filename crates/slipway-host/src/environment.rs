@@ -68,7 +68,8 @@ pub(crate) fn of_release(
 
 /// Of a replica. Where it listens is the host's word, over everybody's.
 pub(crate) fn of_replica(ca: BTreeMap<String, String>, spec: &ReplicaSpec) -> Env {
-    let mut env = of_release(&spec.image.start.path, ca, &spec.image.start.env, &spec.env);
+    let start = spec.image.process().cloned().unwrap_or_default();
+    let mut env = of_release(&start.path, ca, &start.env, &spec.env);
     // Next.js' standalone server reads its address from HOSTNAME.
     set(&mut env, &[("PORT", &spec.port.to_string()), ("HOST", "0.0.0.0"), ("HOSTNAME", "0.0.0.0")]);
     env

@@ -123,11 +123,11 @@ impl PhaseContext<'_> {
         made.map_err(|error| self.disk_error("make the directory", &self.scratch, &error))?;
         match &self.spec.work {
             PhaseWork::Source { source, wanted } => self.source(source, wanted).await,
-            PhaseWork::Environment { toolchain, package_manager } => {
-                self.environment(toolchain, package_manager.as_ref()).await
+            PhaseWork::Environment { toolchains, package_manager } => {
+                self.environment(toolchains, package_manager.as_ref()).await
             }
             PhaseWork::Install(command) => self.install(command).await,
-            PhaseWork::Build(command) => self.build(command).await,
+            PhaseWork::Build { command, .. } => self.build(command).await,
             PhaseWork::PreDeploy { image, command, env, limits, timeout } => {
                 self.pre_deploy(image, command, env, *limits, *timeout).await
             }
@@ -141,7 +141,7 @@ impl PhaseContext<'_> {
             evidence.tail = self.log.tail();
         }
         match &self.spec.work {
-            PhaseWork::Install(spec) | PhaseWork::Build(spec) => {
+            PhaseWork::Install(spec) | PhaseWork::Build { command: spec, .. } => {
                 evidence.command = Some(spec.command.clone());
                 evidence.limits = Some(limit_facts(&spec.limits));
             }

@@ -185,7 +185,7 @@ impl Replica {
     }
 
     async fn start(&self, sandbox: &Sandbox) -> Result<(), SandboxError> {
-        let start = &self.spec.image.start;
+        let Some(start) = self.spec.image.process() else { return Ok(()) };
         let task = TaskSpec {
             task: TASK,
             argv: ["/bin/sh", "-c", &start.command].map(str::to_owned).into(),
@@ -232,7 +232,7 @@ impl Replica {
     fn bare_evidence(&self) -> Evidence {
         Evidence {
             phase: Some(Phase::Start),
-            command: Some(self.spec.image.start.command.clone()),
+            command: self.spec.image.process().map(|start| start.command.clone()),
             limits: Some(limit_facts(&self.spec.limits)),
             ..Evidence::default()
         }

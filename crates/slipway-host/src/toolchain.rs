@@ -15,7 +15,7 @@ use crate::process::{LineSink, ProgramError};
 use catalog::{Catalog, Catalogs, Source};
 use slipway_layers::{LayerError, LayerStore};
 use slipway_types::agent::Stream;
-use slipway_types::plan::{PackageManager, PackageManagerName, Toolchain};
+use slipway_types::plan::{PackageManager, PackageManagerName, Toolchain, ToolchainName};
 use slipway_types::{LayerKind, LayerRef};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ pub(crate) struct Work<'w, S> {
 pub(crate) struct Resolved {
     /// Lowest first.
     pub(crate) layers: Vec<LayerRef>,
-    pub(crate) runtime_version: String,
+    pub(crate) runtime_versions: Vec<String>,
     pub(crate) package_manager_version: Option<String>,
     /// Directories for `PATH`.
     pub(crate) path: Vec<String>,
@@ -138,12 +138,13 @@ impl Toolchains {
     /// Finds or makes the layers of the runtime and the package manager.
     pub(crate) async fn ensure(
         &self,
-        toolchain: &Toolchain,
+        toolchains: &[Toolchain],
         manager: Option<&PackageManager>,
         work: &Work<'_, impl LineSink>,
     ) -> Result<Resolved, ToolchainError> {
-        if toolchain.name != "node" {
-            return Err(ToolchainError::Unknown(toolchain.name.clone()));
+        let [toolchain] = toolchains else { return Err(ToolchainError::Unknown(format!("{toolchains:?}"))) };
+        if toolchain.name != ToolchainName::Node {
+            return Err(ToolchainError::Unknown(toolchain.name.as_str().to_owned()));
         }
         let _alone = tokio::select! {
             guard = self.fetching.lock() => guard,
@@ -158,7 +159,7 @@ impl Toolchains {
         }
         Ok(Resolved {
             layers: tools.iter().map(Tool::layer).collect(),
-            runtime_version: node.version.clone(),
+            runtime_versions: vec![node.version.clone()],
             package_manager_version: manager.and(tools.last()).map(|tool| tool.version.clone()),
             // What was asked for is found before what comes along.
             path: tools.iter().rev().map(Tool::bin).collect(),

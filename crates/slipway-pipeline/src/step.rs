@@ -82,7 +82,7 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
         }
 
         // The replicas come up, or don't.
-        (S::Starting { .. }, E::ReplicasStarted) if deployment.shape.kind == ServiceKind::Web => at.probing(),
+        (S::Starting { .. }, E::ReplicasStarted) if deployment.shape.kind.is_routed() => at.probing(),
         (S::Starting { .. } | S::Health { .. }, E::ReplicasReady) => at.ready(),
         (S::Starting { .. } | S::Health { .. }, E::ReplicaFailed { code }) => {
             at.failed(code, vec![Action::StopReplicas])
@@ -352,7 +352,7 @@ impl At<'_> {
             live => {
                 let former = live.as_ref().map(|live| live.deployment.clone());
                 match self.deployment.shape.kind {
-                    ServiceKind::Web => self.switching(former),
+                    ServiceKind::Web | ServiceKind::Static => self.switching(former),
                     ServiceKind::Worker => self.taking_over(former),
                 }
             }

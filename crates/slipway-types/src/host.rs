@@ -6,12 +6,13 @@
 use crate::agent::{ListeningSocket, Stream};
 use crate::image::{Image, LayerRef};
 use crate::plan::{PackageManager, Toolchain};
+use crate::route::Endpoint;
 use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
+use crate::site::{SiteFacts, SitePlan};
 use crate::source::{SourceFacts, SourceSpec};
 use crate::{DeploymentId, Phase, ProjectName, ReplicaId, Secret, ServiceId, ServiceName, TimestampMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 /// Environment variables; the values may be secret.
 pub type Env = BTreeMap<String, Secret>;
@@ -80,11 +81,16 @@ pub enum PhaseWork {
         wanted: Vec<String>,
     },
     Environment {
-        toolchain: Toolchain,
+        /// As in the plan.
+        toolchains: Vec<Toolchain>,
         package_manager: Option<PackageManager>,
     },
     Install(CommandSpec),
-    Build(CommandSpec),
+    Build {
+        command: CommandSpec,
+        /// What is published of the result, when it is a site.
+        site: Option<SitePlan>,
+    },
     PreDeploy {
         image: Image,
         command: String,
@@ -100,7 +106,7 @@ impl PhaseWork {
             PhaseWork::Source { .. } => Phase::Source,
             PhaseWork::Environment { .. } => Phase::Environment,
             PhaseWork::Install(_) => Phase::Install,
-            PhaseWork::Build(_) => Phase::Build,
+            PhaseWork::Build { .. } => Phase::Build,
             PhaseWork::PreDeploy { .. } => Phase::PreDeploy,
         }
     }
@@ -174,8 +180,8 @@ pub enum PhaseOutput {
     Environment {
         /// Lowest first: base and toolchain layers.
         layers: Vec<LayerRef>,
-        /// Exact version of the runtime.
-        runtime_version: String,
+        /// Exact versions, in the order of the plan.
+        runtime_versions: Vec<String>,
         package_manager_version: Option<String>,
         /// Directories of the toolchain that go in front of `PATH`.
         path: Vec<String>,
@@ -186,8 +192,10 @@ pub enum PhaseOutput {
         reused: bool,
     },
     Build {
-        /// The source layer and, when a command ran, the output layer above it.
+        /// The source layer and, when a command ran, the output layer above it; of a site its one layer.
         layers: Vec<LayerRef>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        site: Option<SiteFacts>,
     },
     PreDeploy,
 }
@@ -266,8 +274,8 @@ pub enum ProbeResult {
 pub enum ReplicaState {
     /// Its app's process runs in its sandbox and has not yet answered.
     Starting,
-    /// Healthy and stable: it may get traffic at this address.
-    Ready { address: SocketAddr },
+    /// Healthy and stable: it may get traffic here.
+    Ready { at: Endpoint },
     /// It was ready, then failed its probes or exited; the host restarts it. It must get no traffic.
     Unready { evidence: Box<Evidence> },
     /// It never became ready; its sandbox is gone.

@@ -1,5 +1,6 @@
 //! What a build makes: an ordered list of immutable layers and how to start it.
 
+use crate::site::SiteRules;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -17,11 +18,19 @@ pub enum LayerKind {
     Source,
     /// What the build command wrote.
     Output,
+    /// A site without a process: see [`crate::site`].
+    Site,
 }
 
 impl LayerKind {
-    pub const ALL: [LayerKind; 5] =
-        [LayerKind::Base, LayerKind::Toolchain, LayerKind::Dependencies, LayerKind::Source, LayerKind::Output];
+    pub const ALL: [LayerKind; 6] = [
+        LayerKind::Base,
+        LayerKind::Toolchain,
+        LayerKind::Dependencies,
+        LayerKind::Source,
+        LayerKind::Output,
+        LayerKind::Site,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,6 +39,7 @@ impl LayerKind {
             LayerKind::Dependencies => "dependencies",
             LayerKind::Source => "source",
             LayerKind::Output => "output",
+            LayerKind::Site => "site",
         }
     }
 }
@@ -57,13 +67,34 @@ impl std::fmt::Display for LayerRef {
 /// The result of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// Lowest first.
+    /// Lowest first. Of a site: its one layer.
     pub layers: Vec<LayerRef>,
-    pub start: StartConfig,
+    pub start: ImageStart,
+    #[serde(default, skip_serializing_if = "SiteRules::is_empty")]
+    pub rules: SiteRules,
+}
+
+/// What answers for an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum ImageStart {
+    Process(StartConfig),
+    /// The edge, from the files of the layer.
+    Site,
+}
+
+impl Image {
+    /// How its process starts; None for a site.
+    pub fn process(&self) -> Option<&StartConfig> {
+        match &self.start {
+            ImageStart::Process(start) => Some(start),
+            ImageStart::Site => None,
+        }
+    }
 }
 
 /// How a replica of an image starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartConfig {
     /// Shell command.
     pub command: String,

@@ -17,13 +17,14 @@ pub mod plan;
 pub mod route;
 pub mod secret;
 pub mod settings;
+pub mod site;
 pub mod source;
 
 pub use deployment::{DeploymentStatus, Phase, Trigger};
 pub use diagnosis::{Blame, Diagnosis};
 pub use error::ApiError;
 pub use id::{BuildId, DeploymentId, ReleaseId, ReplicaId, ServiceId, UploadId};
-pub use image::{Image, LayerKind, LayerRef, StartConfig};
+pub use image::{Image, ImageStart, LayerKind, LayerRef, StartConfig};
 pub use name::{NameError, ProjectName, ServiceName};
 pub use plan::Plan;
 pub use secret::Secret;

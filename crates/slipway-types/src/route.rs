@@ -1,8 +1,11 @@
 //! What the edge is told: the whole route table with its generation.
 
+use crate::site::SiteRules;
 use crate::{DeploymentId, ProjectName, ReplicaId, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The whole desired state of an edge. A table with an older generation than the present one is refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,8 @@ pub struct Route {
     pub service: ServiceName,
     /// The deployment whose replicas these are. None: the service has nothing live.
     pub deployment: Option<DeploymentId>,
+    /// Redirects and headers of what is live.
+    pub rules: Arc<SiteRules>,
     /// Ready replicas. Empty: the edge answers 503 and says which service and why.
     pub targets: Vec<Target>,
     /// One sentence for the 503 page when there are no targets.
@@ -30,7 +35,17 @@ pub struct Route {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Target {
     pub replica: ReplicaId,
-    pub address: SocketAddr,
+    pub at: Endpoint,
+}
+
+/// Where a replica answers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// Its process listens here.
+    Address(SocketAddr),
+    /// A mounted site: the directory with its manifest.
+    Site(PathBuf),
 }
 
 /// What an edge reports.

@@ -6,7 +6,7 @@
 mod patch;
 mod quantity;
 
-pub use patch::{BuildPatch, HealthPatch, LimitsPatch, Manifest, SettingsError, SettingsPatch};
+pub use patch::{BuildPatch, HealthPatch, LimitsPatch, Manifest, SettingsError, SettingsPatch, SitePatch};
 pub use quantity::{ByteSize, DurationMs, QuantityError};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,15 @@ pub enum ServiceKind {
     Web,
     /// Runs without a port: health is skipped and there is no route.
     Worker,
+    /// Files without a process, served by the edge.
+    Static,
+}
+
+impl ServiceKind {
+    /// Whether host names lead to it.
+    pub fn is_routed(self) -> bool {
+        self != ServiceKind::Worker
+    }
 }
 
 /// The probe that decides whether a replica may get traffic.
@@ -60,6 +69,14 @@ pub struct ServiceSettings {
     pub pre_deploy_command: Option<String>,
     /// Version range of Node.js that overrides what the source asks for.
     pub node_version: Option<String>,
+    /// Version range of Python that overrides what the source asks for.
+    pub python_version: Option<String>,
+    /// Removes what only the build needs from the image's dependencies.
+    pub prune: bool,
+    /// Directory that is published without a process, relative to the root. None: the plan's detection decides.
+    pub site_directory: Option<String>,
+    /// File that answers for paths that are no file. None: the plan's detection decides; empty: none.
+    pub site_fallback: Option<String>,
     /// The port that the app is told by `PORT` and probed at.
     pub port: u16,
     /// 1 to 32.
@@ -84,6 +101,10 @@ impl Default for ServiceSettings {
             start_command: None,
             pre_deploy_command: None,
             node_version: None,
+            python_version: None,
+            prune: false,
+            site_directory: None,
+            site_fallback: None,
             port: 3000,
             replicas: 1,
             stop_grace: DurationMs::seconds(30),

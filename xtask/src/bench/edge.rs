@@ -3,7 +3,7 @@
 use super::{median, row};
 use anyhow::{Context, Result, ensure};
 use slipway_edge::{EdgeConfig, EdgeListener};
-use slipway_types::route::{Route, RouteTable, Target};
+use slipway_types::route::{Endpoint, Route, RouteTable, Target};
 use slipway_types::{ProjectName, ReplicaId, ServiceName};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -37,7 +37,8 @@ pub(crate) fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
             project: ProjectName::parse("bench")?,
             service: ServiceName::parse("web")?,
             deployment: None,
-            targets: vec![Target { replica: ReplicaId::parse("upstream")?, address: upstream }],
+            rules: Default::default(),
+            targets: vec![Target { replica: ReplicaId::parse("upstream")?, at: Endpoint::Address(upstream) }],
             unavailable_because: None,
         }],
     };

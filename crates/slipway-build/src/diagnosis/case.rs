@@ -21,7 +21,7 @@ impl<'e> Case<'e> {
         let planned = || match self.evidence.phase? {
             Phase::Install => self.plan?.install.as_ref().map(|install| install.command.as_str()),
             Phase::Build => self.plan?.build_command.as_deref(),
-            Phase::Start | Phase::Health => self.plan.map(|plan| plan.start_command.as_str()),
+            Phase::Start | Phase::Health => self.plan?.start_command(),
             _ => None,
         };
         self.evidence.command.as_deref().or_else(planned)

@@ -65,6 +65,9 @@ fn lockfile_of(case: &Case<'_>) -> (String, String) {
         PackageManagerName::Pnpm => &["pnpm-lock.yaml"],
         PackageManagerName::Yarn => &["yarn.lock"],
         PackageManagerName::Bun => &["bun.lock", "bun.lockb"],
+        PackageManagerName::Pip => &["requirements.txt"],
+        PackageManagerName::Uv => &["uv.lock"],
+        PackageManagerName::Poetry => &["poetry.lock"],
     };
     let key_files = case.plan.and_then(|plan| plan.install.as_ref()).map(|install| install.key_files.as_slice());
     let known =

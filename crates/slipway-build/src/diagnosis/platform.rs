@@ -129,7 +129,8 @@ pub(super) fn host_error(case: &Case<'_>) -> Option<Diagnosis> {
 }
 
 fn place(case: &Case<'_>) -> String {
-    let toolchain = case.plan.map(|plan| format!("{} {}", plan.toolchain.name, plan.toolchain.version_range));
+    let toolchain = case.plan.and_then(|plan| plan.toolchains.first());
+    let toolchain = toolchain.map(|tool| format!("{} {}", tool.name.title(), tool.version_range));
     match (case.evidence.phase, toolchain) {
         (Some(slipway_types::Phase::Environment), Some(toolchain)) => format!("{toolchain} in the phase `environment`"),
         _ => case.place(),

@@ -98,6 +98,7 @@ fn detected(project: &Project<'_>) -> (String, String) {
         (PackageManagerName::Yarn, false) => "yarn install --non-interactive --production=false",
         (PackageManagerName::Bun, true) => "bun install --frozen-lockfile",
         (PackageManagerName::Bun, false) => "bun install",
+        (PackageManagerName::Pip | PackageManagerName::Uv | PackageManagerName::Poetry, _) => "",
     };
     let from = match packages.lockfile {
         Some(lockfile) => format!("exactly what `{}` says", packages.directory.path(lockfile)),

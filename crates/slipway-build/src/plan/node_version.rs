@@ -5,7 +5,7 @@ use crate::package_json::PackageJson;
 use crate::tree::Tree;
 use nodejs_semver::Range;
 use slipway_types::Diagnosis;
-use slipway_types::plan::{Reason, Toolchain};
+use slipway_types::plan::{Reason, Toolchain, ToolchainName};
 use slipway_types::settings::ServiceSettings;
 
 /// The long-term support line that is taken when nothing is asked for, and out of an open range such as `>=18`: what
@@ -62,7 +62,7 @@ pub(super) fn choose(
 }
 
 fn node(range: &str) -> Toolchain {
-    Toolchain { name: "node".to_owned(), version_range: range.to_owned() }
+    Toolchain { name: ToolchainName::Node, version_range: range.to_owned() }
 }
 
 fn reason(decided: String, from: impl Into<String>) -> Reason {

@@ -120,7 +120,7 @@ fn version_by_lockfile(
             }
         }
         PackageManagerName::Yarn => yarn_version(directory),
-        PackageManagerName::Npm | PackageManagerName::Bun => (None, String::new()),
+        _ => (None, String::new()),
     }
 }
 

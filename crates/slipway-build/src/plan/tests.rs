@@ -21,12 +21,12 @@ fn in_root(root: &str) -> ServiceSettings {
 fn nextjs() {
     let plan = plan_of(&[("package.json", NEXT), ("package-lock.json", "{}"), (".npmrc", ""), ("app/page.tsx", "")]);
     assert_eq!(plan.framework.as_deref(), Some("Next.js"));
-    assert_eq!(plan.toolchain.version_range, "24");
-    let install = plan.install.unwrap();
+    assert_eq!(plan.toolchains[0].version_range, "24");
+    let install = plan.install.clone().unwrap();
     assert_eq!(install.command, "npm ci --include=dev --no-audit --no-fund");
     assert_eq!(install.key_files, [".npmrc", "package-lock.json", "package.json"]);
     assert_eq!(plan.build_command.as_deref(), Some("npm run build"));
-    assert_eq!(plan.start_command, "export PATH=\"$PWD/node_modules/.bin:$PATH\"; exec next start");
+    assert_eq!(plan.start_command(), Some("export PATH=\"$PWD/node_modules/.bin:$PATH\"; exec next start"));
     assert_eq!(plan.cache_dirs, [".next/cache", "node_modules/.cache"]);
     assert_eq!(plan.public_prefixes, ["NEXT_PUBLIC_"]);
     assert_eq!(
@@ -43,7 +43,7 @@ fn nextjs() {
 fn nextjs_output() {
     let standalone = ("next.config.mjs", "export default { output: 'standalone' }");
     let plan = plan_of(&[("package.json", NEXT), ("package-lock.json", "{}"), standalone]);
-    assert_eq!(plan.start_command, "exec node .next/standalone/server.js");
+    assert_eq!(plan.start_command(), Some("exec node .next/standalone/server.js"));
     let build = plan.build_command.unwrap();
     assert!(build.starts_with("npm run build && ") && build.contains("cp -R .next/static"), "{build}");
     assert_eq!(plan.run_env["HOSTNAME"], "0.0.0.0");
@@ -78,13 +78,13 @@ fn start_commands() {
         (r#""start":"make && cd dist""#, "npm run start".to_owned()),
     ] {
         let plan = plan_of(&[("package.json", &format!("{{\"scripts\":{{{scripts}}}}}"))]);
-        assert_eq!(plan.start_command, command, "{scripts}");
+        assert_eq!(plan.start_command().unwrap(), command, "{scripts}");
     }
 }
 
 #[test]
 fn start_without_a_script() {
-    let start = |files: &[(&str, &str)]| plan_of(files).start_command;
+    let start = |files: &[(&str, &str)]| plan_of(files).start_command().unwrap().to_owned();
     assert_eq!(start(&[("package.json", r#"{"main":"lib/app.js"}"#), ("lib/app.js", "")]), "exec node lib/app.js");
     assert_eq!(
         start(&[("package.json", r#"{"main":"dist/app.js","scripts":{"build":"tsc"}}"#)]),
@@ -108,9 +108,9 @@ fn what_the_owner_sets_comes_first() {
         ..Default::default()
     };
     let plan = planned(&[("package.json", NEXT), ("package-lock.json", "{}"), (".nvmrc", "20")], &settings);
-    assert_eq!(plan.install.unwrap().command, "npm ci --omit=optional");
-    assert_eq!((plan.build_command.as_deref(), plan.start_command.as_str()), (Some("make web"), "node mine.js"));
-    assert_eq!(plan.toolchain.version_range, "22");
+    assert_eq!(plan.install.as_ref().unwrap().command, "npm ci --omit=optional");
+    assert_eq!((plan.build_command.as_deref(), plan.start_command()), (Some("make web"), Some("node mine.js")));
+    assert_eq!(plan.toolchains[0].version_range, "22");
 
     let none =
         ServiceSettings { install_command: Some(String::new()), build_command: Some(" ".into()), ..Default::default() };
@@ -134,11 +134,14 @@ fn package_managers() {
         ("README.md", "", "npm install --include=dev --no-audit --no-fund", "npm run build"),
     ] {
         let plan = plan_of(&[("package.json", NEXT), (lockfile, text)]);
-        assert_eq!((plan.install.unwrap().command.as_str(), plan.build_command.as_deref()), (install, Some(build)));
+        assert_eq!(
+            (plan.install.as_ref().unwrap().command.as_str(), plan.build_command.as_deref()),
+            (install, Some(build))
+        );
     }
     // Without `node_modules` only yarn knows where the programs are.
     assert_eq!(
-        plan_of(&[("package.json", NEXT), ("yarn.lock", "__metadata:\n  version: 8")]).start_command,
+        plan_of(&[("package.json", NEXT), ("yarn.lock", "__metadata:\n  version: 8")]).start_command().unwrap(),
         "yarn run start"
     );
 }
@@ -155,14 +158,14 @@ fn a_workspace_installs_at_its_top() {
         ("packages/ui/index.js", ""),
     ];
     let plan = planned(&files, &in_root("apps/web"));
-    let install = plan.install.unwrap();
+    let install = plan.install.clone().unwrap();
     assert_eq!(install.command, "npm ci --include=dev --no-audit --no-fund");
     assert_eq!(
         install.key_files,
         ["apps/web/package.json", "package-lock.json", "package.json", "packages/ui/package.json"]
     );
     assert_eq!(
-        plan.start_command,
+        plan.start_command().unwrap(),
         "export PATH=\"$PWD/node_modules/.bin:/app/node_modules/.bin:$PATH\"; exec next start"
     );
     assert_eq!(plan.cache_dirs, [".next/cache", ".turbo", "node_modules/.cache"]);
@@ -172,7 +175,7 @@ fn a_workspace_installs_at_its_top() {
 fn a_directory_with_its_own_lockfile_installs_there() {
     let files = [("web app/package.json", NEXT), ("web app/package-lock.json", "{}"), ("api/package.json", "{}")];
     let plan = planned(&files, &in_root("web app"));
-    let install = plan.install.unwrap();
+    let install = plan.install.clone().unwrap();
     assert_eq!(install.command, "cd 'web app' && npm ci --include=dev --no-audit --no-fund");
     assert_eq!(install.key_files, ["web app/package-lock.json", "web app/package.json"]);
 }

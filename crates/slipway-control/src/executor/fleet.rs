@@ -6,9 +6,11 @@
 use slipway_types::api::ReplicaView;
 use slipway_types::host::{ReplicaSet, ReplicaSpec, ReplicaState};
 use slipway_types::id::IdError;
+use slipway_types::route::Endpoint;
+use slipway_types::site::SiteRules;
 use slipway_types::{DeploymentId, ReplicaId, ServiceId, TimestampMs};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The replicas of one deployment.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Group {
     sequence: u64,
     /// They get no new request and will be stopped.
     pub(crate) draining: bool,
+    /// Of its image; shared by all route tables.
+    rules: Arc<SiteRules>,
     replicas: BTreeMap<ReplicaId, Replica>,
 }
 
@@ -54,6 +58,7 @@ impl Fleet {
             service: service.clone(),
             sequence,
             draining: false,
+            rules: specs.first().map(|spec| Arc::new(spec.image.rules.clone())).unwrap_or_default(),
             replicas: BTreeMap::new(),
         });
         for spec in specs {
@@ -135,13 +140,18 @@ impl Fleet {
     }
 
     /// Replicas that may get traffic.
-    pub(crate) fn ready(&self, deployment: &DeploymentId) -> Vec<(ReplicaId, SocketAddr)> {
+    pub(crate) fn ready(&self, deployment: &DeploymentId) -> Vec<(ReplicaId, Endpoint)> {
         let Some(group) = self.groups.get(deployment).filter(|group| !group.draining) else { return Vec::new() };
-        let ready = |(id, replica): (&ReplicaId, &Replica)| match replica.state {
-            ReplicaState::Ready { address } => Some((id.clone(), address)),
+        let ready = |(id, replica): (&ReplicaId, &Replica)| match &replica.state {
+            ReplicaState::Ready { at } => Some((id.clone(), at.clone())),
             _ => None,
         };
         group.replicas.iter().filter_map(ready).collect()
+    }
+
+    /// Redirects and headers of the deployment's image.
+    pub(crate) fn rules(&self, deployment: &DeploymentId) -> Arc<SiteRules> {
+        self.groups.get(deployment).map(|group| group.rules.clone()).unwrap_or_default()
     }
 
     /// Deployments with replicas, those that drain left out.

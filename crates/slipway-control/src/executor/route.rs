@@ -27,7 +27,7 @@ pub(crate) fn deployment_host(deployment: &DeploymentId, domain: &str) -> String
 
 /// All routes: one for each web service, one for each of its deployments that has replicas.
 pub(crate) fn routes(services: &BTreeMap<ServiceId, Routed>, fleet: &Fleet, domain: &str) -> Vec<Route> {
-    let web = |service: &&Routed| service.kind == ServiceKind::Web;
+    let web = |service: &&Routed| service.kind.is_routed();
     let mut routes: Vec<_> =
         services.values().filter(web).map(|service| service_route(service, fleet, domain)).collect();
     for (deployment, service) in fleet.serving() {
@@ -39,6 +39,7 @@ pub(crate) fn routes(services: &BTreeMap<ServiceId, Routed>, fleet: &Fleet, doma
             project: service.project.clone(),
             service: service.service.clone(),
             deployment: Some(deployment.clone()),
+            rules: fleet.rules(deployment),
             targets,
             unavailable_because: because,
         });
@@ -58,13 +59,14 @@ fn service_route(service: &Routed, fleet: &Fleet, domain: &str) -> Route {
         project: service.project.clone(),
         service: service.service.clone(),
         deployment: service.live.clone(),
+        rules: service.live.as_ref().map(|live| fleet.rules(live)).unwrap_or_default(),
         targets,
         unavailable_because: because,
     }
 }
 
 fn targets(fleet: &Fleet, deployment: &DeploymentId) -> Vec<Target> {
-    fleet.ready(deployment).into_iter().map(|(replica, address)| Target { replica, address }).collect()
+    fleet.ready(deployment).into_iter().map(|(replica, at)| Target { replica, at }).collect()
 }
 
 /// What was given to the edge, and for which replicas it may still have a request in flight.

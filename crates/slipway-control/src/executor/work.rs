@@ -4,7 +4,8 @@
 use crate::variable::Variables;
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
-use slipway_types::image::{Image, LayerRef, StartConfig};
+use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
+use slipway_types::site::SiteFacts;
 use slipway_types::source::SourceFacts;
 use slipway_types::{Diagnosis, Phase, Plan, Secret, ServiceSettings, SettingsPatch, SourceSpec, TreeListing};
 
@@ -23,6 +24,7 @@ pub(crate) struct Work {
     dependencies: Option<LayerRef>,
     /// Source and output.
     built: Option<Vec<LayerRef>>,
+    site: Option<SiteFacts>,
 }
 
 /// Known from the end of the source phase on.
@@ -35,7 +37,7 @@ pub(crate) struct Planned {
 #[derive(Debug)]
 struct Environment {
     layers: Vec<LayerRef>,
-    runtime_version: String,
+    runtime_versions: Vec<String>,
     package_manager_version: Option<String>,
     path: Vec<String>,
 }
@@ -70,7 +72,16 @@ pub(crate) enum Taken {
 
 impl Work {
     pub(crate) fn new(source: SourceSpec, variables: Variables, stored: SettingsPatch) -> Self {
-        Self { source, variables, stored, planned: None, environment: None, dependencies: None, built: None }
+        Self {
+            source,
+            variables,
+            stored,
+            planned: None,
+            environment: None,
+            dependencies: None,
+            built: None,
+            site: None,
+        }
     }
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
@@ -89,18 +100,19 @@ impl Work {
             (Phase::Source, PhaseOutput::Source(facts)) => self.take_source(facts),
             (
                 Phase::Environment,
-                PhaseOutput::Environment { layers, runtime_version, package_manager_version, path },
+                PhaseOutput::Environment { layers, runtime_versions, package_manager_version, path },
             ) => {
-                let note = self.environment_note(&runtime_version, package_manager_version.as_deref());
-                self.environment = Some(Environment { layers, runtime_version, package_manager_version, path });
+                let note = self.environment_note(&runtime_versions, package_manager_version.as_deref());
+                self.environment = Some(Environment { layers, runtime_versions, package_manager_version, path });
                 done(false, note, stored)
             }
             (Phase::Install, PhaseOutput::Install { layer, reused }) => {
                 self.dependencies = Some(layer);
                 done(reused, reused.then(|| "dependencies unchanged, 0 commands run".to_owned()), stored)
             }
-            (Phase::Build, PhaseOutput::Build { layers }) => {
+            (Phase::Build, PhaseOutput::Build { layers, site }) => {
                 self.built = Some(layers);
+                self.site = site;
                 let skipped = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
                 done(skipped, skipped.then(|| "there is nothing to build".to_owned()), stored)
             }
@@ -127,13 +139,15 @@ impl Work {
         Taken::Done { skipped: false, change: Box::new(change) }
     }
 
-    fn environment_note(&self, runtime: &str, manager_version: Option<&str>) -> Option<String> {
+    fn environment_note(&self, runtimes: &[String], manager_version: Option<&str>) -> Option<String> {
         let plan = &self.planned.as_ref()?.plan;
         let manager = plan.package_manager.as_ref().map(|manager| match manager_version {
             Some(version) => format!(", {} {version}", manager.name.as_str()),
             None => format!(", {}", manager.name.as_str()),
         });
-        Some(format!("{} {runtime}{}", plan.toolchain.name, manager.unwrap_or_default()))
+        let tools = plan.toolchains.iter().zip(runtimes);
+        let tools: Vec<String> = tools.map(|(tool, version)| format!("{} {version}", tool.name.as_str())).collect();
+        Some(format!("{}{}", tools.join(", "), manager.unwrap_or_default()))
     }
 
     /// What a worker is to do for `phase`.
@@ -147,7 +161,7 @@ impl Work {
         let Planned { plan, settings } = planned;
         match phase {
             Phase::Environment => Ok(PhaseWork::Environment {
-                toolchain: plan.toolchain.clone(),
+                toolchains: plan.toolchains.clone(),
                 package_manager: plan.package_manager.clone(),
             }),
             Phase::Install => {
@@ -156,7 +170,7 @@ impl Work {
             }
             Phase::Build => {
                 let environment = self.environment.as_ref().ok_or(missing("a toolchain"))?;
-                Ok(PhaseWork::Build(self.build(planned, environment)))
+                Ok(PhaseWork::Build { command: self.build(planned, environment), site: plan.site().cloned() })
             }
             Phase::PreDeploy => Ok(PhaseWork::PreDeploy {
                 image: self.image().ok_or(missing("an image"))?,
@@ -173,7 +187,9 @@ impl Work {
         let Planned { plan, settings } = planned;
         let install = plan.install.clone();
         let (command, key_files) = install.map(|install| (install.command, install.key_files)).unwrap_or_default();
-        let mut key_words = vec![plan.toolchain.name.clone(), environment.runtime_version.clone()];
+        let tools = plan.toolchains.iter().zip(&environment.runtime_versions);
+        let mut key_words: Vec<String> =
+            tools.flat_map(|(tool, version)| [tool.name.as_str().to_owned(), version.clone()]).collect();
         if let Some(manager) = &plan.package_manager {
             key_words.push(manager.name.as_str().to_owned());
             key_words.extend(environment.package_manager_version.clone());
@@ -223,14 +239,19 @@ impl Work {
             "" => SOURCE_DIR.to_owned(),
             root => format!("{SOURCE_DIR}/{root}"),
         };
+        let rules = plan.rules.clone();
+        let Some(command) = plan.start_command() else {
+            return Some(Image { layers: built.clone(), start: ImageStart::Site, rules });
+        };
         Some(Image {
+            rules,
             layers: environment.layers.iter().chain(&self.dependencies).chain(built).cloned().collect(),
-            start: StartConfig {
-                command: plan.start_command.clone(),
+            start: ImageStart::Process(StartConfig {
+                command: command.to_owned(),
                 cwd,
                 env: plan.run_env.clone(),
                 path: environment.path.clone(),
-            },
+            }),
         })
     }
 }
@@ -238,7 +259,7 @@ impl Work {
 /// `slipway.toml` over what is stored over the defaults, then what detection makes of the tree with that.
 fn plan(tree: &TreeListing, stored: &SettingsPatch) -> Result<(Plan, ServiceSettings), Box<Diagnosis>> {
     let manifest = slipway_build::manifest(tree)?;
-    let settings = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| {
+    let mut settings = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| {
         let why = "the value comes from `slipway.toml` or from `slipway service set`";
         Box::new(
             Diagnosis::new("settings-invalid", slipway_types::Blame::User, error.to_string())
@@ -247,6 +268,9 @@ fn plan(tree: &TreeListing, stored: &SettingsPatch) -> Result<(Plan, ServiceSett
         )
     })?;
     let plan = slipway_build::plan(tree, &settings)?;
+    // Detection has the last word on what answers: a process or files.
+    settings.kind = plan.kind;
+    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
     Ok((plan, settings))
 }
 

@@ -4,7 +4,7 @@ use slipway_types::agent::Stream;
 use slipway_types::host::{
     Evidence, ExitFacts, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet, ReplicaState,
 };
-use slipway_types::route::{EdgeReport, RouteTable};
+use slipway_types::route::{EdgeReport, Endpoint, RouteTable};
 use slipway_types::source::SourceFacts;
 use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, ServiceId, TreeListing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,7 +175,7 @@ impl Fake {
 
 pub(crate) fn ready(replica: &ReplicaId) -> ReplicaState {
     let port = 20_000 + replica.as_str().bytes().map(u16::from).sum::<u16>();
-    ReplicaState::Ready { address: ([10, 201, 0, 2], port).into() }
+    ReplicaState::Ready { at: Endpoint::Address(([10, 201, 0, 2], port).into()) }
 }
 
 pub(crate) fn exited(phase: Option<Phase>, tail: Vec<String>) -> Evidence {
@@ -188,13 +188,14 @@ fn output(phase: Phase, manifest: Option<&str>) -> PhaseOutput {
         Phase::Source => PhaseOutput::Source(SourceFacts { commit: None, tree: tree(manifest) }),
         Phase::Environment => PhaseOutput::Environment {
             layers: vec![LayerRef::new(LayerKind::Base, "b"), LayerRef::new(LayerKind::Toolchain, "t")],
-            runtime_version: "24.1.0".to_owned(),
+            runtime_versions: vec!["24.1.0".to_owned()],
             package_manager_version: Some("11.0.0".to_owned()),
             path: vec!["/opt/slipway/node-24.1.0/bin".to_owned()],
         },
         Phase::Install => PhaseOutput::Install { layer: LayerRef::new(LayerKind::Dependencies, "d"), reused: false },
         Phase::Build => PhaseOutput::Build {
             layers: vec![LayerRef::new(LayerKind::Source, "s"), LayerRef::new(LayerKind::Output, "o")],
+            site: None,
         },
         _ => PhaseOutput::PreDeploy,
     }

@@ -76,7 +76,7 @@ async fn each_phase_gets_what_it_needs() {
         assert_eq!(install.command.split_whitespace().next(), Some("npm"));
         assert!(install.key_files.contains(&"package-lock.json".to_owned()), "{:?}", install.key_files);
         assert_eq!(install.key_words, ["node", "24.1.0", "npm", "11.0.0"]);
-        let PhaseWork::Build(build) = work(Phase::Build) else { panic!() };
+        let PhaseWork::Build { command: build, .. } = work(Phase::Build) else { panic!() };
         let layers: Vec<_> = build.layers.iter().map(ToString::to_string).collect();
         assert_eq!(layers, ["base-b", "toolchain-t", "dependencies-d"]);
         assert!(build.env.contains_key("FOR_BUILD"));

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use slipway_edge::{EdgeConfig, EdgeError, EdgeLimits, EdgeListener};
-use slipway_types::route::{EdgeReport, Route, RouteTable, Target};
+use slipway_types::route::{EdgeReport, Endpoint, Route, RouteTable, Target};
 use slipway_types::{DeploymentId, ProjectName, ReplicaId, ServiceName};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -94,7 +94,7 @@ impl Edge {
 }
 
 pub(crate) fn target(replica: &str, address: SocketAddr) -> Target {
-    Target { replica: ReplicaId::parse(replica).unwrap(), address }
+    Target { replica: ReplicaId::parse(replica).unwrap(), at: Endpoint::Address(address) }
 }
 
 /// `host` → `targets`, of service `web` in project `shop`.
@@ -104,6 +104,7 @@ pub(crate) fn route(host: &str, targets: Vec<Target>) -> Route {
         project: ProjectName::parse("shop").unwrap(),
         service: ServiceName::parse("web").unwrap(),
         deployment: Some(DeploymentId::parse("dpl-1").unwrap()),
+        rules: Default::default(),
         targets,
         unavailable_because: None,
     }

@@ -13,7 +13,7 @@ impl PhaseContext<'_> {
         let source = key::source(&self.spec.deployment);
         if spec.command.trim().is_empty() {
             self.log.say("there is no build command").await;
-            return Ok(PhaseOutput::Build { layers: vec![source] });
+            return Ok(PhaseOutput::Build { layers: vec![source], site: None });
         }
         let output = key::output(&self.spec.deployment);
         let claim = self.claim_cache(spec).await;
@@ -43,7 +43,7 @@ impl PhaseContext<'_> {
         let (store, older) = (self.host.store.clone(), output.clone());
         blocking(move || store.remove(&older)).await?;
         self.publish_written(image, &output).await?;
-        Ok(PhaseOutput::Build { layers: vec![source, output] })
+        Ok(PhaseOutput::Build { layers: vec![source, output], site: None })
     }
 
     async fn claim_cache(&self, spec: &CommandSpec) -> Option<CacheClaim> {

@@ -8,14 +8,14 @@ use slipway_types::plan::{PackageManager, Toolchain};
 impl PhaseContext<'_> {
     pub(super) async fn environment(
         &self,
-        toolchain: &Toolchain,
+        toolchains: &[Toolchain],
         manager: Option<&PackageManager>,
     ) -> Result<PhaseOutput, PhaseEnd> {
         let scratch = self.scratch.join("toolchain");
         let made = tokio::fs::create_dir_all(&scratch).await;
         made.map_err(|error| self.disk_error("make the directory", &scratch, &error))?;
         let work = Work { scratch: &scratch, cancel: &self.cancel, sink: &self.log };
-        let resolved = self.host.toolchains.ensure(toolchain, manager, &work).await.map_err(|error| match error {
+        let resolved = self.host.toolchains.ensure(toolchains, manager, &work).await.map_err(|error| match error {
             ToolchainError::Canceled => PhaseEnd::Canceled,
             error => PhaseEnd::host_error(error.code(), with_causes(&error)),
         })?;
@@ -23,12 +23,14 @@ impl PhaseContext<'_> {
             (Some(manager), Some(version)) => format!(", {} {version}", manager.name.as_str()),
             _ => String::new(),
         };
-        self.log.say(format!("Node.js {}{with}", resolved.runtime_version)).await;
+        let tools = toolchains.iter().zip(&resolved.runtime_versions);
+        let tools: Vec<String> = tools.map(|(tool, version)| format!("{} {version}", tool.name.title())).collect();
+        self.log.say(format!("{}{with}", tools.join(", "))).await;
         let mut layers = vec![self.host.base.clone()];
         layers.extend(resolved.layers);
         Ok(PhaseOutput::Environment {
             layers,
-            runtime_version: resolved.runtime_version,
+            runtime_versions: resolved.runtime_versions,
             package_manager_version: resolved.package_manager_version,
             path: resolved.path,
         })

@@ -18,7 +18,9 @@ impl PhaseContext<'_> {
     ) -> Result<PhaseOutput, PhaseEnd> {
         let written = self.scratch.join("pre-deploy.img");
         self.log.say(format!("$ {command}")).await;
-        let start = &image.start;
+        let Some(start) = image.process() else {
+            return Err(PhaseEnd::host_error("sandbox-failed", "a site has no process that could run a command"));
+        };
         let run = self.run_in_sandbox(SandboxCommand {
             layers: &image.layers,
             image: written.clone(),

@@ -4,6 +4,7 @@ use super::{End, Replica};
 use crate::probe::probe;
 use slipway_sandbox::Sandbox;
 use slipway_types::host::{ProbeResult, ReplicaState};
+use slipway_types::route::Endpoint;
 use slipway_types::settings::HealthSettings;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -41,7 +42,7 @@ impl Replica {
 
     async fn ready(&self, address: SocketAddr) {
         self.was_ready.store(true, Ordering::Relaxed);
-        self.report(ReplicaState::Ready { address }).await;
+        self.report(ReplicaState::Ready { at: Endpoint::Address(address) }).await;
     }
 
     /// Probes until the replica has been healthy for the stable window. An adopted one was: one answer is enough.

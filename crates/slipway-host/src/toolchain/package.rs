@@ -137,6 +137,7 @@ fn default_range(name: PackageManagerName, node: &str) -> &'static str {
         PackageManagerName::Pnpm => "10",
         PackageManagerName::Yarn => "1",
         PackageManagerName::Bun => "1",
+        PackageManagerName::Pip | PackageManagerName::Uv | PackageManagerName::Poetry => "*",
     }
 }
 
@@ -152,6 +153,7 @@ fn package_of(name: PackageManagerName, major: Option<u64>) -> String {
         PackageManagerName::Yarn if major >= Some(2) => "@yarnpkg/cli-dist".to_owned(),
         PackageManagerName::Yarn => "yarn".to_owned(),
         PackageManagerName::Bun => format!("@oven/bun-linux-{bun_arch}"),
+        PackageManagerName::Pip | PackageManagerName::Uv | PackageManagerName::Poetry => name.as_str().to_owned(),
     }
 }
 

@@ -107,8 +107,8 @@ impl Bench {
         let scratch = self.dir.path().join("scratch");
         let cancel = CancellationToken::new();
         let work = Work { scratch: &scratch, cancel: &cancel, sink: &self.lines };
-        let toolchain = Toolchain { name: "node".into(), version_range: range.into() };
-        self.toolchains.ensure(&toolchain, manager.as_ref(), &work).await
+        let toolchain = Toolchain { name: ToolchainName::Node, version_range: range.into() };
+        self.toolchains.ensure(&[toolchain], manager.as_ref(), &work).await
     }
 
     fn read(&self, layer: &LayerRef, path: &str) -> Option<String> {
@@ -127,7 +127,7 @@ async fn a_site_gives_the_runtime_and_its_npm_once() {
     let (base_url, requests) = site_of_node(&sha256(&node_archive()));
     let bench = Bench::new(NodeSource::NodejsOrg { base_url });
     let resolved = bench.ensure(">=22", manager(PackageManagerName::Npm, None)).await.unwrap();
-    assert_eq!(resolved.runtime_version, "24.1.0");
+    assert_eq!(resolved.runtime_versions, ["24.1.0"]);
     assert_eq!(resolved.package_manager_version.as_deref(), Some("11.3.0"));
     assert_eq!(resolved.path, ["/opt/slipway/npm-11.3.0/bin", "/opt/slipway/node-24.1.0/bin"]);
     let [node, npm] = resolved.layers.as_slice() else { panic!("{resolved:?}") };

@@ -2,8 +2,8 @@
 
 use crate::bench::Bench;
 use slipway_types::host::{CommandSpec, Env, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork};
-use slipway_types::image::{Image, StartConfig};
-use slipway_types::plan::{PackageManager, PackageManagerName, Toolchain};
+use slipway_types::image::{Image, ImageStart, StartConfig};
+use slipway_types::plan::{PackageManager, PackageManagerName, Toolchain, ToolchainName};
 use slipway_types::settings::{ByteSize, DurationMs};
 use slipway_types::source::{GitSource, SourceSpec};
 use slipway_types::{LayerRef, Secret, ServiceSettings};
@@ -55,15 +55,20 @@ pub(crate) async fn ground(bench: &mut Bench) -> Ground {
     let PhaseOutput::Source(facts) = output else { panic!("{output:?}") };
     assert_eq!(facts.tree.paths, ["package.json", "server.js"]);
     assert_eq!(facts.tree.texts["package.json"], PACKAGE);
-    let toolchain = Toolchain { name: "node".to_owned(), version_range: "22".to_owned() };
+    let toolchains = vec![Toolchain { name: ToolchainName::Node, version_range: "22".to_owned() }];
     let package_manager = Some(PackageManager { name: PackageManagerName::Npm, version: None });
-    let output = bench.done(PhaseWork::Environment { toolchain, package_manager }).await;
-    let PhaseOutput::Environment { layers, path, runtime_version, package_manager_version } = output else {
+    let output = bench.done(PhaseWork::Environment { toolchains, package_manager }).await;
+    let PhaseOutput::Environment { layers, path, runtime_versions, package_manager_version } = output else {
         panic!("{output:?}")
     };
-    assert!(runtime_version.starts_with("22."), "{runtime_version}");
+    assert!(runtime_versions[0].starts_with("22."), "{runtime_versions:?}");
     assert!(package_manager_version.is_some_and(|version| version.starts_with("11.")));
     Ground { layers, path }
+}
+
+/// A build whose result is no site.
+fn building(command: CommandSpec) -> PhaseWork {
+    PhaseWork::Build { command, site: None }
 }
 
 /// All layers of a built tiny project, lowest first.
@@ -81,8 +86,8 @@ pub(crate) async fn built(bench: &mut Bench) -> Image {
     let build = command(&ground, &bench.tag, script);
     for round in ["1", "2"] {
         bench.log.clear();
-        let output = bench.done(PhaseWork::Build(build.clone())).await;
-        let PhaseOutput::Build { layers } = output else { panic!("{output:?}") };
+        let output = bench.done(building(build.clone())).await;
+        let PhaseOutput::Build { layers, site: None } = output else { panic!("{output:?}") };
         assert_eq!(layers.len(), 2);
         for said in ["10001", "/app", "green", round] {
             assert!(bench.log.iter().any(|line| line == said), "{said:?} is missing in {:#?}", bench.log);
@@ -91,13 +96,13 @@ pub(crate) async fn built(bench: &mut Bench) -> Image {
             ground.layers.extend(layers);
         }
     }
-    let start = StartConfig {
+    let start = ImageStart::Process(StartConfig {
         command: "node server.js".to_owned(),
         cwd: "/app".to_owned(),
         env: [("FROM_PLAN".to_owned(), "1".to_owned())].into(),
         path: ground.path,
-    };
-    Image { layers: ground.layers, start }
+    });
+    Image { layers: ground.layers, start, rules: Default::default() }
 }
 
 /// Layers that only this test can have made.
@@ -144,21 +149,21 @@ async fn failures_of_a_command_leave_evidence() {
         failing("head -c 900M /dev/zero > /app/large"),
     );
     slow.timeout = DurationMs(1500);
-    for phase in [PhaseWork::Install, PhaseWork::Build] {
+    for phase in [PhaseWork::Install, building] {
         let PhaseOutcome::Failed(evidence) = bench.phase(phase(plain.clone())).await else { panic!() };
         assert_eq!(evidence.exit.unwrap().code, Some(127), "{evidence:?}");
         assert!(evidence.tail.contains(&"before".to_owned()), "{evidence:?}");
     }
-    let PhaseOutcome::Failed(evidence) = bench.phase(PhaseWork::Build(slow.clone())).await else { panic!() };
+    let PhaseOutcome::Failed(evidence) = bench.phase(building(slow.clone())).await else { panic!() };
     assert_eq!(evidence.timed_out_after, Some(1500), "{evidence:?}");
-    let PhaseOutcome::Failed(evidence) = bench.phase(PhaseWork::Build(hungry)).await else { panic!() };
+    let PhaseOutcome::Failed(evidence) = bench.phase(building(hungry)).await else { panic!() };
     assert!(evidence.exit.unwrap().out_of_memory, "{evidence:?}");
-    let PhaseOutcome::Failed(evidence) = bench.phase(PhaseWork::Build(full)).await else { panic!() };
+    let PhaseOutcome::Failed(evidence) = bench.phase(building(full)).await else { panic!() };
     assert!(evidence.disk_full, "{evidence:?}");
 
     slow.timeout = DurationMs::seconds(600);
     bench.log.clear();
-    bench.start_phase(PhaseWork::Build(slow)).await;
+    bench.start_phase(building(slow)).await;
     while !bench.log.iter().any(|line| line == "begun") {
         bench.next().await;
     }
@@ -180,8 +185,8 @@ async fn sources_that_cannot_be_had_are_told_apart() {
         let PhaseOutcome::Failed(evidence) = outcome else { panic!("{outcome:?}") };
         assert_eq!(evidence.host_error.unwrap().code, code);
     }
-    let toolchain = Toolchain { name: "node".to_owned(), version_range: ">=99".to_owned() };
-    let outcome = bench.phase(PhaseWork::Environment { toolchain, package_manager: None }).await;
+    let toolchains = vec![Toolchain { name: ToolchainName::Node, version_range: ">=99".to_owned() }];
+    let outcome = bench.phase(PhaseWork::Environment { toolchains, package_manager: None }).await;
     let PhaseOutcome::Failed(evidence) = outcome else { panic!("{outcome:?}") };
     let error = evidence.host_error.unwrap();
     assert_eq!(error.code, "version-unavailable");
@@ -201,15 +206,15 @@ async fn every_package_manager_runs_in_a_sandbox() {
         (Yarn, Some("4.9.0"), "yarn", "4.9.0"),
         (Bun, None, "bun", "1."),
     ] {
-        let toolchain = Toolchain { name: "node".to_owned(), version_range: "22".to_owned() };
+        let toolchains = vec![Toolchain { name: ToolchainName::Node, version_range: "22".to_owned() }];
         let package_manager = Some(PackageManager { name, version: version.map(str::to_owned) });
-        let output = bench.done(PhaseWork::Environment { toolchain, package_manager }).await;
+        let output = bench.done(PhaseWork::Environment { toolchains, package_manager }).await;
         let PhaseOutput::Environment { layers, path, package_manager_version, .. } = output else {
             panic!("{output:?}")
         };
         (ground.layers, ground.path) = (layers, path);
         bench.log.clear();
-        bench.done(PhaseWork::Build(command(&ground, &bench.tag, &format!("cd /tmp && {program} --version")))).await;
+        bench.done(building(command(&ground, &bench.tag, &format!("cd /tmp && {program} --version")))).await;
         let said = bench.log.iter().find(|line| line.starts_with(begins));
         assert_eq!(said, package_manager_version.as_ref(), "{program} {version:?}: {:#?}", bench.log);
     }

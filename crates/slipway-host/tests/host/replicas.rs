@@ -3,7 +3,8 @@
 use crate::bench::Bench;
 use crate::phases::{built, env, own_layers};
 use slipway_types::host::{Env, HostCommand, HostReport, ProbeResult, ReplicaSet, ReplicaSpec, ReplicaState};
-use slipway_types::image::Image;
+use slipway_types::image::{Image, ImageStart};
+use slipway_types::route::Endpoint;
 use slipway_types::settings::{DurationMs, HealthSettings};
 use slipway_types::{ProjectName, ReplicaId, ServiceId, ServiceName, ServiceSettings};
 use std::io::{Read, Write};
@@ -59,10 +60,15 @@ fn answer_of(address: SocketAddr) -> String {
     String::from_utf8_lossy(&answer[..count]).into_owned()
 }
 
+fn starts_by(spec: &mut ReplicaSpec, command: &str) {
+    let ImageStart::Process(start) = &mut spec.image.start else { panic!("{:?}", spec.image) };
+    start.command = command.to_owned();
+}
+
 async fn ready(bench: &mut Bench, replica: &ReplicaId) -> SocketAddr {
     loop {
         match bench.state_of(replica).await {
-            ReplicaState::Ready { address } => return address,
+            ReplicaState::Ready { at: Endpoint::Address(address) } => return address,
             ReplicaState::Starting => {}
             other => panic!("{other:#?}\n{}", bench.log.join("\n")),
         }
@@ -85,7 +91,11 @@ async fn a_replica_answers_survives_a_restart_of_the_server_and_of_itself_and_st
     let mut bench = bench.restart().await;
     assert!(get(address, "/").ends_with("...hello"), "it serves while the server is away");
     want(&bench, 1, vec![ReplicaSpec { served: true, ..web.clone() }]).await;
-    assert_eq!(bench.state_of(&id).await, ReplicaState::Ready { address }, "adopted, not started again");
+    assert_eq!(
+        bench.state_of(&id).await,
+        ReplicaState::Ready { at: Endpoint::Address(address) },
+        "adopted, not started again"
+    );
 
     get(address, "/crash");
     let ReplicaState::Unready { evidence } = bench.state_of(&id).await else { panic!() };
@@ -107,13 +117,13 @@ async fn replicas_that_never_become_ready_fail_with_evidence() {
     let image = built(&mut bench).await;
     let name = |kind: &str| format!("{kind}-{}", bench.tag);
     let mut exits = spec(&bench, &image, &name("exits"), None, env(&[]));
-    exits.image.start.command = "echo cannot go on >&2; exit 9".to_owned();
+    starts_by(&mut exits, "echo cannot go on >&2; exit 9");
     let broken = spec(&bench, &image, &name("broken"), Some("/broken"), env(&[]));
     let elsewhere = spec(&bench, &image, &name("port"), None, env(&[("LISTEN_PORT", "4000")]));
     let inside = spec(&bench, &image, &name("inside"), None, env(&[("LISTEN_HOST", "127.0.0.1")]));
     let mut worker = spec(&bench, &image, &name("worker"), None, env(&[]));
     worker.health = None;
-    worker.image.start.command = "sleep 600".to_owned();
+    starts_by(&mut worker, "sleep 600");
     let all = [&exits, &broken, &elsewhere, &inside, &worker].map(Clone::clone);
     want(&bench, 1, all.to_vec()).await;
 

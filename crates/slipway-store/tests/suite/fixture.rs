@@ -3,7 +3,9 @@
 use slipway_pipeline::Event;
 use slipway_store::{Applied, Change, NewDeployment, NewRelease, Planned, ServiceRow, Store};
 use slipway_types::host::PhaseOutput;
-use slipway_types::plan::Toolchain;
+use slipway_types::image::ImageStart;
+use slipway_types::plan::{Start, Toolchain, ToolchainName};
+use slipway_types::site::SiteRules;
 use slipway_types::source::GitSource;
 use slipway_types::{
     DeploymentId, Image, LayerKind, LayerRef, Phase, Plan, ProjectName, ReleaseId, Secret, ServiceId, ServiceKind,
@@ -96,7 +98,12 @@ pub(crate) fn new_release(deployment: &str) -> NewRelease {
 pub(crate) fn image(key: &str) -> Image {
     Image {
         layers: vec![LayerRef::new(LayerKind::Source, key)],
-        start: StartConfig { command: "npm start".into(), cwd: "/app".into(), env: BTreeMap::new(), path: Vec::new() },
+        start: ImageStart::Process(StartConfig {
+            command: "npm start".into(),
+            cwd: "/app".into(),
+            ..StartConfig::default()
+        }),
+        rules: SiteRules::default(),
     }
 }
 
@@ -105,20 +112,22 @@ pub(crate) fn planned() -> Planned {
         kind: ServiceKind::Web,
         root: String::new(),
         framework: None,
-        toolchain: Toolchain { name: "node".into(), version_range: "24".into() },
+        toolchains: vec![Toolchain { name: ToolchainName::Node, version_range: "24".into() }],
         package_manager: None,
         install: None,
         build_command: Some("npm run build".into()),
-        start_command: "npm start".into(),
+        start: Start::Command { command: "npm start".into() },
+        pre_deploy_command: None,
         build_env: BTreeMap::new(),
         run_env: BTreeMap::new(),
         cache_dirs: Vec::new(),
         public_prefixes: Vec::new(),
+        rules: SiteRules::default(),
         reasons: Vec::new(),
     };
     Planned { settings: ServiceSettings { replicas: 2, ..ServiceSettings::default() }, plan }
 }
 
 pub(crate) fn build_output() -> PhaseOutput {
-    PhaseOutput::Build { layers: vec![LayerRef::new(LayerKind::Output, "abc")] }
+    PhaseOutput::Build { layers: vec![LayerRef::new(LayerKind::Output, "abc")], site: None }
 }

@@ -43,6 +43,8 @@ pub struct SettingsPatch {
     pub health: Option<HealthPatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<LimitsPatch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<SitePatch>,
 }
 
 /// `[build]`
@@ -55,6 +57,10 @@ pub struct BuildPatch {
     pub command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<DurationMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +103,16 @@ pub struct LimitsPatch {
     pub disk: Option<ByteSize>,
 }
 
+/// `[site]`: what is published when the service is files without a process.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SitePatch {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+}
+
 /// A setting that can't be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
@@ -108,7 +124,7 @@ pub enum SettingsError {
     Unknown { key: String, nearest: Option<String> },
 }
 
-const TOP_LEVEL_KEYS: [&str; 13] = [
+const TOP_LEVEL_KEYS: [&str; 14] = [
     "project",
     "service",
     "kind",
@@ -122,6 +138,7 @@ const TOP_LEVEL_KEYS: [&str; 13] = [
     "build",
     "health",
     "resources",
+    "site",
 ];
 
 /// Smallest memory with which Node.js starts at all.
@@ -167,6 +184,10 @@ impl SettingsPatch {
         if let Some(resources) = &self.resources {
             resources.apply_to(&mut settings.run);
         }
+        if let Some(site) = &self.site {
+            set_some(&mut settings.site_directory, &site.directory);
+            set_some(&mut settings.site_fallback, &site.fallback);
+        }
     }
 
     /// Puts what `newer` says over what `self` says.
@@ -199,6 +220,11 @@ impl SettingsPatch {
             merge(&mut resources.processes_max, &newer.processes_max);
             merge(&mut resources.disk, &newer.disk);
         }
+        if let Some(newer) = &newer.site {
+            let site = merged.site.get_or_insert_default();
+            merge(&mut site.directory, &newer.directory);
+            merge(&mut site.fallback, &newer.fallback);
+        }
         merged
     }
 }
@@ -208,6 +234,8 @@ impl BuildPatch {
         set_some(&mut settings.install_command, &self.install_command);
         set_some(&mut settings.build_command, &self.command);
         set_some(&mut settings.node_version, &self.node_version);
+        set_some(&mut settings.python_version, &self.python_version);
+        set(&mut settings.prune, &self.prune);
         set(&mut settings.build_timeout, &self.timeout);
         set(&mut settings.build.memory, &self.memory);
         set(&mut settings.build.cpus, &self.cpus);
@@ -219,6 +247,8 @@ impl BuildPatch {
         merge(&mut self.install_command, &newer.install_command);
         merge(&mut self.command, &newer.command);
         merge(&mut self.node_version, &newer.node_version);
+        merge(&mut self.python_version, &newer.python_version);
+        merge(&mut self.prune, &newer.prune);
         merge(&mut self.timeout, &newer.timeout);
         merge(&mut self.memory, &newer.memory);
         merge(&mut self.cpus, &newer.cpus);
@@ -259,13 +289,18 @@ impl ServiceSettings {
             let value = self.health.path.clone().unwrap_or_default();
             return Err(SettingsError::NotUsable { key: "health.path", value, allowed: "a path starts with `/`" });
         }
-        let outside = self.root.starts_with('/') || self.root.split('/').any(|part| part == "..");
-        if outside {
+        let paths = [("root", Some(&self.root)), ("site.directory", self.site_directory.as_ref())];
+        for (key, path) in paths {
+            let Some(path) = path.filter(|path| leads_out(path)) else { continue };
             let allowed = "a relative path inside the source, without `..`";
-            return Err(SettingsError::NotUsable { key: "root", value: self.root.clone(), allowed });
+            return Err(SettingsError::NotUsable { key, value: path.clone(), allowed });
         }
         Ok(())
     }
+}
+
+fn leads_out(path: &str) -> bool {
+    path.starts_with('/') || path.split('/').any(|part| part == "..")
 }
 
 fn check_limits(limits: &ResourceLimits, keys: [&'static str; 4]) -> Result<(), SettingsError> {
