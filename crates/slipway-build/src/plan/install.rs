@@ -3,7 +3,7 @@
 //! Two builds with equal key files share one dependency layer, so a file too many costs an install and a file too few
 //! a wrong result: where install scripts may read anything, every file of the tree is a key file.
 
-use super::Project;
+use super::node::Project;
 use super::workspace;
 use crate::package_json::{PACKAGE_JSON, PackageJson};
 use crate::tree::{self, Tree};

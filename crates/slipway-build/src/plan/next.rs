@@ -1,7 +1,7 @@
 //! What the text of `next.config.*` says. The file is a program; only a plain `output: "…"` in it is understood.
 
-use super::Project;
 use super::framework::NEXT;
+use super::node::Project;
 
 const CONFIG_FILES: [&str; 5] =
     ["next.config.ts", "next.config.mts", "next.config.mjs", "next.config.js", "next.config.cjs"];

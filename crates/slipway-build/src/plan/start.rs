@@ -4,7 +4,8 @@
 //! process of 50 MB above the app, and the app gets its signals late or not at all.
 
 use super::framework::Framework;
-use super::{Project, missing, next, program_directories, run_script};
+use super::node::{Project, program_directories, run_script};
+use super::{missing, next};
 use crate::diagnosis::entry::NO_START_COMMAND;
 use crate::package_json::PACKAGE_JSON;
 use slipway_types::Diagnosis;
