@@ -10,6 +10,7 @@ use case::{Case, built};
 use command::{builds, installs, installs_of_other_package_managers, limits, pre_deploy};
 use run::{apps_that_end, apps_that_never_get_healthy, hosts};
 use slipway_build::{CATALOGUE, diagnose, manifest, plan, render_catalogue};
+use slipway_types::settings::ServiceKind;
 use slipway_types::{Diagnosis, Phase, ServiceSettings, TreeListing};
 use std::collections::BTreeSet;
 
@@ -125,10 +126,13 @@ fn the_page_of_the_catalogue_is_in_step() {
 /// Codes of trees that no plan can be made for.
 fn refused_trees() -> Vec<String> {
     let settings = ServiceSettings::default();
+    let of_static_kind = ServiceSettings { kind: ServiceKind::Static, ..Default::default() };
     let in_directory = ServiceSettings { root: "apps/web".into(), ..Default::default() };
     vec![
         manifest(&tree(&[("slipway.toml", "port =")])).unwrap_err().code,
-        plan(&tree(&[("index.html", "")]), &settings).unwrap_err().code,
+        plan(&tree(&[("web/package.json", "{}")]), &settings).unwrap_err().code,
+        plan(&tree(&[("notes.txt", "")]), &settings).unwrap_err().code,
+        plan(&tree(&[("notes.txt", "")]), &of_static_kind).unwrap_err().code,
         plan(&tree(&[("package.json", "{")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{\"engines\":{\"node\":\"new\"}}")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{}")]), &settings).unwrap_err().code,
