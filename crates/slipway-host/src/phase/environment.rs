@@ -25,7 +25,8 @@ impl PhaseContext<'_> {
         };
         let tools = toolchains.iter().zip(&resolved.runtime_versions);
         let tools: Vec<String> = tools.map(|(tool, version)| format!("{} {version}", tool.name.title())).collect();
-        self.log.say(format!("{}{with}", tools.join(", "))).await;
+        let tools = if tools.is_empty() { "no runtime is needed".to_owned() } else { tools.join(", ") };
+        self.log.say(format!("{tools}{with}")).await;
         let mut layers = vec![self.host.base.clone()];
         layers.extend(resolved.layers);
         Ok(PhaseOutput::Environment {
