@@ -11,8 +11,9 @@ const HASH_CHARACTERS_MIN: usize = 8;
 const HEX_CHARACTERS_CERTAIN: usize = 16;
 /// Hexadecimal SHA-512.
 const HASH_CHARACTERS_MAX: usize = 128;
-/// More digits in a row than this are a date or a number.
-const DIGIT_RUN_MAX: usize = 6;
+/// More digits in a row than this are a date or a number; in hexadecimal they are more frequent.
+const DIGIT_RUN_MAX: usize = 3;
+const HEX_DIGIT_RUN_MAX: usize = 6;
 /// More letters in a row than this are a word.
 const WORD_LETTERS_MAX: usize = 3;
 
@@ -49,9 +50,11 @@ fn has_hash_at_end(stem: &str) -> bool {
 }
 
 fn is_certain(text: &str) -> bool {
-    (HEX_CHARACTERS_CERTAIN..=HASH_CHARACTERS_MAX).contains(&text.len())
-        && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        && has_digit_and_letter(text)
+    (HEX_CHARACTERS_CERTAIN..=HASH_CHARACTERS_MAX).contains(&text.len()) && is_hex(text) && has_digit_and_letter(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// esbuild, and so Angular: eight characters of base 32. A word with a number at one end is none.
@@ -74,9 +77,8 @@ fn is_hash(text: &str) -> bool {
     let runs = Runs::of(text);
     let is_short = text.len() < HEX_CHARACTERS_CERTAIN;
     // On average two letters in a row at most: `sha256sum` and `iPhone15Pro2x` read like words.
-    runs.letters < 3 * runs.words
-        && runs.digits_max <= DIGIT_RUN_MAX
-        && (!is_short || runs.word_max <= WORD_LETTERS_MAX)
+    let digits_max = if is_hex(text) { HEX_DIGIT_RUN_MAX } else { DIGIT_RUN_MAX };
+    runs.letters < 3 * runs.words && runs.digits_max <= digits_max && (!is_short || runs.word_max <= WORD_LETTERS_MAX)
 }
 
 fn has_digit_and_letter(text: &str) -> bool {
@@ -135,7 +137,7 @@ mod tests {
             "assets/react-CHdo91hT.svg",
             "assets/app.Bx3dK9aL.js",
             "assets/guide_index.md.D1x2k3Gb.lean.js",
-            "assets/inter-roman-latin.Di8DUHzh.woff2".replace("Di8DUHzh", "Di8DUH2h").as_str(),
+            "assets/inter-roman-latin.Di8DUH2h.woff2",
             // webpack, Create React App, Docusaurus, Vue CLI
             "static/js/main.8e0d62a0.js",
             "static/js/787.cda612ba.chunk.js",
@@ -190,6 +192,7 @@ mod tests {
             "guide-VERSION2.pdf",
             "img/1920x1080.png",
             "img/hero-1920x1080.png",
+            "video-1280x720p60.mp4",
             "my-ui-core1.js",
             "_nuxt/builds/latest.json",
             "page-8e0d62a0.html",
