@@ -93,7 +93,7 @@ async fn a_failure_keeps_its_diagnosis_and_what_is_live() {
     fixture.go_live(20, "d1").await;
     fixture.build(30, &service, "d2").await;
     let diagnosis = Diagnosis::new("app-exited", Blame::User, "the app exited at its start").at("npm start");
-    let change = Change { image: None, diagnosis: Some(diagnosis.clone()), ..Change::default() };
+    let change = Change { diagnosis: Some(diagnosis.clone()), ..Change::default() };
     let event = Event::ReplicaFailed { code: "app-exited".into() };
     let failed = fixture.store.apply(40, &id("d2"), &event, &change).await.unwrap();
     assert_eq!(failed.actions, [(id("d2"), Action::StopReplicas)]);
@@ -127,6 +127,7 @@ async fn what_comes_with_an_event_is_written_only_when_it_fits() {
         output: Some(build_output()),
         planned: Some(planned()),
         source_label: Some("0123abcd".into()),
+        image: None,
         diagnosis: None,
     };
     let early = fixture.store.apply(11, &id("d1"), &done(Phase::Source), &change).await.unwrap();
