@@ -8,3 +8,5 @@ ALTER TABLE deployments ADD COLUMN build_inputs TEXT;
 ALTER TABLE deployments ADD COLUMN source_settings TEXT;
 -- The deployment that built the image, when it was another one.
 ALTER TABLE deployments ADD COLUMN built_by TEXT;
+
+CREATE INDEX deployments_built ON deployments (service, sequence) WHERE image IS NOT NULL;
