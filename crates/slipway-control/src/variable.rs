@@ -114,6 +114,11 @@ impl Variables {
             .collect()
     }
 
+    /// None: there is no such variable.
+    pub(crate) fn is_secret(&self, name: &str) -> Option<bool> {
+        self.0.get(name).map(|variable| variable.secret)
+    }
+
     pub(crate) fn add_secrets_to(&self, masker: &mut Masker) {
         masker.add(self.0.values().filter(|variable| variable.secret).map(|variable| &variable.value));
     }

@@ -60,6 +60,7 @@ impl BuildSettings {
             prune,
             site_directory,
             site_fallback,
+            build_variables: _,
             pre_deploy_command: _,
             port: _,
             replicas: _,
