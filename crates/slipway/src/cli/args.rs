@@ -66,7 +66,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         follow: FollowOptions,
     },
-    /// Deploy the newest source again; what the build reads decides whether it is built again
+    /// Deploy the newest source again; it is built again when something that the build reads has changed
     Redeploy {
         /// Build in any case
         #[arg(long)]
