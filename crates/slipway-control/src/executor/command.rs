@@ -46,8 +46,7 @@ impl Executor {
                 let _ = reply.send(self.deploy(&service.service_id, source, message).await);
             }
             Command::Redeploy { service, rebuild, reply } => {
-                // Boxed: it holds the decision, which is large, and this is on the way of every event.
-                let _ = reply.send(Box::pin(self.redeploy(&service.service_id, rebuild)).await);
+                let _ = reply.send(self.redeploy(&service.service_id, rebuild).await);
             }
             Command::Rollback { service, release, reply } => {
                 let _ = reply.send(self.rollback(&service.service_id, release).await);
