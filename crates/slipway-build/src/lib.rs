@@ -11,6 +11,7 @@ mod decision;
 mod diagnosis;
 mod explain;
 mod manifest;
+pub mod netlify;
 mod package_json;
 mod place;
 mod plan;
@@ -25,6 +26,7 @@ pub use plan::plan;
 /// Names of the files (last part of the path) whose text detection reads.
 pub const WANTED_FILES: &[&str] = &[
     MANIFEST_FILE,
+    netlify::NETLIFY_FILE,
     "package.json",
     "pnpm-lock.yaml",
     "yarn.lock",
