@@ -114,8 +114,10 @@ impl Work {
             (Phase::Build, PhaseOutput::Build { layers, site }) => {
                 self.built = Some(layers);
                 self.site = site;
-                let skipped = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
-                done(skipped, skipped.then(|| "there is nothing to build".to_owned()), stored)
+                let commandless = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
+                let nothing = commandless && self.site.is_none();
+                let published = self.site.as_ref().map(|site| format!("{} files published", site.files));
+                done(nothing, nothing.then(|| "there is nothing to build".to_owned()).or(published), stored)
             }
             (Phase::PreDeploy, PhaseOutput::PreDeploy) => done(false, None, stored),
             _ => Taken::Other,
