@@ -10,6 +10,7 @@ mod file;
 mod header;
 mod merge;
 mod part;
+mod plan;
 mod redirect;
 mod rule;
 mod text;

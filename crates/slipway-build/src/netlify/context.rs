@@ -19,10 +19,24 @@ impl DeployContext {
         Self { name: "production".to_owned(), branch: None }
     }
 
-    /// Some other branch.
-    pub fn branch(branch: impl Into<String>) -> Self {
-        Self { name: "branch-deploy".to_owned(), branch: Some(branch.into()) }
+    /// Of a branch, tag or commit that was asked for by name. Which branch is the repository's default is not known
+    /// here: the usual names of it are production, and so is a commit, which belongs to no branch.
+    pub fn of_reference(name: &str) -> Self {
+        let branch = name.trim_start_matches("refs/heads/");
+        if is_commit(branch) {
+            return Self::production();
+        }
+        let context = if DEFAULT_BRANCHES.contains(&branch) { "production" } else { "branch-deploy" };
+        Self { name: context.to_owned(), branch: Some(branch.to_owned()) }
     }
+}
+
+/// What repositories call their default branch.
+const DEFAULT_BRANCHES: [&str; 2] = ["main", "master"];
+
+/// A whole name of a commit, or as much of it as git prints.
+fn is_commit(name: &str) -> bool {
+    (7..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Keys that in `[context.NAME]` mean `[build]`, when they are not lists or tables of functions.

@@ -24,7 +24,7 @@ pub fn resolve(
     root: Option<&str>,
     context: &DeployContext,
 ) -> Result<Option<Netlify>, Diagnosis> {
-    let owners = root.and_then(|root| resolve_path("", root)).filter(|root| !root.is_empty());
+    let owners = root.and_then(|root| resolve_path("", root));
     let Some(path) = find(listing, owners.as_deref()) else { return Ok(None) };
     let first = read(listing, &path, owners.as_deref(), context)?;
     let Some(base) = first.base.as_deref().filter(|_| owners.is_none()) else { return Ok(Some(first)) };

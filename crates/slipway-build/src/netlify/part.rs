@@ -36,15 +36,19 @@ const EDGE_FUNCTIONS_DIRECTORY: &str = "netlify/edge-functions";
 /// `base`: the one that is settled already.
 pub(super) fn typed(config: &Table, base: Option<&str>, listing: &TreeListing) -> Result<Netlify, Problem> {
     let build = config.get("build").and_then(Value::as_table).cloned().unwrap_or_default();
-    let base = match base {
-        Some(base) => Some(base.to_owned()),
+    let own = match base {
+        Some(_) => None,
         None => path(&build, "base", "")?,
     };
+    if let Some(own) = &own
+        && !listing.truncated
+        && Tree::new(listing, own).is_empty()
+    {
+        return Err(Problem::new("build.base", format!("names a directory that does not exist: `{own}`")));
+    }
+    let base = own.or_else(|| base.map(str::to_owned));
     let directory = base.as_deref().unwrap_or_default();
     let tree = Tree::new(listing, directory);
-    if !directory.is_empty() && tree.is_empty() && !listing.truncated {
-        return Err(Problem::new("build.base", format!("names a directory that does not exist: `{directory}`")));
-    }
     let publish = path(&build, "publish", directory)?;
     let mut netlify = Netlify {
         command: text(&build, "command")?,

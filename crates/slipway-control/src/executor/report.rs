@@ -57,9 +57,12 @@ impl Executor {
         let Some(work) = self.active.get_mut(deployment).and_then(|active| active.work.as_mut()) else { return };
         match outcome {
             PhaseOutcome::Done(output) => match work.take(phase, output) {
-                Taken::Done { skipped, change } => {
+                Taken::Done { skipped, lines, change } => {
                     if phase == Phase::Source {
                         self.log_plan(deployment);
+                    }
+                    for line in lines {
+                        self.phase_line(deployment, phase, Stream::Stdout, &line);
                     }
                     let event = Event::PhaseDone { phase, skipped };
                     self.push(deployment, Happening { event, change: *change });

@@ -3,11 +3,12 @@
 
 use crate::variable::Variables;
 use slipway_build::Decision;
+use slipway_build::netlify::DeployContext;
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
-use slipway_types::site::SiteFacts;
-use slipway_types::source::SourceFacts;
+use slipway_types::site::{SiteFacts, SiteRules};
+use slipway_types::source::{GitSource, SourceFacts};
 use slipway_types::{Diagnosis, Phase, Plan, Secret, ServiceSettings, SettingsPatch, SourceSpec, TreeListing};
 
 /// Where the source tree is in a sandbox.
@@ -62,6 +63,8 @@ impl MissingInput {
 pub(crate) enum Taken {
     Done {
         skipped: bool,
+        /// For the log of the phase.
+        lines: Vec<String>,
         /// What is stored with the phase's end.
         change: Box<Change>,
     },
@@ -117,7 +120,13 @@ impl Work {
                 let commandless = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
                 let nothing = commandless && self.site.is_none();
                 let published = self.site.as_ref().map(|site| format!("{} files published", site.files));
-                done(nothing, nothing.then(|| "there is nothing to build".to_owned()).or(published), stored)
+                let note = nothing.then(|| "there is nothing to build".to_owned()).or(published);
+                let lines = self.rules().map(|(_, warnings)| warnings).unwrap_or_default();
+                Taken::Done {
+                    skipped: nothing,
+                    lines,
+                    change: Box::new(Change { note, output: stored, ..Change::default() }),
+                }
             }
             (Phase::PreDeploy, PhaseOutput::PreDeploy) => done(false, None, stored),
             _ => Taken::Other,
@@ -125,7 +134,8 @@ impl Work {
     }
 
     fn take_source(&mut self, facts: SourceFacts) -> Taken {
-        let Decision { plan, settings } = match slipway_build::decide(&facts.tree, &self.stored) {
+        let context = deploy_context(&self.source);
+        let Decision { plan, settings, .. } = match slipway_build::decide_in(&facts.tree, &self.stored, &context) {
             Ok(decision) => decision,
             Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
@@ -139,7 +149,7 @@ impl Work {
             source_label: facts.commit,
             diagnosis: None,
         };
-        Taken::Done { skipped: false, change: Box::new(change) }
+        Taken::Done { skipped: false, lines: Vec::new(), change: Box::new(change) }
     }
 
     fn environment_note(&self, runtimes: &[String], manager_version: Option<&str>) -> Option<String> {
@@ -233,6 +243,15 @@ impl Work {
         planned.chain(self.variables.for_build(&plan.public_prefixes)).collect()
     }
 
+    /// Redirects and headers of what was built, and what is to be said about them.
+    fn rules(&self) -> Option<(SiteRules, Vec<String>)> {
+        let plan = &self.planned.as_ref()?.plan;
+        Some(match &self.site {
+            Some(site) => slipway_build::netlify::published_rules(site, &plan.rules),
+            None => (plan.rules.clone(), Vec::new()),
+        })
+    }
+
     /// The image, once the build phase has ended.
     pub(crate) fn image(&self) -> Option<Image> {
         let plan = &self.planned.as_ref()?.plan;
@@ -242,7 +261,7 @@ impl Work {
             "" => SOURCE_DIR.to_owned(),
             root => format!("{SOURCE_DIR}/{root}"),
         };
-        let rules = plan.rules.clone();
+        let (rules, _) = self.rules()?;
         let Some(command) = plan.start_command() else {
             return Some(Image { layers: built.clone(), start: ImageStart::Site, rules });
         };
@@ -259,8 +278,17 @@ impl Work {
     }
 }
 
+/// What is deployed without the name of a branch, or from the one that most repositories call their main one, is
+/// production.
+fn deploy_context(source: &SourceSpec) -> DeployContext {
+    match source {
+        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
+        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
+    }
+}
+
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
-    Taken::Done { skipped, change: Box::new(Change { note, output, ..Change::default() }) }
+    Taken::Done { skipped, lines: Vec::new(), change: Box::new(Change { note, output, ..Change::default() }) }
 }
 
 fn short(commit: &str) -> &str {
