@@ -6,6 +6,7 @@ use crate::diagnosis::entry::{PRE_DEPLOY_WITHOUT_PROCESS, SETTINGS_INVALID};
 use crate::manifest::{MANIFEST_FILE, manifest};
 use crate::netlify::{self, DeployContext};
 use crate::plan::plan;
+use slipway_types::plan::Reason;
 use slipway_types::settings::{ServiceKind, SettingsError};
 use slipway_types::{Diagnosis, Plan, ServiceSettings, SettingsPatch, TreeListing};
 
@@ -46,6 +47,7 @@ pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployCon
             (settings, plan)
         }
     };
+    plan.reasons.extend(ignore_reason(&settings, &said));
     // Detection has the last word on what answers: a process or files.
     settings.kind = plan.kind;
     if plan.kind == ServiceKind::Static {
@@ -54,6 +56,14 @@ pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployCon
     }
     settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
     Ok(Decision { plan, settings, said })
+}
+
+fn ignore_reason(settings: &ServiceSettings, said: &ServiceSettings) -> Option<Reason> {
+    let command = settings.ignore_command.as_deref().filter(|command| !command.trim().is_empty())?;
+    let from =
+        if said.ignore_command.is_some() { "the setting `build.ignore`" } else { "`build.ignore` in `netlify.toml`" };
+    let decided = format!("a commit for which `{command}` ends with 0 is not deployed");
+    Some(Reason { decided, from: from.to_owned() })
 }
 
 fn invalid(error: &SettingsError) -> Diagnosis {

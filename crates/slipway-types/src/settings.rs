@@ -71,6 +71,9 @@ pub struct ServiceSettings {
     pub node_version: Option<String>,
     /// Version range of Python that overrides what the source asks for.
     pub python_version: Option<String>,
+    /// Shell command, run on the source of a commit before it is installed: when it ends with 0, there is nothing to
+    /// deploy. An empty command means "none".
+    pub ignore_command: Option<String>,
     /// Removes what only the build needs from the image's dependencies.
     pub prune: bool,
     /// Directory that is published without a process, relative to the root. None: the plan's detection decides.
@@ -102,6 +105,7 @@ impl Default for ServiceSettings {
             pre_deploy_command: None,
             node_version: None,
             python_version: None,
+            ignore_command: None,
             prune: false,
             site_directory: None,
             site_fallback: None,

@@ -50,6 +50,7 @@ impl Netlify {
             root: self.base.clone(),
             build: Some(BuildPatch {
                 command: self.command.clone(),
+                ignore: self.ignore.clone(),
                 node_version: version("NODE_VERSION"),
                 python_version: version("PYTHON_VERSION"),
                 ..BuildPatch::default()

@@ -74,6 +74,10 @@ impl Executor {
                 let diagnosis = self.diagnose(deployment, phase, *evidence);
                 self.fail_phase(deployment, phase, diagnosis);
             }
+            PhaseOutcome::Ignored => {
+                let change = Change { note: Some(work.ignored()), ..Change::default() };
+                self.push(deployment, Happening { event: Event::CancelRequested, change });
+            }
             // Whoever canceled it has settled the deployment already.
             PhaseOutcome::Canceled => {}
         }

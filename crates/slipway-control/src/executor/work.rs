@@ -27,6 +27,18 @@ pub(crate) struct Work {
     /// Source and output.
     built: Option<Vec<LayerRef>>,
     site: Option<SiteFacts>,
+    /// Of this deployment, when its source is git.
+    commit: Option<String>,
+    live: Live,
+}
+
+/// What is live of the service while another deployment of it is built.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Live {
+    #[default]
+    Nothing,
+    /// With the name of its source: a commit when that is git.
+    Source(String),
 }
 
 /// Known from the end of the source phase on.
@@ -85,7 +97,13 @@ impl Work {
             dependencies: None,
             built: None,
             site: None,
+            commit: None,
+            live: Live::Nothing,
         }
+    }
+
+    pub(crate) fn with_live(self, live: Live) -> Self {
+        Self { live, ..self }
     }
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
@@ -95,6 +113,11 @@ impl Work {
     /// The plan as it was stored.
     pub(crate) fn restore_plan(&mut self, plan: Plan, settings: ServiceSettings) {
         self.planned = Some(Planned { plan, settings });
+    }
+
+    /// The commit as it was stored.
+    pub(crate) fn restore_commit(&mut self, commit: Option<String>) {
+        self.commit = commit;
     }
 
     /// Keeps what a phase made.
@@ -140,6 +163,7 @@ impl Work {
             Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
+        self.commit.clone_from(&facts.commit);
         // The listing has served its purpose.
         let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
         let change = Change {
@@ -176,6 +200,7 @@ impl Work {
             Phase::Environment => Ok(PhaseWork::Environment {
                 toolchains: plan.toolchains.clone(),
                 package_manager: plan.package_manager.clone(),
+                ignore: self.ignore(planned).map(Box::new),
             }),
             Phase::Install => {
                 let environment = self.environment.as_ref().ok_or(missing("a toolchain"))?;
@@ -194,6 +219,38 @@ impl Work {
             }),
             _ => Err(missing("a worker, which it has none")),
         }
+    }
+
+    /// The service's ignore command. It decides about commits: whoever uploads a directory wants it deployed, and so
+    /// does the owner of a service that has nothing live yet.
+    fn ignore(&self, planned: &Planned) -> Option<CommandSpec> {
+        let Planned { plan, settings } = planned;
+        let command = settings.ignore_command.as_deref().filter(|command| !command.trim().is_empty())?;
+        let commit = self.commit.as_ref()?;
+        let Live::Source(live) = &self.live else { return None };
+        let before = if is_commit(live) { live } else { commit };
+        let mut env = self.build_env(plan);
+        for (name, value) in [("COMMIT_REF", commit), ("CACHED_COMMIT_REF", before)] {
+            env.insert(name.to_owned(), Secret::new(value.clone()));
+        }
+        Some(CommandSpec {
+            layers: Vec::new(),
+            command: command.to_owned(),
+            cwd: plan.root.clone(),
+            env,
+            path: Vec::new(),
+            key_files: Vec::new(),
+            key_words: Vec::new(),
+            cache_dirs: Vec::new(),
+            limits: settings.build,
+            timeout: settings.build_timeout,
+        })
+    }
+
+    /// What is said when the ignore command ended with 0.
+    pub(crate) fn ignored(&self) -> String {
+        let command = self.planned.as_ref().and_then(|planned| planned.settings.ignore_command.as_deref());
+        format!("ignored: `{}` exited with status 0; what is live stays", command.unwrap_or_default())
     }
 
     fn install(&self, planned: &Planned, environment: &Environment) -> CommandSpec {
@@ -289,6 +346,10 @@ fn deploy_context(source: &SourceSpec) -> DeployContext {
 
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
     Taken::Done { skipped, lines: Vec::new(), change: Box::new(Change { note, output, ..Change::default() }) }
+}
+
+fn is_commit(label: &str) -> bool {
+    matches!(label.len(), 40 | 64) && label.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn short(commit: &str) -> &str {
