@@ -54,6 +54,15 @@ pub(super) fn decide(
     site.ok_or_else(|| refusal::no_start(project, found))
 }
 
+/// Whether files that lie in the source are the site. With a build, a page in a directory of its own may be what the
+/// build reads and not what it writes, unless the build names that directory.
+fn is_page(project: &Project<'_>, builds: bool) -> bool {
+    project.settings.kind == ServiceKind::Web
+        && project.framework.is_none()
+        && files::directory(&project.tree)
+            .is_some_and(|directory| !builds || directory.is_empty() || project.build_text().contains(directory))
+}
+
 /// The site that the framework makes, else the directory with a page in it.
 fn of_site(project: &Project<'_>, found: &Found, reasons: &mut Vec<Reason>) -> Option<Start> {
     let settings = project.settings;
@@ -132,9 +141,10 @@ fn by_file(project: &Project<'_>, found: &Found, builds: bool) -> Option<(String
     let path = project.tree.path(PACKAGE_JSON);
     let bun = project.packages.manager.name == PackageManagerName::Bun;
     let program = if bun { "bun" } else { "node" };
+    // `index.js` is what `npm init` writes: a build makes files in directories of its own.
+    let built = |main: &str| builds && main.trim_start_matches("./").contains('/');
     for field in if bun { &["main", "module"][..] } else { &["main"] } {
-        let is_page = project.framework.is_none() && files::directory(&project.tree).is_some();
-        let main = project.package.text(&[field]).filter(|main| exists(project, main) || (builds && !is_page));
+        let main = project.package.text(&[field]).filter(|main| exists(project, main) || built(main));
         if let Some(main) = main {
             return Some((format!("exec {program} {}", shell_word(main)), format!("`{field}` in `{path}`")));
         }
