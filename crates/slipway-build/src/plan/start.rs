@@ -48,9 +48,7 @@ pub(super) fn decide(
         reasons.push(Reason { decided: format!("start: `{command}`"), from });
         return Ok(Start::Command { command });
     }
-    let plain =
-        settings.kind == ServiceKind::Web && matches!(found.shape, Shape::Unsaid) && project.framework.is_none();
-    let site = if plain { of_site(project, found, reasons) } else { None };
+    let site = if is_page(project, builds) { of_site(project, found, reasons) } else { None };
     site.ok_or_else(|| refusal::no_start(project, found))
 }
 
