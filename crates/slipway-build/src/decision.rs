@@ -14,6 +14,10 @@ pub struct Decision {
     pub plan: Plan,
     /// What the plan decided for want of a word of the owner's is in them.
     pub settings: ServiceSettings,
+    /// What the owner said alone, in `slipway.toml` or to the server.
+    pub said: ServiceSettings,
+    /// Of it, what `slipway.toml` says.
+    pub source_settings: SettingsPatch,
 }
 
 /// `slipway.toml` over what is stored over the defaults, then what detection makes of the tree with that.
@@ -22,7 +26,8 @@ pub struct Decision {
 /// The diagnosis of whatever keeps the tree from having a plan.
 pub fn decide(tree: &TreeListing, stored: &SettingsPatch) -> Result<Decision, Diagnosis> {
     let manifest = manifest(tree)?;
-    let mut settings = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| invalid(&error))?;
+    let said = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| invalid(&error))?;
+    let mut settings = said.clone();
     let mut plan = plan(tree, &settings)?;
     // Detection has the last word on what answers: a process or files.
     settings.kind = plan.kind;
@@ -31,7 +36,7 @@ pub fn decide(tree: &TreeListing, stored: &SettingsPatch) -> Result<Decision, Di
         plan.pre_deploy_command = None;
     }
     settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
-    Ok(Decision { plan, settings })
+    Ok(Decision { plan, settings, said, source_settings: manifest.settings })
 }
 
 fn invalid(error: &SettingsError) -> Diagnosis {
