@@ -145,7 +145,7 @@ fn section_name(line: &str) -> Option<&str> {
 }
 
 /// Where `key` (`port`, or `build.memory`) is written; the start of the text when it is not found.
-fn offset_of_key(text: &str, key: &str) -> usize {
+pub(crate) fn offset_of_key(text: &str, key: &str) -> usize {
     let (wanted_section, wanted_key) = key.rsplit_once('.').unwrap_or(("", key));
     let mut section = "";
     let mut offset = 0;
@@ -220,7 +220,7 @@ mod tests {
             "kind = \"site\"\n",
             "slipway.toml:1:8",
             "`site` is no choice here, in `kind = \"site\"`",
-            "write `\"web\"` or `\"worker\"`",
+            "write `\"web\"` or `\"worker\"` or `\"static\"`",
         );
         check(
             "[resources]\nmemory = \"1MB\"\n",
