@@ -7,6 +7,23 @@ use std::collections::BTreeMap;
 /// Behind the directories of the toolchain.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Of every Python: what is printed is seen at once, and no tool fetches another Python by itself.
+const PYTHON: [(&str, &str); 3] =
+    [("PYTHONUNBUFFERED", "1"), ("UV_PYTHON_DOWNLOADS", "never"), ("PIP_DISABLE_PIP_VERSION_CHECK", "1")];
+
+/// Of Python's package managers: caches stay out of what is published, modules are compiled once and not at each start.
+const PYTHON_BUILD: [(&str, &str); 9] = [
+    ("PIP_CACHE_DIR", "/tmp/pip"),
+    ("PIP_NO_INPUT", "1"),
+    ("UV_CACHE_DIR", "/tmp/uv"),
+    ("UV_LINK_MODE", "copy"),
+    ("UV_COMPILE_BYTECODE", "1"),
+    ("UV_NO_PROGRESS", "1"),
+    ("POETRY_CACHE_DIR", "/tmp/poetry"),
+    ("POETRY_NO_INTERACTION", "1"),
+    ("POETRY_VIRTUALENVS_IN_PROJECT", "true"),
+];
+
 /// What each process gets: who and where it is, and the certificates that it trusts.
 fn common(path: &[String], ca: BTreeMap<String, String>) -> Env {
     let mut directories: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -45,6 +62,8 @@ pub(crate) fn of_build(path: &[String], ca: BTreeMap<String, String>, owner: &En
             ("YARN_ENABLE_GLOBAL_CACHE", "false"),
         ],
     );
+    set(&mut env, &PYTHON);
+    set(&mut env, &PYTHON_BUILD);
     env.extend(owner.clone());
     env
 }
@@ -61,6 +80,7 @@ pub(crate) fn of_release(
         &mut env,
         &[("NODE_ENV", "production"), ("npm_config_cache", "/tmp/npm"), ("npm_config_update_notifier", "false")],
     );
+    set(&mut env, &PYTHON);
     env.extend(plan.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))));
     env.extend(owner.clone());
     env
