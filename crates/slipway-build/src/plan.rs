@@ -11,6 +11,7 @@ mod next;
 mod node;
 mod node_version;
 mod package_manager;
+mod python;
 mod start;
 mod workspace;
 
@@ -37,6 +38,7 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
     }
     match language(&tree) {
         Some(Language::Node) => node::plan(tree, settings),
+        Some(Language::Python) => python::plan(tree, settings),
         None => Err(missing::package_json(&tree)),
     }
 }
@@ -44,9 +46,13 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
 /// What a service is written in.
 enum Language {
     Node,
+    Python,
 }
 
 fn language(tree: &Tree<'_>) -> Option<Language> {
+    if python::is_service(tree) {
+        return Some(Language::Python);
+    }
     tree.has(PACKAGE_JSON).then_some(Language::Node)
 }
 

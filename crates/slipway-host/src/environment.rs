@@ -65,6 +65,7 @@ pub(crate) fn of_build(path: &[String], ca: BTreeMap<String, String>, owner: &En
     set(&mut env, &PYTHON);
     set(&mut env, &PYTHON_BUILD);
     env.extend(owner.clone());
+    activate(&mut env);
     env
 }
 
@@ -83,7 +84,16 @@ pub(crate) fn of_release(
     set(&mut env, &PYTHON);
     env.extend(plan.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))));
     env.extend(owner.clone());
+    activate(&mut env);
     env
+}
+
+/// What activating a virtual environment of Python does: its programs come first.
+fn activate(env: &mut Env) {
+    if let (Some(venv), Some(path)) = (env.get("VIRTUAL_ENV"), env.get("PATH")) {
+        let path = format!("{}/bin:{}", venv.expose(), path.expose());
+        env.insert("PATH".to_owned(), Secret::new(path));
+    }
 }
 
 /// Of a replica. Where it listens is the host's word, over everybody's.
@@ -98,6 +108,15 @@ pub(crate) fn of_replica(ca: BTreeMap<String, String>, spec: &ReplicaSpec) -> En
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_virtual_environment_is_active() {
+        let plan = [("VIRTUAL_ENV".to_owned(), "/app/.venv".to_owned())].into();
+        let env = of_release(&["/opt/slipway/uv-0.9.0/bin".into()], BTreeMap::new(), &plan, &Env::new());
+        assert!(env["PATH"].expose().starts_with("/app/.venv/bin:/opt/slipway/uv-0.9.0/bin:/usr"));
+        let owner: Env = plan.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+        assert!(of_build(&[], BTreeMap::new(), &owner)["PATH"].expose().starts_with("/app/.venv/bin:/usr"));
+    }
 
     #[test]
     fn the_owner_wins_over_the_plan_and_the_plan_over_the_host() {

@@ -11,9 +11,7 @@ const ENTRIES_NAMED_MAX: usize = 8;
 const CANDIDATES_MAX: usize = 3;
 
 /// Files that tell of another language, with its name.
-const OTHER_LANGUAGES: [(&str, &str); 9] = [
-    ("requirements.txt", "Python"),
-    ("pyproject.toml", "Python"),
+const OTHER_LANGUAGES: [(&str, &str); 7] = [
     ("go.mod", "Go"),
     ("Cargo.toml", "Rust"),
     ("Gemfile", "Ruby"),

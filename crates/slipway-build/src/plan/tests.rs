@@ -240,8 +240,8 @@ fn trees_without_a_plan() {
     assert_eq!(code, "no-package-json");
     assert!(why.contains("`README.md`, `apps/`"), "{why}");
     assert_eq!(hint, "`apps/web` has a `package.json`: set `root = \"apps/web\"` in `slipway.toml`");
-    let (code, why, _) = refused(&[("requirements.txt", "")], &settings);
-    assert!(code == "no-package-json" && why.contains("Python"), "{why}");
+    let (code, why, _) = refused(&[("go.mod", "")], &settings);
+    assert!(code == "no-package-json" && why.contains("Go"), "{why}");
     let (code, why, _) = refused(&[], &settings);
     assert!(code == "no-package-json" && why.contains("no files"), "{why}");
     let (code, _, hint) = refused(&[("web/package.json", "{}")], &in_root("app"));

@@ -131,6 +131,8 @@ fn refused_trees() -> Vec<String> {
         plan(&tree(&[("index.html", "")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{\"engines\":{\"node\":\"new\"}}")]), &settings).unwrap_err().code,
+        plan(&tree(&[("pyproject.toml", "[")]), &settings).unwrap_err().code,
+        plan(&tree(&[("main.py", ""), (".python-version", "new")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{}")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{}")]), &in_directory).unwrap_err().code,
     ]

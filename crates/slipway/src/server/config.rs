@@ -136,11 +136,7 @@ fn python_source(table: file::PythonTable) -> Result<PythonSource, Failure> {
             .hint("it begins with `https://`, `http://` or `file://`"));
     }
     let default = PythonSource::default();
-    Ok(PythonSource {
-        pip_program: table.pip.unwrap_or(default.pip_program),
-        mirror: table.mirror,
-        list: table.list,
-    })
+    Ok(PythonSource { pip_program: table.pip.unwrap_or(default.pip_program), mirror: table.mirror, list: table.list })
 }
 
 fn sandbox_config(data_dir: &Path, table: file::SandboxTable) -> Result<SandboxConfig, Failure> {

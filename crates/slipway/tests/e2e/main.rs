@@ -7,6 +7,7 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
+mod python;
 mod refusal;
 mod run_failure;
 mod switch;
