@@ -24,7 +24,7 @@ fn row(what: &str, figure: &str, goal: &str) {
 }
 
 /// The `slipway` binary that stands beside this one.
-fn slipway() -> Result<PathBuf> {
+pub(crate) fn slipway() -> Result<PathBuf> {
     let own = std::env::current_exe().context("own path")?;
     let beside = own.with_file_name("slipway");
     anyhow::ensure!(beside.exists(), "{} is missing: run `./x build`", beside.display());

@@ -2,23 +2,33 @@
 //!
 //! What the owner set comes first, then what the source says, then what its framework is known to need. Every
 //! decision leaves a reason behind; where nothing sensible can be decided there is a diagnosis and no plan. This module
-//! decides which language the service is written in; each language makes its own plan.
+//! decides what the service is written in; each language makes its own plan.
 
+mod build;
+mod config;
+mod files;
 mod framework;
+mod hugo;
 mod install;
 mod missing;
-mod next;
 mod node;
 mod node_version;
 mod package_manager;
+mod procfile;
+mod prune;
 mod python;
+mod refusal;
+mod script;
+mod site;
 mod start;
+mod tool_version;
 mod workspace;
 
-use crate::package_json::PACKAGE_JSON;
+use crate::package_json::PackageJson;
 use crate::tree::{self, Tree};
-use slipway_types::plan::Plan;
-use slipway_types::settings::ServiceSettings;
+use procfile::Procfile;
+use slipway_types::plan::{Plan, Reason, Start};
+use slipway_types::settings::{ServiceKind, ServiceSettings};
 use slipway_types::{Diagnosis, TreeListing};
 use std::borrow::Cow;
 
@@ -28,7 +38,7 @@ const SOURCE_DIRECTORY: &str = "/app";
 /// Decides how the tree becomes an image and how that starts.
 ///
 /// # Errors
-/// `root-missing`, `no-package-json`, `invalid-package-json`, `invalid-node-version` or `no-start-command`.
+/// A diagnosis such as `root-missing`, `nothing-recognised` or `no-start-command` when nothing sensible can be decided.
 pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, Diagnosis> {
     let listing = sorted(listing);
     let root = tree::resolve("", &settings.root).unwrap_or_default();
@@ -36,24 +46,65 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
     if !root.is_empty() && tree.is_empty() {
         return Err(missing::root(&tree));
     }
-    match language(&tree) {
-        Some(Language::Node) => node::plan(tree, settings),
-        Some(Language::Python) => python::plan(tree, settings),
-        None => Err(missing::package_json(&tree)),
-    }
+    let mut plan = match language(&tree, settings)? {
+        Language::Node => node::plan(tree, settings)?,
+        Language::Python => python::plan(tree, settings)?,
+        Language::Hugo => hugo::plan(&tree, settings),
+        Language::Files(directory) => files::plan(&tree, directory, settings),
+    };
+    apply_procfile(&mut plan, &Procfile::read(&tree));
+    Ok(plan)
 }
 
 /// What a service is written in.
-enum Language {
+enum Language<'t> {
     Node,
     Python,
+    Hugo,
+    /// Nothing: files that are published as they are, from this directory.
+    Files(&'t str),
 }
 
-fn language(tree: &Tree<'_>) -> Option<Language> {
-    if python::is_service(tree) {
-        return Some(Language::Python);
+/// The first that fits. A `package.json` often lies beside another language's files, as a list of tools: it decides
+/// only where it has dependencies or scripts.
+fn language<'t>(tree: &Tree<'_>, settings: &'t ServiceSettings) -> Result<Language<'t>, Diagnosis> {
+    if python::is_service(tree, settings) {
+        return Ok(Language::Python);
     }
-    tree.has(PACKAGE_JSON).then_some(Language::Node)
+    let package = PackageJson::read(tree)?;
+    let says_something =
+        |package: &PackageJson| package.dependencies().next().is_some() || package.scripts().next().is_some();
+    if package.as_ref().is_some_and(says_something) {
+        return Ok(Language::Node);
+    }
+    if settings.kind != ServiceKind::Worker && hugo::is_one(tree) {
+        return Ok(Language::Hugo);
+    }
+    if package.is_some() {
+        return Ok(Language::Node);
+    }
+    if let Some(directory) = site::directory_set(settings) {
+        return Ok(Language::Files(directory));
+    }
+    let page =
+        files::directory(tree).filter(|_| missing::other_language(tree).is_none_or(|(file, _)| file == "Dockerfile"));
+    match (settings.kind, page.or_else(|| files::directory(tree).filter(|_| settings.kind == ServiceKind::Static))) {
+        (ServiceKind::Web | ServiceKind::Static, Some(directory)) => Ok(Language::Files(directory)),
+        (ServiceKind::Static, None) => Err(refusal::no_site(tree)),
+        _ => Err(missing::nothing_recognised(tree)),
+    }
+}
+
+/// What every language takes from a `Procfile` alike; commands that need more were put in by the language itself.
+fn apply_procfile(plan: &mut Plan, procfile: &Procfile<'_>) {
+    if matches!(plan.start, Start::Site(_)) {
+        return;
+    }
+    if let Some((command, from)) = procfile.release().filter(|_| plan.pre_deploy_command.is_none()) {
+        plan.reasons.push(Reason { decided: format!("before a release goes live: `{command}`"), from });
+        plan.pre_deploy_command = Some(command.to_owned());
+    }
+    plan.reasons.extend(procfile.left_out(plan.kind));
 }
 
 /// Lookups in a tree need its paths in order; a listing is made so, but a plan must not hang on it.

@@ -45,13 +45,27 @@ impl<'t> Tree<'t> {
         self.listing.paths.binary_search(&self.path(name)).is_ok()
     }
 
+    pub(crate) fn has_directory(&self, name: &str) -> bool {
+        !paths_below(self.listing, &self.path(name)).is_empty()
+    }
+
+    /// `path` as seen from this directory; None when it lies elsewhere.
+    pub(crate) fn relative<'p>(&self, path: &'p str) -> Option<&'p str> {
+        match self.directory {
+            "" => Some(path),
+            directory if path == directory => Some(""),
+            directory => path.strip_prefix(directory)?.strip_prefix('/'),
+        }
+    }
+
     pub(crate) fn text(&self, name: &str) -> Option<&'t str> {
         self.listing.texts.get(&self.path(name)).map(String::as_str)
     }
 
     /// Paths of all files below this directory, relative to the top.
     pub(crate) fn files(&self) -> impl Iterator<Item = &'t str> + use<'t> {
-        paths_below(self.listing, self.directory).iter().map(String::as_str)
+        let paths = paths_below(self.listing, self.directory);
+        paths.iter().map(String::as_str)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -68,11 +82,6 @@ fn paths_below<'t>(listing: &'t TreeListing, directory: &str) -> &'t [String] {
     let start = listing.paths.partition_point(|path| *path < prefix);
     let rest = &listing.paths[start..];
     &rest[..rest.partition_point(|path| path.starts_with(&prefix))]
-}
-
-/// Whether `path` is inside `directory`.
-pub(crate) fn is_below(path: &str, directory: &str) -> bool {
-    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The directory above; None above the top.

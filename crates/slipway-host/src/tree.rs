@@ -1,7 +1,7 @@
 //! A source tree on disk: what detection may know of it, and whom it belongs to. No link is followed.
 
 use slipway_types::TreeListing;
-use slipway_types::source::{TREE_PATHS_MAX, TREE_TEXT_BYTES_MAX};
+use slipway_types::source::{TREE_PATHS_MAX, TREE_TEXT_BYTES_MAX, TREE_TEXTS_BYTES_MAX};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Read};
@@ -32,7 +32,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> TreeError + '_ {
 /// Lists the regular files, nearest to the root first where there are too many, and reads those of a wanted name.
 pub(crate) fn list(root: &Path, wanted: &[String]) -> Result<TreeListing, TreeError> {
     let mut listing = TreeListing::default();
-    let mut texts_left = TEXTS_BYTES_MAX;
+    let mut texts_left = TREE_TEXTS_BYTES_MAX;
     let mut directories = VecDeque::from([PathBuf::new()]);
     while let Some(directory) = directories.pop_front() {
         for entry in sorted_entries(&root.join(&directory))? {

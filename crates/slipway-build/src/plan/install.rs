@@ -180,8 +180,10 @@ fn local_dependencies<'t>(directory: &Tree<'t>, at: &str, package: &PackageJson)
 
 /// The file at `path`, or all files below the directory of that name.
 fn below<'t>(directory: &Tree<'t>, path: &str) -> Vec<String> {
-    let files = directory.top().files();
-    files.filter(|file| *file == path || tree::is_below(file, path)).map(str::to_owned).collect()
+    if directory.top().has(path) {
+        return vec![path.to_owned()];
+    }
+    Tree::new(directory.listing(), path).files().map(str::to_owned).collect()
 }
 
 fn reads_anything(package: &PackageJson) -> bool {

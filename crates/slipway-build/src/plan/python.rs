@@ -12,7 +12,8 @@ mod requirement;
 mod start;
 mod version;
 
-use super::SOURCE_DIRECTORY;
+use super::procfile::Procfile;
+use super::{SOURCE_DIRECTORY, files, hugo};
 use crate::package_json::{PACKAGE_JSON, PackageJson};
 use crate::tree::Tree;
 use app::App;
@@ -21,7 +22,7 @@ use frontend::Frontend;
 use manifest::Manifests;
 use slipway_types::Diagnosis;
 use slipway_types::plan::{Plan, Reason, Start, Toolchain, ToolchainName};
-use slipway_types::settings::ServiceSettings;
+use slipway_types::settings::{ServiceKind, ServiceSettings};
 use slipway_types::site::SiteRules;
 use std::collections::BTreeMap;
 
@@ -40,18 +41,24 @@ struct Project<'t> {
     django: Option<Django<'t>>,
     app: Option<App<'t>>,
     frontend: Option<Frontend>,
+    procfile: Procfile<'t>,
 }
 
 /// Whether the directory is a Python service. Beside a `package.json` it is one when the app that answers is Python's: a
-/// Django project or an app object, and no script `start` of Node.js.
-pub(super) fn is_service(tree: &Tree<'_>) -> bool {
+/// Django project or an app object, and no script `start` of Node.js. Beside pages of a site something must start.
+pub(super) fn is_service(tree: &Tree<'_>, settings: &ServiceSettings) -> bool {
     let named = MANIFESTS.iter().any(|name| tree.has(name));
-    if !tree.has(PACKAGE_JSON) {
-        return named || start::script(tree).is_some();
+    let has_app = || django::find(tree).is_some() || app::find(tree).is_some();
+    if tree.has(PACKAGE_JSON) {
+        let starts = || PackageJson::read(tree).ok().flatten().is_some_and(|package| package.script("start").is_some());
+        let named = named || tree.upwards().any(|above| above.has("uv.lock"));
+        return named && (django::find(tree).is_some() || (!starts() && app::find(tree).is_some()));
     }
-    let starts = PackageJson::read(tree).ok().flatten().is_some_and(|package| package.script("start").is_some());
-    (named || tree.upwards().any(|above| above.has("uv.lock")))
-        && (django::find(tree).is_some() || (!starts && app::find(tree).is_some()))
+    if hugo::is_one(tree) || files::directory(tree).is_some() {
+        let starts = Procfile::read(tree).command(settings.kind).is_some() || settings.start_command.is_some();
+        return named && (starts || has_app());
+    }
+    named || start::script(tree).is_some()
 }
 
 /// The plan of a Python service.
@@ -64,16 +71,18 @@ pub(super) fn plan(tree: Tree<'_>, settings: &ServiceSettings) -> Result<Plan, D
     let django = django::find(&tree);
     let app = if django.is_some() { None } else { app::find(&tree) };
     let frontend = frontend::find(&tree, settings)?;
-    let project = Project { tree, settings, manifests, django, app, frontend };
+    let procfile = Procfile::read(&tree);
+    let project = Project { tree, settings, manifests, django, app, frontend, procfile };
 
     let mut reasons = Vec::new();
     let framework = framework(&project, &mut reasons);
     reasons.push(python_reason);
     let (package_manager, install) = install::plan(&project, &mut reasons);
     let build_command = build_command(&project, &mut reasons);
-    let start = start::command(&project, &mut reasons)?;
+    let start = start::decide(&project, &mut reasons)?;
     if let Some(django) = &project.django {
-        reasons.extend(django.warnings(&project.manifests, project.settings));
+        let migrates = settings.pre_deploy_command.is_some() || project.procfile.release().is_some();
+        reasons.extend(django.warnings(&project.manifests, migrates));
     }
     let mut toolchains = vec![python];
     if let Some(frontend) = &project.frontend {
@@ -81,14 +90,14 @@ pub(super) fn plan(tree: Tree<'_>, settings: &ServiceSettings) -> Result<Plan, D
         reasons.push(frontend.reason.clone());
     }
     Ok(Plan {
-        kind: settings.kind,
+        kind: if matches!(start, Start::Site(_)) { ServiceKind::Static } else { settings.kind },
         root: tree.directory().to_owned(),
         framework,
         toolchains,
         package_manager: Some(package_manager),
         install,
         build_command,
-        start: Start::Command { command: start },
+        start,
         pre_deploy_command: None,
         build_env: build_env(&project),
         run_env: run_env(&project),

@@ -96,7 +96,7 @@ fn found<'t>(
     object: &str,
     is_factory: bool,
 ) -> App<'t> {
-    let inside = relative(tree, path);
+    let inside = tree.relative(path).unwrap_or(path);
     let (import_directory, file) = import_directory(tree, inside, text);
     let module = file.trim_end_matches(".py").trim_end_matches("/__init__").replace('/', ".");
     App { framework, path, module, object: object.to_owned(), is_factory, import_directory }
@@ -108,7 +108,7 @@ fn candidates<'t>(tree: &Tree<'t>) -> Vec<(&'t str, &'t str)> {
     let mut paths: Vec<(usize, usize, &'t str)> = tree
         .files()
         .filter_map(|path| {
-            let inside = relative(tree, path);
+            let inside = tree.relative(path)?;
             let depth = inside.matches('/').count();
             let is_left_out = inside.split('/').any(|part| LEFT_OUT.contains(&part) || part.starts_with('.'));
             (depth <= DEPTH_MAX && !is_left_out).then_some(())?;
@@ -117,10 +117,6 @@ fn candidates<'t>(tree: &Tree<'t>) -> Vec<(&'t str, &'t str)> {
         .collect();
     paths.sort_unstable();
     paths.into_iter().filter_map(|(_, _, path)| Some((path, tree.top().text(path)?))).collect()
-}
-
-fn relative<'t>(tree: &Tree<'t>, path: &'t str) -> &'t str {
-    path.strip_prefix(tree.directory()).unwrap_or(path).trim_start_matches('/')
 }
 
 /// The name on the left of `name = Class(` at the beginning of a line, with or without an annotation.
@@ -146,7 +142,7 @@ fn import_directory<'t>(tree: &Tree<'t>, inside: &'t str, text: &str) -> (&'t st
     let is_package =
         tree.has(&format!("{directory}/__init__.py")) || imports(text, directory) || text.contains("from .");
     let neighbours = tree.files().filter_map(|path| {
-        let name = relative(tree, path).strip_prefix(directory)?.strip_prefix('/')?;
+        let name = tree.relative(path)?.strip_prefix(directory)?.strip_prefix('/')?;
         name.split('/').next().map(|name| name.trim_end_matches(".py"))
     });
     let imports_neighbours = || neighbours.into_iter().any(|name| imports(text, name));

@@ -3,7 +3,6 @@
 use super::manifest::Manifests;
 use crate::tree::Tree;
 use slipway_types::plan::Reason;
-use slipway_types::settings::ServiceSettings;
 
 /// A project, found by its `manage.py`.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub(super) struct Django<'t> {
 pub(super) fn find<'t>(tree: &Tree<'t>) -> Option<Django<'t>> {
     let is_django = |text: &str| text.contains("DJANGO_SETTINGS_MODULE") || text.contains("django");
     let mut below = tree.files().filter_map(|path| {
-        let inside = relative(tree, path);
+        let inside = tree.relative(path)?;
         let directory = inside.strip_suffix("/manage.py")?;
         (!directory.contains('/') && is_django(tree.text(inside)?)).then_some(directory)
     });
@@ -56,10 +55,10 @@ impl Django<'_> {
     }
 
     /// What does not stop a deployment and would surprise afterwards.
-    pub(super) fn warnings(&self, manifests: &Manifests<'_>, settings: &ServiceSettings) -> Vec<Reason> {
+    pub(super) fn warnings(&self, manifests: &Manifests<'_>, migrates: bool) -> Vec<Reason> {
         let mut warnings = Vec::new();
         let mut warn = |decided: &str, from: String| warnings.push(Reason { decided: decided.to_owned(), from });
-        if settings.pre_deploy_command.is_none() {
+        if !migrates {
             let command = format!("python {} migrate --noinput", self.manage);
             warn(
                 "migrations are not run",
@@ -93,14 +92,12 @@ impl Django<'_> {
     }
 }
 
-fn relative<'t>(tree: &Tree<'t>, path: &'t str) -> &'t str {
-    path.strip_prefix(tree.directory()).unwrap_or(path).trim_start_matches('/')
-}
-
 /// The file of that name nearest to the top of `directory`, relative to the service's directory.
 fn nearest<'t>(tree: &Tree<'t>, directory: &str, name: &str) -> Option<&'t str> {
-    let files = tree.files().map(|path| relative(tree, path));
-    let named = files.filter(|path| path.rsplit('/').next() == Some(name) && crate::tree::is_below(path, directory));
+    let is_inside =
+        |path: &&str| directory.is_empty() || path.strip_prefix(directory).is_some_and(|r| r.starts_with('/'));
+    let inside = tree.files().filter_map(|path| tree.relative(path)).filter(is_inside);
+    let named = inside.filter(|path| path.rsplit('/').next() == Some(name));
     named.min_by_key(|path| (path.matches('/').count(), *path))
 }
 
@@ -182,7 +179,7 @@ mod tests {
         assert_eq!(django.asgi.as_deref(), Some("shop.asgi:application"));
         assert_eq!(django.collectstatic(), None);
         let manifests = Manifests::read(&Tree::new(&tree, "")).unwrap();
-        assert_eq!(django.warnings(&manifests, &ServiceSettings::default()).len(), 4);
+        assert_eq!(django.warnings(&manifests, false).len(), 4);
     }
 
     #[test]

@@ -208,9 +208,8 @@ fn key_files(project: &Project<'_>, reasons: &mut Vec<Reason>) -> Vec<String> {
     }
     let locals = manifests.locals.iter().cloned().chain(path_dependencies(tree, manifests));
     for local in locals {
-        files.extend(
-            tree.top().files().filter(|path| *path == local || tree::is_below(path, &local)).map(str::to_owned),
-        );
+        files.extend(Tree::new(tree.listing(), &local).files().map(str::to_owned));
+        files.extend(tree.top().has(&local).then_some(local));
     }
     files.extend(project.frontend.iter().flat_map(|frontend| frontend.key_files.iter().cloned()));
     files.into_iter().collect()

@@ -4,29 +4,37 @@ use super::app::{App, Framework};
 use super::django::Django;
 use super::{Project, install};
 use crate::diagnosis::entry::NO_START_COMMAND;
+use crate::plan::script::{is_assignment, is_plain};
+use crate::plan::site;
 use crate::tree::Tree;
 use slipway_types::Diagnosis;
-use slipway_types::plan::Reason;
+use slipway_types::plan::{Reason, Start};
 
 /// Servers for asynchronous apps, in the order in which they are taken.
 pub(super) const ASGI_SERVERS: [&str; 4] = ["uvicorn", "hypercorn", "granian", "daphne"];
 /// Files that are taken for the app when nothing says how it starts.
 const SCRIPTS: [&str; 7] = ["main.py", "app.py", "server.py", "run.py", "bot.py", "src/main.py", "src/app.py"];
 
-/// Decides how the app starts.
+/// Decides how the release answers.
 ///
 /// # Errors
 /// A diagnosis `no-start-command` when nothing says so.
-pub(super) fn command(project: &Project<'_>, reasons: &mut Vec<Reason>) -> Result<String, Diagnosis> {
+pub(super) fn decide(project: &Project<'_>, reasons: &mut Vec<Reason>) -> Result<Start, Diagnosis> {
+    if let Some(directory) = site::directory_set(project.settings) {
+        return Ok(Start::Site(site::decide(project.settings, directory, None, "", reasons)));
+    }
     let (command, from) = choose(project).ok_or_else(|| none(project))?;
     reasons.push(Reason { decided: format!("start: `{command}`"), from });
-    Ok(command)
+    Ok(Start::Command { command })
 }
 
 fn choose(project: &Project<'_>) -> Option<(String, String)> {
     let set = project.settings.start_command.as_deref().map(str::trim).filter(|command| !command.is_empty());
     if let Some(command) = set {
         return Some((command.to_owned(), "the setting `start_command`".to_owned()));
+    }
+    if let Some((command, from)) = project.procfile.command(project.settings.kind) {
+        return Some((in_place(command), from));
     }
     if let Some(django) = &project.django {
         return Some(of_django(project, django));
@@ -42,6 +50,13 @@ fn choose(project: &Project<'_>) -> Option<(String, String)> {
         return Some((command, format!("the dependency `streamlit` and `{path}`")));
     }
     Some((format!("exec python3 {script}"), format!("`{path}`, the only thing here that looks like the app")))
+}
+
+/// One plain command takes the place of its shell, so that it gets the signals.
+fn in_place(command: &str) -> String {
+    let first = command.split_whitespace().next().unwrap_or_default();
+    let is_one = is_plain(command) && !command.contains("&&") && !is_assignment(first) && first != "exec";
+    if is_one { format!("exec {command}") } else { command.to_owned() }
 }
 
 /// The file that is run when there is no app object.

@@ -191,8 +191,39 @@ fn which_language_answers() {
     assert_eq!(language(&[node, ("requirements.txt", "fastapi"), ("main.py", FASTAPI)]), ToolchainName::Node);
     assert_eq!(language(&[node, ("requirements.txt", "black"), ("scripts/x.py", "")]), ToolchainName::Node);
     assert_eq!(language(&[node, ("requirements.txt", "django"), ("manage.py", MANAGE)]), ToolchainName::Python);
+    let page = ("index.html", "");
+    let is_site = |files: &[(&str, &str)]| plan_of(files).site().is_some();
+    assert!(is_site(&[page, ("requirements.txt", "black")]) && is_site(&[page, ("main.py", "")]));
+    assert!(!is_site(&[page, ("requirements.txt", "flask"), ("app.py", FLASK)]));
     let tools = ("package.json", r#"{"devDependencies":{"prettier":"3"}}"#);
     assert_eq!(language(&[tools, ("requirements.txt", "fastapi"), ("main.py", FASTAPI)]), ToolchainName::Python);
+}
+
+#[test]
+fn a_procfile_wins() {
+    let plan = plan_of(&[
+        ("requirements.txt", "django\ngunicorn"),
+        ("manage.py", MANAGE),
+        ("Procfile", "web: gunicorn shop.wsgi -w 2\nrelease: python manage.py migrate\n"),
+    ]);
+    assert_eq!(plan.start_command(), Some("exec gunicorn shop.wsgi -w 2"));
+    assert_eq!(plan.pre_deploy_command.as_deref(), Some("python manage.py migrate"));
+    assert!(plan.reasons.iter().all(|reason| reason.decided != "migrations are not run"));
+}
+
+#[test]
+fn a_site_made_with_python_is_published() {
+    let settings = ServiceSettings {
+        build_command: Some("mkdocs build".into()),
+        site_directory: Some("site".into()),
+        ..Default::default()
+    };
+    let plan = crate::plan(&listing(&[("requirements.txt", "mkdocs"), ("mkdocs.yml", "")]), &settings).unwrap();
+    assert_eq!(
+        (plan.site().unwrap().directory.as_str(), plan.build_command.as_deref()),
+        ("site", Some("mkdocs build"))
+    );
+    assert_eq!(plan.kind, slipway_types::settings::ServiceKind::Static);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::manifest::{Manifests, PYPROJECT};
 use super::toolchain;
 use crate::diagnosis::entry::INVALID_PYTHON_VERSION;
+use crate::plan::tool_version;
 use crate::tree::Tree;
 use nodejs_semver::Range;
 use slipway_types::Diagnosis;
@@ -51,25 +52,12 @@ fn version_file(tree: &Tree<'_>) -> Option<Asked> {
         let line = lines("runtime.txt").find_map(|line| line.strip_prefix("python-"))?;
         Some(("runtime.txt", line.to_owned()))
     });
-    let found = found.or_else(|| {
-        let version = lines(".tool-versions").find_map(|line| {
-            let (tool, versions) = line.split_once(char::is_whitespace)?;
-            (tool == "python").then(|| versions.split_whitespace().next()).flatten()
-        })?;
-        Some((".tool-versions", version.to_owned()))
-    });
-    let (name, text) =
-        found.or_else(|| ["mise.toml", ".mise.toml"].iter().find_map(|name| Some((*name, mise(tree.text(name)?)?))))?;
-    let path = tree.path(name);
+    if let Some((name, text)) = found {
+        let path = tree.path(name);
+        return Some(Asked { text, from: format!("`{path}`"), place: path });
+    }
+    let (text, path) = tool_version::of(tree, &["python"])?;
     Some(Asked { text, from: format!("`{path}`"), place: path })
-}
-
-/// `[tools] python = "3.12"`, a list of such, or a table with `version`.
-fn mise(text: &str) -> Option<String> {
-    let table: toml::Table = toml::from_str(text).ok()?;
-    let python = table.get("tools")?.get("python")?;
-    let first = python.as_array().map_or(Some(python), |list| list.first())?;
-    first.as_str().or_else(|| first.get("version")?.as_str()).map(str::to_owned)
 }
 
 fn of_manifests(tree: &Tree<'_>, manifests: &Manifests<'_>) -> Option<Asked> {
