@@ -17,9 +17,7 @@ const LOCKFILES: [&str; 4] = ["package-lock.json", "pnpm-lock.yaml", "yarn.lock"
 const PROGRAM_ENDINGS: [&str; 5] = ["js", "mjs", "cjs", "ts", "mts"];
 
 /// Files that tell of another language, with its name.
-const OTHER_LANGUAGES: [(&str, &str); 11] = [
-    ("requirements.txt", "Python"),
-    ("pyproject.toml", "Python"),
+const OTHER_LANGUAGES: [(&str, &str); 9] = [
     ("go.mod", "Go"),
     ("Cargo.toml", "Rust"),
     ("Gemfile", "Ruby"),
