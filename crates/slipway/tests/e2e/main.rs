@@ -7,12 +7,9 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
-<<<<<<< HEAD
 mod netlify;
-mod redeploy;
-=======
 mod python;
->>>>>>> python
+mod redeploy;
 mod refusal;
 mod run_failure;
 mod switch;
