@@ -18,6 +18,8 @@ pub struct Decision {
     pub settings: ServiceSettings,
     /// What the owner said alone, in `slipway.toml` or to the server.
     pub said: ServiceSettings,
+    /// Of it, what `slipway.toml` says.
+    pub source_settings: SettingsPatch,
 }
 
 /// As [`decide_in`], for what its owner deploys by hand or from the default branch.
@@ -55,7 +57,7 @@ pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployCon
         plan.pre_deploy_command = None;
     }
     settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
-    Ok(Decision { plan, settings, said })
+    Ok(Decision { plan, settings, said, source_settings: manifest.settings })
 }
 
 fn ignore_reason(settings: &ServiceSettings, said: &ServiceSettings) -> Option<Reason> {

@@ -76,6 +76,9 @@ pub struct ServiceSettings {
     pub ignore_command: Option<String>,
     /// Removes what only the build needs from the image's dependencies.
     pub prune: bool,
+    /// Names of variables that the build needs: it does not begin without them. Naming one gives nothing.
+    #[serde(default)]
+    pub build_variables: Vec<String>,
     /// Directory that is published without a process, relative to the root. None: the plan's detection decides.
     pub site_directory: Option<String>,
     /// File that answers for paths that are no file. None: the plan's detection decides; empty: none.
@@ -107,6 +110,7 @@ impl Default for ServiceSettings {
             python_version: None,
             ignore_command: None,
             prune: false,
+            build_variables: Vec::new(),
             site_directory: None,
             site_fallback: None,
             port: 3000,

@@ -64,6 +64,8 @@ pub struct BuildPatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<DurationMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
@@ -239,6 +241,7 @@ impl BuildPatch {
         set_some(&mut settings.python_version, &self.python_version);
         set_some(&mut settings.ignore_command, &self.ignore);
         set(&mut settings.prune, &self.prune);
+        set(&mut settings.build_variables, &self.variables);
         set(&mut settings.build_timeout, &self.timeout);
         set(&mut settings.build.memory, &self.memory);
         set(&mut settings.build.cpus, &self.cpus);
@@ -253,6 +256,7 @@ impl BuildPatch {
         merge(&mut self.python_version, &newer.python_version);
         merge(&mut self.ignore, &newer.ignore);
         merge(&mut self.prune, &newer.prune);
+        merge(&mut self.variables, &newer.variables);
         merge(&mut self.timeout, &newer.timeout);
         merge(&mut self.memory, &newer.memory);
         merge(&mut self.cpus, &newer.cpus);
