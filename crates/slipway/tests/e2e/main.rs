@@ -8,6 +8,7 @@ mod git;
 mod isolation;
 mod lifecycle;
 mod netlify;
+mod python;
 mod redeploy;
 mod refusal;
 mod run_failure;
