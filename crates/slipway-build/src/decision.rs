@@ -49,6 +49,7 @@ pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployCon
             (settings, plan)
         }
     };
+    netlify::add_rules_of_assets(tree, &mut plan);
     plan.reasons.extend(ignore_reason(&settings, &said));
     // Detection has the last word on what answers: a process or files.
     settings.kind = plan.kind;

@@ -27,6 +27,8 @@ pub use plan::plan;
 pub const WANTED_FILES: &[&str] = &[
     MANIFEST_FILE,
     netlify::NETLIFY_FILE,
+    "_redirects",
+    "_headers",
     "package.json",
     "pnpm-lock.yaml",
     "yarn.lock",

@@ -130,14 +130,14 @@ impl Work {
         self.planned = Some(Planned { plan, settings });
     }
 
-    /// The image as it was stored.
-    pub(crate) fn restore_image(&mut self, image: Option<Image>) {
-        self.image = image;
-    }
-
     /// The commit as it was stored.
     pub(crate) fn restore_commit(&mut self, commit: Option<String>) {
         self.commit = commit;
+    }
+
+    /// The image as it was stored.
+    pub(crate) fn restore_image(&mut self, image: Option<Image>) {
+        self.image = image;
     }
 
     /// Keeps what a phase made.
@@ -373,6 +373,15 @@ impl Work {
     }
 }
 
+/// What is deployed without the name of a branch, or from the one that most repositories call their main one, is
+/// production.
+fn deploy_context(source: &SourceSpec) -> DeployContext {
+    match source {
+        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
+        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
+    }
+}
+
 /// The source names what its build needs; to give it is the owner's alone, or any branch could ask for any secret.
 fn not_given(name: &str, variables: &Variables) -> Diagnosis {
     let why = match variables.is_secret(name) {
@@ -383,15 +392,6 @@ fn not_given(name: &str, variables: &Variables) -> Diagnosis {
     Diagnosis::new("missing-build-variable", slipway_types::Blame::User, what).at("build.variables").because(why).hint(
         format!("`slipway env set {name} --build --stdin`, with `--secret` when it is one, then `slipway redeploy`"),
     )
-}
-
-/// What is deployed without the name of a branch, or from the one that most repositories call their main one, is
-/// production.
-fn deploy_context(source: &SourceSpec) -> DeployContext {
-    match source {
-        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
-        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
-    }
 }
 
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
