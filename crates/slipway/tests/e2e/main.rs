@@ -9,6 +9,7 @@ mod isolation;
 mod lifecycle;
 mod refusal;
 mod run_failure;
+mod site;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};
