@@ -55,12 +55,16 @@ catalogue! {
         "The setting `root` names a directory that the source does not have. Case matters, and git keeps no empty directories.";
     NO_PACKAGE_JSON = User, "no-package-json", "There is no package.json",
         "A Node.js service is recognised by a `package.json` in its directory. In a repository with several apps, `root` says which one.";
+    NOTHING_RECOGNISED = User, "nothing-recognised", "Nothing says what the source is",
+        "Neither `package.json` nor the files of a Python app nor a site's `index.html` is in the service's directory. `root`, `[build]` and `[site]` in `slipway.toml` say what detection can't.";
+    NO_SITE_DIRECTORY = User, "no-site-directory", "Nothing says which directory is the site",
+        "The service is static, but no framework that makes a site was recognised and there is no `index.html`. `site.directory` names the directory that is published.";
     INVALID_PACKAGE_JSON = User, "invalid-package-json", "package.json is not valid JSON",
         "No package manager could read the file either. The place is the first one at which the text stops being JSON.";
     INVALID_NODE_VERSION = User, "invalid-node-version", "Not a Node.js version",
-        "What the setting, `engines.node`, `.nvmrc`, `.node-version` or `.tool-versions` asks for is neither a version, a semver range nor an alias such as `lts/*`.";
+        "What the setting, `engines.node`, `.nvmrc`, `.node-version`, `.tool-versions` or `mise.toml` asks for is neither a version, a semver range nor an alias such as `lts/*`.";
     NO_START_COMMAND = User, "no-start-command", "Nothing says how the app starts",
-        "There is no `start_command`, no script `start`, no `main` and no well-known file such as `server.js`, or the build makes a site without a server.";
+        "There is no `start_command`, no script `start`, no `main` and no well-known file such as `server.js`, or the build makes output for another platform.";
     VERSION_UNAVAILABLE = User, "version-unavailable", "That version can't be had",
         "No release of the runtime or package manager matches the version or range that the source asks for.";
     TOOLCHAIN_UNAVAILABLE = Host, "toolchain-unavailable", "The toolchain could not be fetched",
