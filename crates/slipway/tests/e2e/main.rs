@@ -7,8 +7,12 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
+<<<<<<< HEAD
 mod netlify;
 mod redeploy;
+=======
+mod python;
+>>>>>>> python
 mod refusal;
 mod run_failure;
 mod site;
