@@ -12,6 +12,7 @@ mod python;
 mod redeploy;
 mod refusal;
 mod run_failure;
+mod site;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};
