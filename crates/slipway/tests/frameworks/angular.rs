@@ -9,7 +9,10 @@ use slipway_testing::TestServer;
 fn angular() {
     let server = TestServer::start(BINARY);
     let args = ["new", "@", "--defaults", "--skip-install", "--skip-git"];
-    let site = Project::scaffold("angular", ANGULAR_CLI, &args).locked().deploy(&server);
+    let project = Project::scaffold("angular", ANGULAR_CLI, &args);
+    // npm 11 can't resolve the template's ranges, because each of these packages wants exactly its own version of the others.
+    project.replace("package.json", "\"^22.2.0\"", "\"22.2.6\"");
+    let site = project.deploy(&server);
     site.shows("/", "<app-root></app-root>");
     site.has_asset("/", "main-", ".js", "text/javascript");
     site.has_asset("/", "styles-", ".css", "text/css");

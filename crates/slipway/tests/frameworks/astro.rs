@@ -59,7 +59,6 @@ fn astro_as_files_and_as_a_server() {
         .with("src/pages/404.astro", "<h1>Lost in space</h1>\n")
         .with("public/robots.txt", "User-agent: *\n");
     project.replace("package.json", "\"@astrojs/node\": \"^11.1.6\", ", "");
-    let project = project.locked();
 
     let site = project.deploy(&server);
     site.shows("/", "My Astro Site");
@@ -72,7 +71,7 @@ fn astro_as_files_and_as_a_server() {
     project.write("package.json", PACKAGE_JSON);
     project.write("astro.config.mjs", SERVER_CONFIG);
     project.write("src/pages/say.astro", "<p>{Astro.url.searchParams.get('say')}</p>\n");
-    let served = project.locked().deploy(&server);
+    let served = project.deploy(&server);
     served.shows("/", "My Astro Site");
     served.has_file("/", "/_astro/", ".css", "text/css");
     served.answers("/robots.txt", "User-agent");

@@ -16,7 +16,7 @@ fn docusaurus() {
         "\"private\": true,",
         "\"private\": true,\n  \"overrides\": { \"@docsearch/react\": \"4.6.3\" },",
     );
-    let site = project.locked().deploy(&server);
+    let site = project.deploy(&server);
     site.shows("/", "Dinosaurs are cool");
     site.shows("/docs/intro", "Tutorial Intro");
     site.has_asset("/", "/assets/js/main.", ".js", "text/javascript");
@@ -69,7 +69,7 @@ hero:
 ",
         )
         .with("docs/markdown-examples.md", "# Markdown Extension Examples\n\nThis page demonstrates Markdown.\n");
-    let site = project.locked().deploy(&server);
+    let site = project.deploy(&server);
     site.shows("/", "My great project tagline");
     site.shows("/markdown-examples", "Markdown Extension Examples");
     site.has_asset("/", "/assets/app.", ".js", "text/javascript");
@@ -99,7 +99,7 @@ fn eleventy() {
         )
         .with("README.md", "# Page header\n")
         .with("docs/deep.md", "# A deeper page\n");
-    let site = project.locked().deploy(&server);
+    let site = project.deploy(&server);
     site.shows("/", "<p>Hi</p>");
     site.shows("/README/", "<h1>Page header</h1>");
     site.shows("/docs/deep/", "<h1>A deeper page</h1>");
@@ -155,7 +155,7 @@ export const Head = () => <title>Home Page</title>
             "import * as React from \"react\"\n\nexport default () => <h1>About this site</h1>\n",
         )
         .with("src/pages/404.js", "import * as React from \"react\"\n\nexport default () => <h1>Page not found</h1>\n");
-    let site = project.locked().deploy(&server);
+    let site = project.deploy(&server);
     site.shows("/", "you just made a Gatsby site");
     site.shows("/about/", "About this site");
     site.has_asset("/", "/app-", ".js", "text/javascript");

@@ -19,7 +19,7 @@ fn next_js_as_a_server_standalone_and_exported() {
     let project =
         Project::scaffold("next", CREATE_NEXT_APP, &["@", "--yes", "--skip-install", "--disable-git", "--use-npm"]);
     without_fonts(&project);
-    let project = project.with("app/say/route.ts", ROUTE).locked();
+    let project = project.with("app/say/route.ts", ROUTE);
 
     let as_server = project.deploy(&server);
     as_server.shows("/", "To get started, edit the");
@@ -34,8 +34,8 @@ fn next_js_as_a_server_standalone_and_exported() {
     standalone.has_file("/", "/_next/static/", ".css", "text/css");
     standalone.answers("/next.svg", "<svg");
     standalone.echoes("/say");
-    let processes = server.run_in(&project.path(), &["events", "--limit", "100"]).stdout;
-    assert!(processes.contains("standalone"), "the standalone server is what runs: {processes}");
+    let plan = server.run_in(&project.path(), &["logs", "--build"]).stdout;
+    assert!(plan.contains("standalone/server.js"), "the standalone server is what runs: {plan}");
 
     project.replace("next.config.ts", "output: \"standalone\"", "output: \"export\"");
     std::fs::remove_dir_all(project.path().join("app/say")).unwrap();

@@ -10,7 +10,7 @@ fn express() {
     let server = TestServer::start(BINARY);
     let project = Project::scaffold("express", EXPRESS_GENERATOR, &["--no-view", "@"]);
     project.replace("routes/users.js", "res.send('respond with a resource')", "res.send(`user ${req.query.say}`)");
-    let served = project.locked().deploy(&server);
+    let served = project.deploy(&server);
     served.shows("/", "Welcome to Express");
     served.answers("/stylesheets/style.css", "body");
     served.echoes("/users");
@@ -22,7 +22,7 @@ fn fastify() {
     let server = TestServer::start(BINARY);
     let project = Project::scaffold("fastify", FASTIFY_CLI, &["generate", "@"]);
     project.replace("routes/example/index.js", "return 'this is an example'", "return `say ${request.query.say}`");
-    let served = project.locked().deploy(&server);
+    let served = project.deploy(&server);
     served.answers("/", "{\"root\":true}");
     served.echoes("/example");
     served.misses("/nothing-here", "Not Found");
@@ -86,7 +86,7 @@ serve({
 })
 ",
         );
-    let served = project.locked().deploy(&server);
+    let served = project.deploy(&server);
     served.answers("/", "Hello Hono!");
     served.echoes("/say");
     served.misses("/nothing-here", "404 Not Found");
@@ -103,7 +103,7 @@ fn nest_js() {
         "  @Get()\n",
         "  @Get('say')\n  say(@Query('say') say: string): string {\n    return say;\n  }\n\n  @Get()\n",
     );
-    let served = project.locked().deploy(&server);
+    let served = project.deploy(&server);
     served.answers("/", "Hello World!");
     served.echoes("/say");
     served.misses("/nothing-here", "Cannot GET");

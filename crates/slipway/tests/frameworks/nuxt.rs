@@ -59,7 +59,7 @@ fn nuxt() {
         .with("app/pages/index.vue", "<template><p>page</p></template>\n")
         .with("server/api/say.ts", "export default defineEventHandler((event) => getQuery(event))\n")
         .with("public/robots.txt", "User-Agent: *\nDisallow:\n");
-    let served = project.locked().deploy(&server);
+    let served = project.deploy(&server);
     served.shows("/", "Welcome to Nuxt");
     served.echoes("/");
     served.echoes("/api/say");

@@ -1,4 +1,7 @@
 //! A project on disk, from its scaffold to its deployment.
+//!
+//! The tools are told not to install: the build is to do that. So there is no lockfile either; that lockfiles are kept to
+//! is for `tests/e2e`.
 
 use crate::served::Served;
 use crate::tool;
@@ -60,17 +63,6 @@ impl Project {
         let text = std::fs::read_to_string(self.path().join(path)).unwrap();
         assert!(text.contains(from), "`{path}` of the scaffold has no `{from}`:\n{text}");
         self.write(path, &text.replace(from, to));
-    }
-
-    /// What the tools do at the end of a scaffold, without the installation: the build is to do that.
-    #[must_use]
-    pub(crate) fn locked(self) -> Project {
-        let started = Instant::now();
-        let mut npm = tool::node("npm", &self.path());
-        npm.args(["install", "--package-lock-only", "--ignore-scripts", "--no-omit-lockfile-registry-resolved"]);
-        tool::run(npm);
-        eprintln!("{}: lockfile took {:.1} s", self.name, started.elapsed().as_secs_f64());
-        self
     }
 
     /// `slipway up`, which must go live.

@@ -114,7 +114,7 @@ fn react_router_as_a_server_and_as_files() {
     let from = template.path();
     let args =
         ["@", "--template", from.to_str().unwrap(), "--no-install", "--no-git-init", "--no-agent-skills", "--yes"];
-    let project = Project::scaffold("react-router", CREATE_REACT_ROUTER, &args).locked();
+    let project = Project::scaffold("react-router", CREATE_REACT_ROUTER, &args);
 
     let served = project.deploy(&server);
     served.shows("/", "Welcome to React Router");

@@ -14,7 +14,7 @@ const PAGE: &str = "<script>\n\tlet { data } = $props();\n</script>\n\n<p>{data.
 fn check_server(project: Project) {
     let server = TestServer::start(BINARY);
     let project = project.with("src/routes/say/+page.server.js", LOAD).with("src/routes/say/+page.svelte", PAGE);
-    let served = project.locked().deploy(&server);
+    let served = project.deploy(&server);
     served.shows("/", "Welcome to SvelteKit");
     served.has_file("/", "/_app/immutable/", ".js", "text/javascript");
     served.echoes("/say");
@@ -41,7 +41,7 @@ fn sveltekit_with_the_static_adapter() {
     let project = project
         .with("src/routes/+layout.js", "export const prerender = true;\n")
         .with("src/routes/about/+page.svelte", "<h1>About this site</h1>\n");
-    let site = project.locked().deploy(&server);
+    let site = project.deploy(&server);
     site.shows("/", "Welcome to SvelteKit");
     site.shows("/about", "About this site");
     site.has_asset("/", "/_app/immutable/", ".js", "text/javascript");

