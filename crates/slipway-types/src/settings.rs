@@ -73,6 +73,9 @@ pub struct ServiceSettings {
     pub python_version: Option<String>,
     /// Removes what only the build needs from the image's dependencies.
     pub prune: bool,
+    /// Names of variables that the build needs: it does not begin without them. Naming one gives nothing.
+    #[serde(default)]
+    pub build_variables: Vec<String>,
     /// Directory that is published without a process, relative to the root. None: the plan's detection decides.
     pub site_directory: Option<String>,
     /// File that answers for paths that are no file. None: the plan's detection decides; empty: none.
@@ -103,6 +106,7 @@ impl Default for ServiceSettings {
             node_version: None,
             python_version: None,
             prune: false,
+            build_variables: Vec::new(),
             site_directory: None,
             site_fallback: None,
             port: 3000,

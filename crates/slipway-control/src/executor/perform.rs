@@ -2,7 +2,7 @@
 //! deployment's.
 
 use super::fleet::replica_id;
-use super::work::{MissingInput, Work};
+use super::work::{MissingInput, OwnerOfWork, Work};
 use super::{Executor, Fault};
 use slipway_pipeline::{Action, DeploymentState, Event};
 use slipway_store::{DeploymentRow, NewRelease, ReleaseRow};
@@ -80,7 +80,7 @@ impl Executor {
         variables.add_secrets_to(masker);
         masker.add(crate::source::credential(&source));
         let stored = self.shared.store.service(service).await?.settings;
-        Ok(Work::new(source, variables, stored))
+        Ok(Work::new(source, stored, OwnerOfWork { key: self.shared.key.clone(), service: service.clone(), variables }))
     }
 
     /// From what is stored of the phases that have ended.
@@ -89,6 +89,7 @@ impl Executor {
         if let (Some(plan), Some(settings)) = (&row.plan, &row.settings) {
             work.restore_plan(plan.clone(), settings.clone());
         }
+        work.restore_image(row.image.clone());
         for phase in self.shared.store.phases(&row.summary.deployment).await? {
             if let Some(output) = phase.output.filter(|_| phase.phase != Phase::Source) {
                 work.take(phase.phase, output);
@@ -106,7 +107,7 @@ impl Executor {
             Some(work) => work,
             None => self.restore_work(&row).await?,
         };
-        let image = work.image().ok_or(MissingInput::new(Phase::Start, "an image"))?;
+        let image = work.image().cloned().ok_or(MissingInput::new(Phase::Start, "an image"))?;
         let release = ReleaseId::parse(deployment.as_str().replacen("dpl-", "rel-", 1)).map_err(Fault::Id)?;
         let new = NewRelease { release, deployment: deployment.clone(), image };
         self.shared.store.create_release(self.shared.now(), &new).await?;
@@ -121,7 +122,9 @@ impl Executor {
         let variables = self.shared.variables(service, release.env_revision).await?;
         variables.add_secrets_to(self.maskers.entry(service.clone()).or_default());
         let mut specs = Vec::new();
-        for number in 1..=release.settings.replicas {
+        // A site has no process that more of it would help.
+        let replicas = if release.image.process().is_some() { release.settings.replicas } else { 1 };
+        for number in 1..=replicas {
             specs.push(replica_spec(&row, &release, number, variables.for_run()).map_err(Fault::Id)?);
         }
         self.shared.fleet().ensure(self.shared.now(), deployment, (service, row.summary.sequence), specs);

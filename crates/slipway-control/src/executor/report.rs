@@ -85,7 +85,11 @@ impl Executor {
         }
     }
 
-    pub(super) fn fail_phase(&mut self, deployment: &DeploymentId, phase: Phase, diagnosis: Diagnosis) {
+    pub(super) fn fail_phase(&mut self, deployment: &DeploymentId, phase: Phase, mut diagnosis: Diagnosis) {
+        // Of a source without a plan too: it may quote a file that has a secret in it.
+        if let Some(active) = self.active.get(deployment) {
+            self.masker(&active.service).mask_diagnosis(&mut diagnosis);
+        }
         let event = Event::PhaseFailed { phase, code: diagnosis.code.clone() };
         let change = Change { diagnosis: Some(diagnosis), ..Change::default() };
         self.push(deployment, Happening { event, change });

@@ -1,13 +1,18 @@
 //! What each phase on a worker is given, made of the plan, the settings, the owner's variables and the outputs of the
 //! phases before. Lives in memory only: after a restart of the server a build begins again from its source.
 
+use crate::reuse::Owner;
+use crate::seal::MasterKey;
 use crate::variable::Variables;
+use slipway_build::Decision;
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
 use slipway_types::site::SiteFacts;
 use slipway_types::source::SourceFacts;
-use slipway_types::{Diagnosis, Phase, Plan, Secret, ServiceSettings, SettingsPatch, SourceSpec, TreeListing};
+use slipway_types::{
+    Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing,
+};
 
 /// Where the source tree is in a sandbox.
 const SOURCE_DIR: &str = "/app";
@@ -16,7 +21,7 @@ const SOURCE_DIR: &str = "/app";
 #[derive(Debug)]
 pub(crate) struct Work {
     source: SourceSpec,
-    variables: Variables,
+    owner: OwnerOfWork,
     /// What `service set` said when the deployment began.
     stored: SettingsPatch,
     planned: Option<Planned>,
@@ -25,6 +30,16 @@ pub(crate) struct Work {
     /// Source and output.
     built: Option<Vec<LayerRef>>,
     site: Option<SiteFacts>,
+    /// Once the build phase has ended, or that of an earlier deployment.
+    image: Option<Image>,
+}
+
+/// What is the owner's, of a service that is built.
+#[derive(Debug)]
+pub(crate) struct OwnerOfWork {
+    pub(crate) key: MasterKey,
+    pub(crate) service: ServiceId,
+    pub(crate) variables: Variables,
 }
 
 /// Known from the end of the source phase on.
@@ -71,16 +86,17 @@ pub(crate) enum Taken {
 }
 
 impl Work {
-    pub(crate) fn new(source: SourceSpec, variables: Variables, stored: SettingsPatch) -> Self {
+    pub(crate) fn new(source: SourceSpec, stored: SettingsPatch, owner: OwnerOfWork) -> Self {
         Self {
             source,
-            variables,
+            owner,
             stored,
             planned: None,
             environment: None,
             dependencies: None,
             built: None,
             site: None,
+            image: None,
         }
     }
 
@@ -91,6 +107,11 @@ impl Work {
     /// The plan as it was stored.
     pub(crate) fn restore_plan(&mut self, plan: Plan, settings: ServiceSettings) {
         self.planned = Some(Planned { plan, settings });
+    }
+
+    /// The image as it was stored.
+    pub(crate) fn restore_image(&mut self, image: Option<Image>) {
+        self.image = image;
     }
 
     /// Keeps what a phase made.
@@ -113,8 +134,13 @@ impl Work {
             (Phase::Build, PhaseOutput::Build { layers, site }) => {
                 self.built = Some(layers);
                 self.site = site;
-                let skipped = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
-                done(skipped, skipped.then(|| "there is nothing to build".to_owned()), stored)
+                let commandless = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
+                let nothing = commandless && self.site.is_none();
+                let published = self.site.as_ref().map(|site| format!("{} files published", site.files));
+                self.image = self.built_image();
+                let note = nothing.then(|| "there is nothing to build".to_owned()).or(published);
+                let change = Change { note, output: stored, image: self.image.clone(), ..Change::default() };
+                Taken::Done { skipped: nothing, change: Box::new(change) }
             }
             (Phase::PreDeploy, PhaseOutput::PreDeploy) => done(false, None, stored),
             _ => Taken::Other,
@@ -122,21 +148,37 @@ impl Work {
     }
 
     fn take_source(&mut self, facts: SourceFacts) -> Taken {
-        let (plan, settings) = match plan(&facts.tree, &self.stored) {
-            Ok(planned) => planned,
-            Err(diagnosis) => return Taken::NoPlan(diagnosis),
+        let decision = match slipway_build::decide(&facts.tree, &self.stored) {
+            Ok(decision) => decision,
+            Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
+        if let Some(missing) = self.missing_build_variable(&decision) {
+            return Taken::NoPlan(Box::new(missing));
+        }
+        let Decision { plan, settings, said, source_settings } = decision;
+        let OwnerOfWork { key, service, variables } = &self.owner;
+        let owner = Owner { key, service, variables };
+        let inputs = crate::reuse::inputs(owner, &self.source, facts.commit.as_deref(), &said, &plan);
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
         // The listing has served its purpose.
         let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
         let change = Change {
             note: facts.commit.as_ref().map(|commit| format!("commit {}", short(commit))),
             output: Some(PhaseOutput::Source(stored)),
-            planned: Some(slipway_store::Planned { settings, plan }),
+            planned: Some(slipway_store::Planned { settings, plan, source_settings, inputs }),
             source_label: facts.commit,
+            image: None,
             diagnosis: None,
         };
         Taken::Done { skipped: false, change: Box::new(change) }
+    }
+
+    /// Whatever the source says that its build needs and its owner has not given.
+    fn missing_build_variable(&self, decision: &Decision) -> Option<Diagnosis> {
+        let variables = &self.owner.variables;
+        let given = variables.for_build(&decision.plan.public_prefixes);
+        let missing = decision.said.build_variables.iter().find(|name| !given.contains_key(*name))?;
+        Some(not_given(missing, variables))
     }
 
     fn environment_note(&self, runtimes: &[String], manager_version: Option<&str>) -> Option<String> {
@@ -173,9 +215,9 @@ impl Work {
                 Ok(PhaseWork::Build { command: self.build(planned, environment), site: plan.site().cloned() })
             }
             Phase::PreDeploy => Ok(PhaseWork::PreDeploy {
-                image: self.image().ok_or(missing("an image"))?,
+                image: self.image().cloned().ok_or(missing("an image"))?,
                 command: settings.pre_deploy_command.clone().unwrap_or_default(),
-                env: self.variables.for_run(),
+                env: self.owner.variables.for_run(),
                 limits: settings.run,
                 timeout: settings.pre_deploy_timeout,
             }),
@@ -227,11 +269,15 @@ impl Work {
     /// The plan's variables with the owner's over them.
     fn build_env(&self, plan: &Plan) -> Env {
         let planned = plan.build_env.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone())));
-        planned.chain(self.variables.for_build(&plan.public_prefixes)).collect()
+        planned.chain(self.owner.variables.for_build(&plan.public_prefixes)).collect()
     }
 
     /// The image, once the build phase has ended.
-    pub(crate) fn image(&self) -> Option<Image> {
+    pub(crate) fn image(&self) -> Option<&Image> {
+        self.image.as_ref()
+    }
+
+    fn built_image(&self) -> Option<Image> {
         let plan = &self.planned.as_ref()?.plan;
         let environment = self.environment.as_ref()?;
         let built = self.built.as_ref()?;
@@ -256,22 +302,16 @@ impl Work {
     }
 }
 
-/// `slipway.toml` over what is stored over the defaults, then what detection makes of the tree with that.
-fn plan(tree: &TreeListing, stored: &SettingsPatch) -> Result<(Plan, ServiceSettings), Box<Diagnosis>> {
-    let manifest = slipway_build::manifest(tree)?;
-    let mut settings = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| {
-        let why = "the value comes from `slipway.toml` or from `slipway service set`";
-        Box::new(
-            Diagnosis::new("settings-invalid", slipway_types::Blame::User, error.to_string())
-                .at("slipway.toml")
-                .because(why),
-        )
-    })?;
-    let plan = slipway_build::plan(tree, &settings)?;
-    // Detection has the last word on what answers: a process or files.
-    settings.kind = plan.kind;
-    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
-    Ok((plan, settings))
+/// The source names what its build needs; to give it is the owner's alone, or any branch could ask for any secret.
+fn not_given(name: &str, variables: &Variables) -> Diagnosis {
+    let why = match variables.is_secret(name) {
+        None => format!("the service has no variable `{name}`"),
+        Some(_) => format!("`{name}` is given to the running app only: its owner has not given it to builds"),
+    };
+    let what = format!("the build needs the variable `{name}`, which it is not given");
+    Diagnosis::new("missing-build-variable", slipway_types::Blame::User, what).at("build.variables").because(why).hint(
+        format!("`slipway env set {name} --build --stdin`, with `--secret` when it is one, then `slipway redeploy`"),
+    )
 }
 
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {

@@ -7,6 +7,7 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
+mod redeploy;
 mod refusal;
 mod run_failure;
 mod switch;
