@@ -10,6 +10,7 @@ mod lifecycle;
 mod redeploy;
 mod refusal;
 mod run_failure;
+mod site;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};
