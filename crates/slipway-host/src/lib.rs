@@ -26,7 +26,7 @@ mod tree;
 mod worker;
 
 pub use base::{PrepareError, base_layer, prepare};
-pub use config::{BaseConfig, HostConfig, NodeSource};
+pub use config::{BaseConfig, HostConfig, NodeSource, PythonSource};
 pub use supervisor::{HostRunError, run};
 
 /// Runs blocking work (files, mounts) beside the asynchronous tasks.

@@ -63,6 +63,10 @@ catalogue! {
         "No package manager could read the file either. The place is the first one at which the text stops being JSON.";
     INVALID_NODE_VERSION = User, "invalid-node-version", "Not a Node.js version",
         "What the setting, `engines.node`, `.nvmrc`, `.node-version`, `.tool-versions` or `mise.toml` asks for is neither a version, a semver range nor an alias such as `lts/*`.";
+    INVALID_PYPROJECT = User, "invalid-pyproject", "pyproject.toml is not valid TOML",
+        "No tool for Python could read the file either (or the `Pipfile`). The place is the first one at which the text stops being TOML.";
+    INVALID_PYTHON_VERSION = User, "invalid-python-version", "Not a Python version",
+        "What the setting, `.python-version`, `runtime.txt`, `.tool-versions`, `mise.toml`, `requires-python` or the `Pipfile` asks for is neither a version nor a range of versions.";
     NO_START_COMMAND = User, "no-start-command", "Nothing says how the app starts",
         "There is no `start_command`, no script `start`, no `main` and no well-known file such as `server.js`, or the build makes output for another platform.";
     VERSION_UNAVAILABLE = User, "version-unavailable", "That version can't be had",

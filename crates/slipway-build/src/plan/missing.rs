@@ -14,9 +14,7 @@ const CANDIDATES_MAX: usize = 3;
 const LOCKFILES: [&str; 4] = ["package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock"];
 
 /// Files that tell of another language, with its name.
-const OTHER_LANGUAGES: [(&str, &str); 11] = [
-    ("requirements.txt", "Python"),
-    ("pyproject.toml", "Python"),
+const OTHER_LANGUAGES: [(&str, &str); 9] = [
     ("go.mod", "Go"),
     ("Cargo.toml", "Rust"),
     ("Gemfile", "Ruby"),

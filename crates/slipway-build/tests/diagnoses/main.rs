@@ -146,6 +146,8 @@ fn refused_trees() -> Vec<String> {
         plan(&tree(&[("notes.txt", "")]), &of_static_kind).unwrap_err().code,
         plan(&tree(&[("package.json", "{")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{\"engines\":{\"node\":\"new\"}}")]), &settings).unwrap_err().code,
+        plan(&tree(&[("pyproject.toml", "[")]), &settings).unwrap_err().code,
+        plan(&tree(&[("main.py", ""), (".python-version", "new")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{}")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{}")]), &in_directory).unwrap_err().code,
     ]

@@ -99,7 +99,13 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("scratch")).unwrap();
         let store = LayerStore::open(dir.path().join("layers")).unwrap();
-        let toolchains = Toolchains::new(store, dir.path().join("versions"), node, "npm".into());
+        let sources = ToolSources {
+            node,
+            npm_program: "npm".into(),
+            python: PythonSource::default(),
+            base: LayerRef::new(LayerKind::Base, "none"),
+        };
+        let toolchains = Toolchains::new(store, dir.path().join("versions"), sources);
         Self { dir, toolchains, lines: Lines::default() }
     }
 

@@ -8,6 +8,7 @@ mod git;
 mod isolation;
 mod lifecycle;
 mod redeploy;
+mod python;
 mod refusal;
 mod run_failure;
 mod site;
