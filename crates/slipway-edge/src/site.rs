@@ -18,6 +18,7 @@ pub(crate) use memory::MemoryBudget;
 
 use crate::limits::SITE_MANIFEST_BYTES_MAX;
 use encoding::Encoding;
+use http::HeaderValue;
 use memory::Memory;
 use name::FileName;
 use resolve::Resolved;
@@ -63,6 +64,7 @@ pub(crate) struct Site {
 #[derive(Debug)]
 pub(crate) struct Entry {
     file: SiteFile,
+    kind: HeaderValue,
     /// Its name has a hash of its contents in it.
     is_fingerprinted: bool,
     memory: Memory,
@@ -99,8 +101,8 @@ impl Site {
             if !is_digest(&file.digest) {
                 return Err(SiteError::Digest { path, file: name });
             }
-            let is_fingerprinted = fingerprint::is_in(&name);
-            entries.insert(name.into(), Entry { file, is_fingerprinted, memory: Memory::default() });
+            let (kind, is_fingerprinted) = (media_type::of(&name), fingerprint::is_in(&name));
+            entries.insert(name.into(), Entry { file, kind, is_fingerprinted, memory: Memory::default() });
         }
         Ok(Self { files: directory.join(FILES_DIRECTORY), fallback: manifest.fallback, entries, memory })
     }

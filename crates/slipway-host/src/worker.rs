@@ -139,5 +139,6 @@ fn outcome_name(outcome: &slipway_types::host::PhaseOutcome) -> &'static str {
         PhaseOutcome::Done(_) => "done",
         PhaseOutcome::Failed(_) => "failed",
         PhaseOutcome::Canceled => "canceled",
+        PhaseOutcome::Ignored => "ignored",
     }
 }

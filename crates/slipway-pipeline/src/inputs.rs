@@ -61,6 +61,7 @@ impl BuildSettings {
             site_directory,
             site_fallback,
             build_variables: _,
+            ignore_command: _,
             pre_deploy_command: _,
             port: _,
             replicas: _,

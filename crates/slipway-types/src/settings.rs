@@ -71,6 +71,9 @@ pub struct ServiceSettings {
     pub node_version: Option<String>,
     /// Version range of Python that overrides what the source asks for.
     pub python_version: Option<String>,
+    /// Shell command, run on the source of a commit before it is installed: when it ends with 0, there is nothing to
+    /// deploy. An empty command means "none".
+    pub ignore_command: Option<String>,
     /// Removes what only the build needs from the image's dependencies.
     pub prune: bool,
     /// Names of variables that the build needs: it does not begin without them. Naming one gives nothing.
@@ -105,6 +108,7 @@ impl Default for ServiceSettings {
             pre_deploy_command: None,
             node_version: None,
             python_version: None,
+            ignore_command: None,
             prune: false,
             build_variables: Vec::new(),
             site_directory: None,

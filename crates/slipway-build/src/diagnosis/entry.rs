@@ -51,6 +51,8 @@ catalogue! {
         "`slipway.toml` and what `slipway service set` stored give a setting a value out of its range.";
     PRE_DEPLOY_WITHOUT_PROCESS = User, "pre-deploy-without-process", "A site has no pre-deploy command",
         "A site is files without a process: it has no image in which a command could run before it goes live. What must run belongs into the build.";
+    INVALID_NETLIFY_TOML = User, "invalid-netlify-toml", "netlify.toml is not valid",
+        "The file is no TOML, has a value of the wrong type, or a directory that is not in the repository. Netlify refuses such a file too. Single bad redirects and headers are no reason: they are left out with a warning.";
     ROOT_MISSING = User, "root-missing", "The service's directory is not in the source",
         "The setting `root` names a directory that the source does not have. Case matters, and git keeps no empty directories.";
     NO_PACKAGE_JSON = User, "no-package-json", "There is no package.json",

@@ -139,6 +139,7 @@ fn refused_trees() -> Vec<String> {
     let in_directory = ServiceSettings { root: "apps/web".into(), ..Default::default() };
     vec![
         manifest(&tree(&[("slipway.toml", "port =")])).unwrap_err().code,
+        decide(&tree(&[("netlify.toml", "[build")]), &SettingsPatch::default()).unwrap_err().code,
         decide(&tree(&[]), &out_of_range).unwrap_err().code,
         decide(&site, &SettingsPatch::default()).unwrap_err().code,
         plan(&tree(&[("web/package.json", "{}")]), &settings).unwrap_err().code,

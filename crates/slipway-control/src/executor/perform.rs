@@ -2,11 +2,11 @@
 //! deployment's.
 
 use super::fleet::replica_id;
-use super::work::{MissingInput, OwnerOfWork, Work};
+use super::work::{Live, MissingInput, OwnerOfWork, Work};
 use super::{Executor, Fault};
 use slipway_pipeline::{Action, DeploymentState, Event};
 use slipway_store::{DeploymentRow, NewRelease, ReleaseRow};
-use slipway_types::host::{HostCommand, PhaseSpec, ReplicaSpec};
+use slipway_types::host::{HostCommand, PhaseOutput, PhaseSpec, ReplicaSpec};
 use slipway_types::settings::DurationMs;
 use slipway_types::{
     DeploymentId, DeploymentStatus, Phase, ReleaseId, ServiceKind, ServiceSettings, SourceSpec, Trigger, UploadId,
@@ -79,8 +79,13 @@ impl Executor {
         let masker = self.maskers.entry(service.clone()).or_default();
         variables.add_secrets_to(masker);
         masker.add(crate::source::credential(&source));
-        let stored = self.shared.store.service(service).await?.settings;
-        Ok(Work::new(source, stored, OwnerOfWork { key: self.shared.key.clone(), service: service.clone(), variables }))
+        let row = self.shared.store.service(service).await?;
+        let live = match &row.live {
+            Some(live) => Live::Source(self.shared.store.deployment(live).await?.summary.source_label),
+            None => Live::Nothing,
+        };
+        let owner = OwnerOfWork { key: self.shared.key.clone(), service: service.clone(), variables };
+        Ok(Work::new(source, row.settings, owner).with_live(live))
     }
 
     /// From what is stored of the phases that have ended.
@@ -91,8 +96,10 @@ impl Executor {
         }
         work.restore_image(row.image.clone());
         for phase in self.shared.store.phases(&row.summary.deployment).await? {
-            if let Some(output) = phase.output.filter(|_| phase.phase != Phase::Source) {
-                work.take(phase.phase, output);
+            match phase.output {
+                Some(PhaseOutput::Source(facts)) => work.restore_commit(facts.commit),
+                Some(output) => drop(work.take(phase.phase, output)),
+                None => {}
             }
         }
         Ok(work)

@@ -5,11 +5,12 @@ use crate::reuse::Owner;
 use crate::seal::MasterKey;
 use crate::variable::Variables;
 use slipway_build::Decision;
+use slipway_build::netlify::DeployContext;
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
-use slipway_types::site::SiteFacts;
-use slipway_types::source::SourceFacts;
+use slipway_types::site::{SiteFacts, SiteRules};
+use slipway_types::source::{GitSource, SourceFacts};
 use slipway_types::{
     Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing,
 };
@@ -32,6 +33,9 @@ pub(crate) struct Work {
     site: Option<SiteFacts>,
     /// Once the build phase has ended, or that of an earlier deployment.
     image: Option<Image>,
+    /// Of this deployment, when its source is git.
+    commit: Option<String>,
+    live: Live,
 }
 
 /// What is the owner's, of a service that is built.
@@ -40,6 +44,15 @@ pub(crate) struct OwnerOfWork {
     pub(crate) key: MasterKey,
     pub(crate) service: ServiceId,
     pub(crate) variables: Variables,
+}
+
+/// What is live of the service while another deployment of it is built.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Live {
+    #[default]
+    Nothing,
+    /// With the name of its source: a commit when that is git.
+    Source(String),
 }
 
 /// Known from the end of the source phase on.
@@ -76,6 +89,8 @@ impl MissingInput {
 pub(crate) enum Taken {
     Done {
         skipped: bool,
+        /// For the log of the phase.
+        lines: Vec<String>,
         /// What is stored with the phase's end.
         change: Box<Change>,
     },
@@ -97,7 +112,13 @@ impl Work {
             built: None,
             site: None,
             image: None,
+            commit: None,
+            live: Live::Nothing,
         }
+    }
+
+    pub(crate) fn with_live(self, live: Live) -> Self {
+        Self { live, ..self }
     }
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
@@ -112,6 +133,11 @@ impl Work {
     /// The image as it was stored.
     pub(crate) fn restore_image(&mut self, image: Option<Image>) {
         self.image = image;
+    }
+
+    /// The commit as it was stored.
+    pub(crate) fn restore_commit(&mut self, commit: Option<String>) {
+        self.commit = commit;
     }
 
     /// Keeps what a phase made.
@@ -139,8 +165,9 @@ impl Work {
                 let published = self.site.as_ref().map(|site| format!("{} files published", site.files));
                 self.image = self.built_image();
                 let note = nothing.then(|| "there is nothing to build".to_owned()).or(published);
+                let lines = self.rules().map(|(_, warnings)| warnings).unwrap_or_default();
                 let change = Change { note, output: stored, image: self.image.clone(), ..Change::default() };
-                Taken::Done { skipped: nothing, change: Box::new(change) }
+                Taken::Done { skipped: nothing, lines, change: Box::new(change) }
             }
             (Phase::PreDeploy, PhaseOutput::PreDeploy) => done(false, None, stored),
             _ => Taken::Other,
@@ -148,7 +175,8 @@ impl Work {
     }
 
     fn take_source(&mut self, facts: SourceFacts) -> Taken {
-        let decision = match slipway_build::decide(&facts.tree, &self.stored) {
+        let context = deploy_context(&self.source);
+        let decision = match slipway_build::decide_in(&facts.tree, &self.stored, &context) {
             Ok(decision) => decision,
             Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
@@ -160,6 +188,7 @@ impl Work {
         let owner = Owner { key, service, variables };
         let inputs = crate::reuse::inputs(owner, &self.source, facts.commit.as_deref(), &said, &plan);
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
+        self.commit.clone_from(&facts.commit);
         // The listing has served its purpose.
         let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
         let change = Change {
@@ -170,7 +199,7 @@ impl Work {
             image: None,
             diagnosis: None,
         };
-        Taken::Done { skipped: false, change: Box::new(change) }
+        Taken::Done { skipped: false, lines: Vec::new(), change: Box::new(change) }
     }
 
     /// Whatever the source says that its build needs and its owner has not given.
@@ -205,6 +234,7 @@ impl Work {
             Phase::Environment => Ok(PhaseWork::Environment {
                 toolchains: plan.toolchains.clone(),
                 package_manager: plan.package_manager.clone(),
+                ignore: self.ignore(planned).map(Box::new),
             }),
             Phase::Install => {
                 let environment = self.environment.as_ref().ok_or(missing("a toolchain"))?;
@@ -223,6 +253,38 @@ impl Work {
             }),
             _ => Err(missing("a worker, which it has none")),
         }
+    }
+
+    /// The service's ignore command. It decides about commits: whoever uploads a directory wants it deployed, and so
+    /// does the owner of a service that has nothing live yet.
+    fn ignore(&self, planned: &Planned) -> Option<CommandSpec> {
+        let Planned { plan, settings } = planned;
+        let command = settings.ignore_command.as_deref().filter(|command| !command.trim().is_empty())?;
+        let commit = self.commit.as_ref()?;
+        let Live::Source(live) = &self.live else { return None };
+        let before = if is_commit(live) { live } else { commit };
+        let mut env = self.build_env(plan);
+        for (name, value) in [("COMMIT_REF", commit), ("CACHED_COMMIT_REF", before)] {
+            env.insert(name.to_owned(), Secret::new(value.clone()));
+        }
+        Some(CommandSpec {
+            layers: Vec::new(),
+            command: command.to_owned(),
+            cwd: plan.root.clone(),
+            env,
+            path: Vec::new(),
+            key_files: Vec::new(),
+            key_words: Vec::new(),
+            cache_dirs: Vec::new(),
+            limits: settings.build,
+            timeout: settings.build_timeout,
+        })
+    }
+
+    /// What is said when the ignore command ended with 0.
+    pub(crate) fn ignored(&self) -> String {
+        let command = self.planned.as_ref().and_then(|planned| planned.settings.ignore_command.as_deref());
+        format!("ignored: `{}` exited with status 0; what is live stays", command.unwrap_or_default())
     }
 
     fn install(&self, planned: &Planned, environment: &Environment) -> CommandSpec {
@@ -272,6 +334,15 @@ impl Work {
         planned.chain(self.owner.variables.for_build(&plan.public_prefixes)).collect()
     }
 
+    /// Redirects and headers of what was built, and what is to be said about them.
+    fn rules(&self) -> Option<(SiteRules, Vec<String>)> {
+        let plan = &self.planned.as_ref()?.plan;
+        Some(match &self.site {
+            Some(site) => slipway_build::netlify::published_rules(site, &plan.rules),
+            None => (plan.rules.clone(), Vec::new()),
+        })
+    }
+
     /// The image, once the build phase has ended.
     pub(crate) fn image(&self) -> Option<&Image> {
         self.image.as_ref()
@@ -285,7 +356,7 @@ impl Work {
             "" => SOURCE_DIR.to_owned(),
             root => format!("{SOURCE_DIR}/{root}"),
         };
-        let rules = plan.rules.clone();
+        let (rules, _) = self.rules()?;
         let Some(command) = plan.start_command() else {
             return Some(Image { layers: built.clone(), start: ImageStart::Site, rules });
         };
@@ -314,8 +385,21 @@ fn not_given(name: &str, variables: &Variables) -> Diagnosis {
     )
 }
 
+/// What is deployed without the name of a branch, or from the one that most repositories call their main one, is
+/// production.
+fn deploy_context(source: &SourceSpec) -> DeployContext {
+    match source {
+        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
+        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
+    }
+}
+
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
-    Taken::Done { skipped, change: Box::new(Change { note, output, ..Change::default() }) }
+    Taken::Done { skipped, lines: Vec::new(), change: Box::new(Change { note, output, ..Change::default() }) }
+}
+
+fn is_commit(label: &str) -> bool {
+    matches!(label.len(), 40 | 64) && label.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn short(commit: &str) -> &str {

@@ -198,18 +198,26 @@ async fn conditions_and_hosts_are_those_of_the_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_path_needs_its_login() {
     let site = site();
-    let rules = headers(&[("/docs/*", "Basic-Auth", "amy:secret bob:other")]);
+    let lock = ("Basic-Auth", "amy:secret bob:other");
+    let rules = headers(&[("/docs/*", lock.0, lock.1), ("/old", lock.0, lock.1), ("/index.html", lock.0, lock.1)]);
     let edge = Edge::start(vec![site.route(SiteRules { headers: rules, ..SiteRules::default() })]).await;
     for (path, fields, status) in [
         ("/docs/", "", 401),
         ("/DOCS/index.html", "Authorization: Basic YW15Ondyb25n\r\n", 401),
         ("/docs", "Authorization: Basic YW15OnNlY3JldA==\r\n", 301),
         ("/docs/", "Authorization: Basic Ym9iOm90aGVy\r\n", 200),
+        ("/old.html", "", 401),
+        ("/old/", "", 401),
+        ("/", "", 401),
         ("/new", "", 200),
     ] {
         let answer = ask(&edge, "GET", path, fields).await;
         assert_eq!(answer.status, status, "{path} {fields}");
         assert_eq!(answer.header("www-authenticate").is_some(), status == 401);
+        if status == 200 {
+            let is_private = answer.header("cache-control").unwrap().starts_with("private");
+            assert_eq!(is_private, path == "/docs/", "{path}");
+        }
         assert!(answer.header("basic-auth").is_none() && !answer.body.contains("secret"));
     }
 }

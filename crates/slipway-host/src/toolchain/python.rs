@@ -18,6 +18,9 @@ use tokio::process::Command;
 const LAYER_BYTES: u64 = 1 << 30;
 /// Debian's list of installed packages; a base has 100 KB.
 const STATUS_BYTES_MAX: u64 = 16 << 20;
+/// Taken out of an open range before newer ones: what the packages of the index are ready for, and not the newest, which
+/// many of them would have to be compiled for.
+const SETTLED: &str = "3.13";
 /// Of uv where it serves the host itself: the first with all options that are used here.
 const HOST_UV: &str = ">=0.9";
 
@@ -68,7 +71,9 @@ impl Toolchains {
         }
         let builds = self.python_builds(work).await?;
         let known = || builds.iter().map(|build| build.version.as_str());
-        let python = version::newest(range, known(), false).map(tool).ok_or_else(|| {
+        let settled = known().filter(|version| version::minor(version) == SETTLED);
+        let python = version::newest(range, settled, false).or_else(|| version::newest(range, known(), false));
+        let python = python.map(tool).ok_or_else(|| {
             let near = version::near_minor(known().chain(base.as_deref()));
             ToolchainError::Version { tool: "Python".to_owned(), range: range.to_owned(), near }
         })?;
@@ -178,6 +183,9 @@ impl Toolchains {
     /// The version of the base system's Python, when that can make virtual environments. Read once.
     pub(super) async fn base_python(&self) -> Result<Option<String>, ToolchainError> {
         let read = async {
+            if !self.store.contains(&self.base) {
+                return Ok(None);
+            }
             let (image, at) = (self.store.path(&self.base), self.scratch_of_base.clone());
             blocking(move || {
                 fs::create_dir_all(&at).map_err(|source| ToolchainError::Disk { path: at.clone(), source })?;

@@ -60,6 +60,8 @@ pub struct BuildPatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Vec<String>>,
@@ -237,6 +239,7 @@ impl BuildPatch {
         set_some(&mut settings.build_command, &self.command);
         set_some(&mut settings.node_version, &self.node_version);
         set_some(&mut settings.python_version, &self.python_version);
+        set_some(&mut settings.ignore_command, &self.ignore);
         set(&mut settings.prune, &self.prune);
         set(&mut settings.build_variables, &self.variables);
         set(&mut settings.build_timeout, &self.timeout);
@@ -251,6 +254,7 @@ impl BuildPatch {
         merge(&mut self.command, &newer.command);
         merge(&mut self.node_version, &newer.node_version);
         merge(&mut self.python_version, &newer.python_version);
+        merge(&mut self.ignore, &newer.ignore);
         merge(&mut self.prune, &newer.prune);
         merge(&mut self.variables, &newer.variables);
         merge(&mut self.timeout, &newer.timeout);

@@ -7,11 +7,11 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
+mod netlify;
 mod python;
 mod redeploy;
 mod refusal;
 mod run_failure;
-mod site;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};
