@@ -12,7 +12,6 @@ mod python;
 mod redeploy;
 mod refusal;
 mod run_failure;
-mod site;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};
