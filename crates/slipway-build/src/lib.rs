@@ -7,6 +7,7 @@
 // A diagnosis is the rare, final answer: its 128 bytes on the stack cost nothing.
 #![allow(clippy::result_large_err)]
 
+mod decision;
 mod diagnosis;
 mod explain;
 mod manifest;
@@ -15,6 +16,7 @@ mod place;
 mod plan;
 mod tree;
 
+pub use decision::{Decision, decide};
 pub use diagnosis::{CATALOGUE, Entry, diagnose, render_catalogue};
 pub use explain::explain;
 pub use manifest::{MANIFEST_FILE, manifest};

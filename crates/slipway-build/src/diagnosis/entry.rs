@@ -47,6 +47,10 @@ catalogue! {
         "The archive of the deployment is damaged, or holds what no source tree may hold: paths or links that lead out of it.";
     INVALID_SLIPWAY_TOML = User, "invalid-slipway-toml", "slipway.toml is not valid",
         "The file is no TOML, has a key that does not exist, or a value of the wrong type or out of its range. Nothing of it is applied.";
+    SETTINGS_INVALID = User, "settings-invalid", "A setting has a value that can't be",
+        "`slipway.toml` and what `slipway service set` stored give a setting a value out of its range.";
+    PRE_DEPLOY_WITHOUT_PROCESS = User, "pre-deploy-without-process", "A site has no pre-deploy command",
+        "A site is files without a process: it has no image in which a command could run before it goes live. What must run belongs into the build.";
     ROOT_MISSING = User, "root-missing", "The service's directory is not in the source",
         "The setting `root` names a directory that the source does not have. Case matters, and git keeps no empty directories.";
     NO_PACKAGE_JSON = User, "no-package-json", "There is no package.json",
@@ -129,6 +133,12 @@ catalogue! {
         "The port accepts connections, but what comes back is no HTTP, or the connection breaks.";
     HEALTH_TIMEOUT = User, "health-timeout", "The app was not healthy in time",
         "The app listens, but gave no healthy answer before the time for its start was over.";
+    SITE_DIRECTORY_MISSING = User, "site-directory-missing", "The directory to publish is not there",
+        "The directory that the site is published from does not exist after the build, or holds no file. Frameworks differ in where they write: `dist`, `build`, `out`, `public`.";
+    SITE_FALLBACK_MISSING = User, "site-fallback-missing", "The site's fallback is not there",
+        "The file that answers for every path that is no file is not among the published files.";
+    SITE_TOO_LARGE = User, "site-too-large", "The site is too large",
+        "What is published has more files, or more bytes, than one site may have.";
     SANDBOX_FAILED = Platform, "sandbox-failed", "The sandbox could not be started",
         "The isolated environment of a build or replica could not be made. `slipway doctor` checks what it needs.";
     LAYER_FAILED = Platform, "layer-failed", "A layer could not be used",

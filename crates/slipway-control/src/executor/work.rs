@@ -2,6 +2,7 @@
 //! phases before. Lives in memory only: after a restart of the server a build begins again from its source.
 
 use crate::variable::Variables;
+use slipway_build::Decision;
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
@@ -122,9 +123,9 @@ impl Work {
     }
 
     fn take_source(&mut self, facts: SourceFacts) -> Taken {
-        let (plan, settings) = match plan(&facts.tree, &self.stored) {
-            Ok(planned) => planned,
-            Err(diagnosis) => return Taken::NoPlan(diagnosis),
+        let Decision { plan, settings } = match slipway_build::decide(&facts.tree, &self.stored) {
+            Ok(decision) => decision,
+            Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
         // The listing has served its purpose.
@@ -254,24 +255,6 @@ impl Work {
             }),
         })
     }
-}
-
-/// `slipway.toml` over what is stored over the defaults, then what detection makes of the tree with that.
-fn plan(tree: &TreeListing, stored: &SettingsPatch) -> Result<(Plan, ServiceSettings), Box<Diagnosis>> {
-    let manifest = slipway_build::manifest(tree)?;
-    let mut settings = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| {
-        let why = "the value comes from `slipway.toml` or from `slipway service set`";
-        Box::new(
-            Diagnosis::new("settings-invalid", slipway_types::Blame::User, error.to_string())
-                .at("slipway.toml")
-                .because(why),
-        )
-    })?;
-    let plan = slipway_build::plan(tree, &settings)?;
-    // Detection has the last word on what answers: a process or files.
-    settings.kind = plan.kind;
-    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
-    Ok((plan, settings))
 }
 
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
