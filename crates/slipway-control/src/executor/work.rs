@@ -21,6 +21,8 @@ pub(crate) struct Work {
     /// What `service set` said when the deployment began.
     stored: SettingsPatch,
     planned: Option<Planned>,
+    /// Files of the source, for diagnoses. Empty after a restart of the server.
+    paths: Vec<String>,
     environment: Option<Environment>,
     dependencies: Option<LayerRef>,
     /// Source and output.
@@ -78,6 +80,7 @@ impl Work {
             variables,
             stored,
             planned: None,
+            paths: Vec::new(),
             environment: None,
             dependencies: None,
             built: None,
@@ -87,6 +90,10 @@ impl Work {
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
         self.planned.as_ref()
+    }
+
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.paths
     }
 
     /// The plan as it was stored.
@@ -128,7 +135,8 @@ impl Work {
             Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
-        // The listing has served its purpose.
+        self.paths = facts.tree.paths;
+        // The texts have served their purpose.
         let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
         let change = Change {
             note: facts.commit.as_ref().map(|commit| format!("commit {}", short(commit))),
