@@ -109,7 +109,14 @@ impl<'e> Case<'e> {
             Phase::Start | Phase::Health => self.plan?.start_command(),
             _ => None,
         };
-        self.evidence.command.as_deref().or_else(planned)
+        let command = self.evidence.command.as_deref().or_else(planned)?;
+        // What the plan puts in front, so that programs of dependencies are found.
+        Some(
+            command
+                .strip_prefix("export PATH=")
+                .and_then(|rest| rest.split_once("; exec "))
+                .map_or(command, |(_, own)| own),
+        )
     }
 
     /// Where it happened: the command and the phase, as far as they are known.
@@ -151,6 +158,14 @@ impl<'e> Case<'e> {
             return format!("{sentence}; it printed nothing");
         }
         format!("{sentence}; its last lines are:\n{}", lines.join("\n"))
+    }
+
+    /// Option of `slipway env set` for a variable that this phase sees: install and build see those for builds only.
+    pub(super) fn build_flag(&self) -> &'static str {
+        match self.evidence.phase {
+            Some(Phase::Install | Phase::Build) => " --build",
+            _ => "",
+        }
     }
 
     /// Whether the phase is one of a running app.

@@ -42,10 +42,12 @@ fn without_prefix(line: &str) -> &str {
     if line.starts_with('➤') {
         return line.split_once(['│', '·']).map_or(line, |(_, text)| text.trim());
     }
-    let line = ["ERR_PNPM_", "ERROR "]
-        .iter()
-        .find_map(|kind| line.strip_prefix(kind))
-        .map_or(line, |rest| rest.split_once("  ").map_or(rest, |(_, text)| text));
+    // pnpm sets its codes off with spaces of other widths.
+    let is_code = line.starts_with("ERR_PNPM_") || line.starts_with("ERROR") || line.starts_with("WARN");
+    let line = match line.split_once(|c: char| c.is_whitespace() && c != ' ').filter(|_| is_code) {
+        Some((_, text)) => text,
+        None => line.strip_prefix("ERR_PNPM_").and_then(|rest| rest.split_once(' ')).map_or(line, |(_, text)| text),
+    };
     ["404 ", "403 ", "401 ", "notsup ", "notarget ", "ERESOLVE ", "EBADDEVENGINES ", "error ", "error: ", "ERROR: "]
         .iter()
         .fold(line.trim(), |line, kind| line.strip_prefix(kind).unwrap_or(line).trim_start())

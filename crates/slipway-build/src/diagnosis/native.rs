@@ -41,7 +41,7 @@ fn gyp(case: &Case<'_>) -> Option<String> {
             .find(|line| line.contains("gyp ERR!") && (line.contains("headers") || line.contains("nodejs.org")))
     };
     let stack = || case.output.lines().find(|line| line.contains("gyp ERR! stack") && line.contains("Error"));
-    let line = compiler().or_else(python).or_else(tool).or_else(headers).or_else(stack);
+    let line = compiler().or_else(python).or_else(tool).or_else(stack);
     let said = line.map(|line| line.trim().trim_start_matches("gyp ERR! ").trim_start_matches("stack ").trim());
     Some(said.map_or_else(|| case.with_last_lines("node-gyp failed"), |said| format!("node-gyp: {said}")))
 }
@@ -53,7 +53,7 @@ pub(super) fn optional_package_missing(case: &Case<'_>) -> Option<Diagnosis> {
         OPTIONAL_NATIVE_PACKAGE_MISSING
             .diagnosis(format!("`{package}` for Linux was not installed"))
             .at(case.package_json())
-            .because(line.trim().trim_start_matches("Error: ").to_owned())
+            .because(line.trim().trim_start_matches("[cause]: ").trim_start_matches("Error: ").to_owned())
             .hint("write the lockfile anew where you develop and commit it: `rm -rf node_modules package-lock.json && npm install`")
             .hint("don't leave optional packages out: no `--omit=optional`, no `optional=false` in `.npmrc`; and never send `node_modules`"),
     )

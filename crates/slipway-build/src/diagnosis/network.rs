@@ -68,11 +68,11 @@ fn database_unreachable(case: &Case<'_>, refusal: &Refusal<'_>, database: &str) 
         .at(refusal.address())
         .because(because(refusal));
     let variable = if matches!(database, "Redis") { "REDIS_URL" } else { "DATABASE_URL" };
-    let build = if case.is_running() { "--secret" } else { "--build --secret" };
-    let diagnosis =
-        diagnosis.hint(format!("set the address that it has in the network: `slipway env set {build} {variable}=…`"));
+    let build = case.build_flag();
+    let diagnosis = diagnosis
+        .hint(format!("set the address that it has in the network: `slipway env set{build} --secret {variable}=…`"));
     let diagnosis = if refusal.is_private() { diagnosis.hint(allow(&refusal.host)) } else { diagnosis };
-    if case.is_running() || case.evidence.phase == Some(slipway_types::Phase::PreDeploy) {
+    if build.is_empty() {
         return diagnosis;
     }
     diagnosis.hint("or don't ask it in the build: read on request, and migrate by `pre_deploy_command`")
@@ -83,7 +83,7 @@ fn network_refused(case: &Case<'_>, refusal: &Refusal<'_>) -> Diagnosis {
         .diagnosis(format!("the service at `{}` can't be reached", refusal.address()))
         .at(case.place())
         .because(because(refusal));
-    let diagnosis = if case.is_running() {
+    let diagnosis = if case.build_flag().is_empty() {
         diagnosis.hint("set the address that it has in the network, by the variable that the app reads it from")
     } else {
         diagnosis.hint("don't need it in the build: ask it on request, or deploy it first and use its public address")

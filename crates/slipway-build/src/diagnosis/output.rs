@@ -6,7 +6,7 @@ const QUOTED_LINES_MAX: usize = 8;
 const QUOTED_CHARACTERS_MAX: usize = 300;
 
 /// Beginnings of lines that never say why something failed.
-const NOISE: [&str; 29] = [
+const NOISE: [&str; 30] = [
     "$ ",
     "npm error A complete log of this run",
     "npm ERR! A complete log of this run",
@@ -16,6 +16,7 @@ const NOISE: [&str; 29] = [
     "npm error errno ",
     "npm error path ",
     "npm error command failed",
+    "npm error command sh -c ",
     "npm warn ",
     "npm notice",
     "gyp info ",

@@ -153,7 +153,7 @@ pub(super) fn path_not_writable(case: &Case<'_>) -> Option<Diagnosis> {
 pub(super) fn openssl_unsupported(case: &Case<'_>) -> Option<Diagnosis> {
     let line =
         case.output.find(&["error:0308010C:digital envelope routines::unsupported", "ERR_OSSL_EVP_UNSUPPORTED"])?;
-    let build = if case.is_running() { "" } else { " --build" };
+    let build = case.build_flag();
     Some(
         OPENSSL_UNSUPPORTED
             .diagnosis("a tool uses a hash that OpenSSL 3 refuses")

@@ -31,7 +31,12 @@ pub(super) fn package_not_found(case: &Case<'_>) -> Option<String> {
         (versions.starts_with("none") && !refused).then(|| wanted.to_owned())
     };
     let uv = || case.output.before(" was not found in the package registry")?.rsplit(' ').next().map(str::to_owned);
-    pip().or_else(uv)
+    // Poetry says the same of a version; `*` is satisfied by any.
+    let poetry = || {
+        let before = case.output.before(" (*) which doesn't match any versions")?;
+        before.rsplit(' ').next().map(str::to_owned)
+    };
+    pip().or_else(uv).or_else(poetry)
 }
 
 pub(super) fn version_not_found(case: &Case<'_>) -> Option<String> {
@@ -164,14 +169,14 @@ pub(super) fn settings(case: &Case<'_>) -> Option<Diagnosis> {
     let line = case.output.find(&["ImproperlyConfigured: "])?;
     let message = line.split_once("ImproperlyConfigured: ")?.1;
     let secret = message.contains("SECRET_KEY");
-    let build = if case.is_running() { "--secret" } else { "--build" };
+    let build = case.build_flag();
     let diagnosis = DJANGO_SETTINGS
         .diagnosis("Django's settings are incomplete")
         .at(case.place())
         .because(message.trim().to_owned());
     Some(if secret {
         diagnosis
-            .hint(format!("set it: `slipway env set {build} SECRET_KEY=…`"))
+            .hint(format!("set it: `slipway env set{build} --secret SECRET_KEY=…`"))
             .hint("the settings must read it: `SECRET_KEY = os.environ[\"SECRET_KEY\"]`")
     } else if message.contains("STATIC_ROOT") {
         diagnosis.hint("set `STATIC_ROOT = BASE_DIR / \"staticfiles\"` in the settings")

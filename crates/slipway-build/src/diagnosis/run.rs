@@ -95,13 +95,20 @@ fn python_module_not_found(case: &Case<'_>) -> Option<Diagnosis> {
 }
 
 fn port_in_use(case: &Case<'_>) -> Option<Diagnosis> {
-    let line = case.output.lines().find(|line| line.contains("EADDRINUSE"))?;
-    let address = line.rsplit(' ').next().unwrap_or_default();
+    let line = case.output.find(&["EADDRINUSE", "[Errno 98]"])?;
+    let address = line.split_whitespace().rev().find_map(|word| {
+        let word = word.trim_matches(['\'', '(', ')', ',']);
+        let port = word.rsplit(':').next()?;
+        port.parse::<u16>().ok()
+    });
     Some(
         PORT_IN_USE
-            .diagnosis(format!("the app listens twice on `{address}`"))
+            .diagnosis(match address {
+                Some(port) => format!("the app listens twice on port {port}"),
+                None => "the app listens twice on one port".to_owned(),
+            })
             .at(case.place())
-            .because(line.trim().to_owned())
+            .because(line.trim().trim_start_matches("Error: ").to_owned())
             .hint("nothing else runs in the sandbox: look for a second `listen`, or a second process in the start command"),
     )
 }
@@ -113,7 +120,7 @@ fn build_output_missing(case: &Case<'_>) -> Option<Diagnosis> {
     let diagnosis = BUILD_OUTPUT_MISSING
         .diagnosis("the app was started without its build output")
         .at(case.place())
-        .because(line.trim().trim_start_matches("Error: ").to_owned());
+        .because(line.trim().trim_start_matches('[').trim_end_matches(']').trim_start_matches("Error: ").to_owned());
     Some(if no_build {
         diagnosis.hint("there is no build command: add a script `build`, or set `build.command` in `slipway.toml`")
     } else {

@@ -61,12 +61,20 @@ pub(super) fn tsconfig_missing(case: &Case<'_>) -> Option<Diagnosis> {
     let message = line.split_once("error TS").map_or(line, |(_, message)| message);
     let wanted = first_quoted(message.split_once(": ").map_or(message, |(_, text)| text)).unwrap_or("tsconfig.json");
     let wanted = relative(wanted).to_owned();
-    Some(
-        TSCONFIG_MISSING
-            .diagnosis(format!("the TypeScript configuration `{wanted}` is not there"))
-            .at(place.unwrap_or_else(|| "tsconfig.json".to_owned()))
-            .because(line.trim().to_owned())
+    // `../x` of a source that lies in `/app`.
+    let outside = wanted.starts_with('/');
+    let name = wanted.trim_start_matches('/');
+    let diagnosis = TSCONFIG_MISSING
+        .diagnosis(format!("the TypeScript configuration `{name}` is not there"))
+        .at(place.unwrap_or_else(|| "tsconfig.json".to_owned()))
+        .because(line.trim().to_owned());
+    Some(if outside {
+        diagnosis.hint(
+            "it lies above what was deployed: deploy the whole repository and set `root` to the directory of the app",
+        )
+    } else {
+        diagnosis
             .hint("commit the file; `git check-ignore -v PATH` says whether git leaves it out")
-            .hint("in a monorepo deploy the whole repository and set `root`; if it comes from a package, add that to `devDependencies`"),
-    )
+            .hint("if it comes from a package, add that to `devDependencies` and commit the lockfile")
+    })
 }

@@ -27,7 +27,7 @@ const LISTED_LINES_MAX: usize = 12;
 /// Only a line that speaks of an environment variable, of its absence, and names it; or a list below such a line.
 pub(super) fn missing(case: &Case<'_>) -> Option<Diagnosis> {
     let (line, name) = said(case).or_else(|| schema(case)).or_else(|| listed(case)).or_else(|| python(case))?;
-    let build = if case.is_running() { "" } else { " --build" };
+    let build = case.build_flag();
     let entry = if name == "DATABASE_URL" { MISSING_DATABASE_URL } else { MISSING_VARIABLE };
     let what = match name.as_str() {
         "DATABASE_URL" => "the address of the database is missing: `DATABASE_URL` is not set".to_owned(),

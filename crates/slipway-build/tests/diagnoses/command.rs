@@ -17,7 +17,12 @@ pub(crate) fn installs(checked: &mut Checked) {
     );
     checked.check(
         install("npm-lockfile-missing"),
-        ("lockfile-missing", "`npm ci` in the phase `install`", "the source has no such file", "commit `package-lock.json`"),
+        (
+            "lockfile-missing",
+            "`npm ci` in the phase `install`",
+            "the source has no such file",
+            "commit `package-lock.json`",
+        ),
     );
     checked.check(install("npm-package-not-found"), ("package-not-found", "package.json", "404", "spelling"));
     checked.check(

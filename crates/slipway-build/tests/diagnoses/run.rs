@@ -32,8 +32,10 @@ pub(crate) fn apps_that_end(checked: &mut Checked) {
     );
     checked.check(start(1, "node-module-cjs"), ("app-module-not-found", "cjs.js", "`express`", "`dependencies`"));
     checked.check(start(1, "node-module-esm"), ("app-module-not-found", "esm.mjs", "`express`", "`dependencies`"));
-    checked
-        .check(start(1, "node-module-file"), ("app-module-not-found", "relesm.mjs", "needs `nope.js`", "start command"));
+    checked.check(
+        start(1, "node-module-file"),
+        ("app-module-not-found", "relesm.mjs", "needs `nope.js`", "start command"),
+    );
     checked.check(
         start(1, "node-main-missing"),
         ("app-module-not-found", place, "the start command needs `dist/index.js`", "right path"),

@@ -217,7 +217,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "git",
         code: "not-a-git-repository",
         place: "git rev-parse HEAD",
-        says: &["SLIPWAY"],
+        says: &["slipway env set --build COMMIT"],
         settings: builds!("git rev-parse HEAD"),
         files: &[("package.json", r#"{"name":"x"}"#)],
         ..Case::EMPTY
@@ -225,7 +225,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "heap",
         code: "heap-out-of-memory",
-        place: "node build.js",
+        place: "build.js` in the phase `build`",
         says: &["--max-old-space-size"],
         settings: builds!("node --max-old-space-size=32 build.js"),
         files: &[("package.json", r#"{"name":"x"}"#), ("build.js", "const kept = [];\nfor (;;) kept.push({ n: kept.length });\n")],

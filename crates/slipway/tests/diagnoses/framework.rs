@@ -13,7 +13,7 @@ pub(crate) const CASES: &[Case] = &[
         code: "dynamic-route-export",
         place: "/posts/[id]",
         says: &["generateStaticParams"],
-        settings: "",
+        settings: "start_command = \"true\"\n[build]\ncommand = \"npx next build\"",
         files: &[
             ("package.json", NEXT),
             ("next.config.mjs", "export default { output: 'export' };\n"),
@@ -38,7 +38,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "next-prerender",
         code: "prerender-failed",
-        place: "",
+        place: "the page `/`",
         says: &["the database is away", "force-dynamic"],
         settings: "",
         files: &[

@@ -2,9 +2,7 @@
 
 use crate::case::{Case, provoke};
 
-/// Answers every request of a package manager with one status, in front of the install command.
-const REGISTRY_401: &str = "node registry.js 401 & sleep 1; npm install --fetch-retries=0";
-
+/// A registry, or git server, that answers every request with one status.
 const REGISTRY_JS: &str = r#"
 const status = Number(process.argv[2]);
 require('node:http').createServer((request, response) => {
@@ -172,7 +170,7 @@ install_command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1
     Case {
         name: "npm-gyp",
         code: "native-build-failed",
-        place: "",
+        place: "npm install",
         says: &["node-gyp"],
         settings: "start_command = \"true\"",
         files: &[
@@ -186,6 +184,5 @@ install_command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1
 
 #[test]
 fn npm_installs() {
-    let _ = REGISTRY_401;
     provoke(CASES);
 }

@@ -74,7 +74,7 @@ command = "echo 'void newer(void){}' > libc.c; echo 'GLIBC_2.99 { newer; };' > l
     Case {
         name: "shared-library",
         code: "shared-library-missing",
-        place: "addon.node",
+        place: "start.js:1:1",
         says: &["libmoon.so.7"],
         settings: r#"start_command = "node start.js"
 [build]

@@ -150,7 +150,10 @@ pub(super) fn outdated(case: &Case<'_>) -> Option<Diagnosis> {
         OUTDATED_LOCKFILE
             .diagnosis(format!("`{lockfile}` is of a format that {reader} does not take"))
             .at(lockfile.clone())
-            .because(without_prefix(line).to_owned())
+            .because(match manager {
+                PackageManagerName::Yarn => format!("its entries are those of Yarn 1: {}", without_prefix(line)),
+                _ => without_prefix(line).to_owned(),
+            })
             .hint(format!("run `{command}` with {reader} where you develop and commit the changed `{lockfile}`"))
             .hint("or name the version that wrote the file: `packageManager` in `package.json`"),
     )

@@ -154,7 +154,9 @@ pub(super) fn unreachable(case: &Case<'_>) -> Option<Diagnosis> {
             || line.contains("YN0001")
             || line.starts_with("error An unexpected error")
     };
-    let node = || case.output.lines().filter(is_install).find(|line| codes.iter().any(|code| line.contains(code)));
+    let lines = || case.output.lines().filter(is_install).filter(|line| codes.iter().any(|code| line.contains(code)));
+    let is_bare = |line: &&str| line.contains(" code E") || line.contains(" errno E");
+    let node = || lines().find(|line| !is_bare(line)).or_else(|| lines().next());
     let other = || {
         let said = [
             "ConnectionRefused downloading",

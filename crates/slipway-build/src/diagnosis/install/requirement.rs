@@ -159,7 +159,7 @@ pub(super) fn package_manager_mismatch(case: &Case<'_>) -> Option<Diagnosis> {
     let line = dev_engines().or_else(|| case.output.find(&said))?;
     Some(
         PACKAGE_MANAGER_MISMATCH
-            .diagnosis(format!("{} is not the package manager that the project wants", case.command_words()))
+            .diagnosis(format!("the project wants another package manager than {} runs", case.command_words()))
             .at(case.package_json())
             .because(without_prefix(line).to_owned())
             .hint("remove `build.install_command` from `slipway.toml`: the package manager that `package.json` names is then chosen")
