@@ -2,6 +2,7 @@
 //!
 //! A change makes a new revision; a deployment takes the newest one and its release keeps it.
 
+use crate::log::form::VALUE_CHARS_MIN;
 use crate::log::mask::Masker;
 use crate::refusal::Refusal;
 use crate::seal::{MasterKey, SealError, SealedFor};
@@ -75,6 +76,9 @@ impl Variables {
         }
         for (name, value) in &params.set {
             check(name, value.value.expose())?;
+            if value.secret {
+                check_secret(name, value.value.expose())?;
+            }
             let variable =
                 Variable { value: value.value.clone(), secret: value.secret, build: value.build, updated_at: now };
             changed.0.insert(name.clone(), variable);
@@ -114,6 +118,11 @@ impl Variables {
             .collect()
     }
 
+    /// None: there is no such variable.
+    pub(crate) fn is_secret(&self, name: &str) -> Option<bool> {
+        self.0.get(name).map(|variable| variable.secret)
+    }
+
     pub(crate) fn add_secrets_to(&self, masker: &mut Masker) {
         masker.add(self.0.values().filter(|variable| variable.secret).map(|variable| &variable.value));
     }
@@ -136,6 +145,16 @@ fn check(name: &str, value: &str) -> Result<(), Refusal> {
         return Err(Refusal::unusable("env-value", message));
     }
     Ok(())
+}
+
+/// A shorter one can't be told from the words around it, so no log could leave it out. An empty one is no secret yet.
+fn check_secret(name: &str, value: &str) -> Result<(), Refusal> {
+    if value.is_empty() || value.trim().chars().count() >= VALUE_CHARS_MIN {
+        return Ok(());
+    }
+    let message =
+        format!("the secret `{name}` has less than {VALUE_CHARS_MIN} characters: it could not be left out of logs");
+    Err(Refusal::unusable("env-secret-short", message).hint("set a longer value, or set it without `--secret`"))
 }
 
 fn shown(name: &str) -> String {
@@ -162,8 +181,8 @@ mod tests {
             set("PLAIN", "1", false, false),
             set("FOR_BUILD", "2", false, true),
             set("NEXT_PUBLIC_A", "3", false, false),
-            set("NEXT_PUBLIC_KEY", "4", true, false),
-            set("NPM_TOKEN", "5", true, true),
+            set("NEXT_PUBLIC_KEY", "four", true, false),
+            set("NPM_TOKEN", "five", true, true),
         ]
         .iter()
         .fold(Variables::default(), |variables, params| variables.changed(1, params).unwrap());
@@ -182,6 +201,8 @@ mod tests {
         assert_eq!(refusal(&set("PORT", "1", false, false)), "env-reserved");
         assert_eq!(refusal(&set("A", "a\0b", false, false)), "env-value");
         assert_eq!(refusal(&set("A", &"x".repeat(VALUE_BYTES_MAX + 1), false, false)), "env-value");
+        assert_eq!(refusal(&set("A", "abc", true, false)), "env-secret-short");
+        assert!(Variables::default().changed(1, &set("A", "", true, false)).is_ok());
         assert_eq!(refusal(&EnvParams { unset: vec!["GONE".into()], ..Default::default() }), "env-unknown");
     }
 

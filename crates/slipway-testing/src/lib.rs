@@ -7,10 +7,14 @@ pub mod app;
 pub mod cli;
 pub mod http;
 pub mod load;
+pub mod neighbour;
+pub mod postgres;
 pub mod server;
 pub mod slot;
 pub mod wait;
 
 pub use app::App;
 pub use cli::{Outcome, Run};
+pub use neighbour::Neighbour;
+pub use postgres::Postgres;
 pub use server::TestServer;

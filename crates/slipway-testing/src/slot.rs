@@ -35,6 +35,11 @@ impl Slot {
         panic!("all {SLOTS} slots for test servers are taken: is an earlier test run still alive?");
     }
 
+    pub fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// For the sandboxes of the test server that holds it.
     pub fn subnet(&self) -> String {
         format!("10.{}.0.0/16", FIRST_OCTET + self.number)
     }

@@ -44,6 +44,22 @@ pub struct DeployParams {
     pub message: Option<String>,
 }
 
+/// `POST /v1/projects/{project}/services/{service}/redeploy`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedeployParams {
+    /// Builds also when nothing that the build reads has changed.
+    #[serde(default)]
+    pub rebuild: bool,
+}
+
+/// `GET /v1/projects/{project}/services/{service}/redeploy`: what a redeploy would do now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedeployView {
+    pub rebuilds: bool,
+    /// One sentence.
+    pub because: String,
+}
+
 /// `POST /v1/projects/{project}/services/{service}/rollback`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackParams {

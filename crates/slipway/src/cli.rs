@@ -8,6 +8,7 @@ mod follow;
 mod listing;
 mod logs;
 mod pairs;
+mod plan;
 mod service;
 mod since;
 mod target;
@@ -37,6 +38,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             completions(shell)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Plan { dir } => return plan::print(&global, &dir),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -54,7 +56,7 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
     match command {
         Command::Up { dir, follow } => deploy::up(global, &dir, follow).await,
         Command::Deploy { git, reference, follow } => deploy::git(global, &git, reference, follow).await,
-        Command::Redeploy { follow } => deploy::redeploy(global, follow).await,
+        Command::Redeploy { rebuild, follow } => deploy::redeploy(global, rebuild, follow).await,
         Command::Rollback { release, follow } => deploy::rollback(global, release, follow).await,
         Command::Cancel { deployment } => deploy::cancel(global, deployment).await.map(done),
         Command::Ps => listing::services(global).await.map(done),
@@ -62,12 +64,14 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Logs(options) => logs::print(global, &options).await.map(done),
         Command::Service { command: ServiceCommand::Set { pairs } } => service::set(global, &pairs).await.map(done),
         Command::Service { command: ServiceCommand::Show } => service::show(global).await.map(done),
-        Command::Env { command } => env::run(global, command).await.map(done),
+        Command::Env { command } => env::run(global, command).await,
         Command::Open => service::open(global).await.map(done),
         Command::Doctor => doctor::run(global).await,
         Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
         Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),
-        Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => Ok(ExitCode::SUCCESS),
+        Command::Plan { .. } | Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

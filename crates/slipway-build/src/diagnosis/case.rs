@@ -167,11 +167,6 @@ impl<'e> Case<'e> {
             _ => "",
         }
     }
-
-    /// Whether the phase is one of a running app.
-    pub(super) fn is_running(&self) -> bool {
-        !self.evidence.phase.is_some_and(Phase::on_worker)
-    }
 }
 
 fn exit_words(exit: ExitFacts) -> String {

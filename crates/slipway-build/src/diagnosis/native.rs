@@ -35,11 +35,12 @@ fn gyp(case: &Case<'_>) -> Option<String> {
         || case.output.find(&["gyp ERR! find Python Could not", "Could not find any Python installation to use"]);
     let tool =
         || case.output.lines().find(|line| line.contains("not found: make") || line.ends_with("make: not found"));
-    let headers = || {
-        case.output
-            .lines()
-            .find(|line| line.contains("gyp ERR!") && (line.contains("headers") || line.contains("nodejs.org")))
-    };
+    let offline = ["gyp ERR! stack is related to network connectivity", "gyp ERR! stack FetchError"];
+    if compiler().is_none() && case.output.find(&offline).is_some() {
+        let why =
+            "node-gyp could not download the headers of Node.js: the place that they come from does not answer builds";
+        return Some(why.to_owned());
+    }
     let stack = || case.output.lines().find(|line| line.contains("gyp ERR! stack") && line.contains("Error"));
     let line = compiler().or_else(python).or_else(tool).or_else(stack);
     let said = line.map(|line| line.trim().trim_start_matches("gyp ERR! ").trim_start_matches("stack ").trim());

@@ -141,10 +141,10 @@ pub(crate) fn builds(checked: &mut Checked) {
     checked.check(
         build(1, "node-variable-missing"),
         (
-            "missing-variable",
+            "missing-database-url",
             "`npm run build` in the phase `build`",
             "DATABASE_URL",
-            "slipway env set --build DATABASE_URL",
+            "slipway env set --build --secret DATABASE_URL",
         ),
     );
     checked.check(

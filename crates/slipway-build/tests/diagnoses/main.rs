@@ -10,6 +10,7 @@ use case::{Case, built};
 use command::{builds, installs, installs_of_other_package_managers, limits, pre_deploy};
 use run::{apps_that_end, apps_that_never_get_healthy, hosts};
 use slipway_build::{CATALOGUE, decide, diagnose, manifest, plan, render_catalogue};
+use slipway_types::settings::ServiceKind;
 use slipway_types::{Diagnosis, Phase, ServiceSettings, SettingsPatch, TreeListing};
 use std::collections::BTreeSet;
 
@@ -134,12 +135,16 @@ fn refused_trees() -> Vec<String> {
         ("package.json", "{\"scripts\":{\"start\":\"serve public\"}}"),
         ("public/index.html", ""),
     ]);
+    let of_static_kind = ServiceSettings { kind: ServiceKind::Static, ..Default::default() };
     let in_directory = ServiceSettings { root: "apps/web".into(), ..Default::default() };
     vec![
         manifest(&tree(&[("slipway.toml", "port =")])).unwrap_err().code,
+        decide(&tree(&[("netlify.toml", "[build")]), &SettingsPatch::default()).unwrap_err().code,
         decide(&tree(&[]), &out_of_range).unwrap_err().code,
         decide(&site, &SettingsPatch::default()).unwrap_err().code,
-        plan(&tree(&[("index.html", "")]), &settings).unwrap_err().code,
+        plan(&tree(&[("web/package.json", "{}")]), &settings).unwrap_err().code,
+        plan(&tree(&[("notes.txt", "")]), &settings).unwrap_err().code,
+        plan(&tree(&[("notes.txt", "")]), &of_static_kind).unwrap_err().code,
         plan(&tree(&[("package.json", "{")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{\"engines\":{\"node\":\"new\"}}")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{}")]), &settings).unwrap_err().code,

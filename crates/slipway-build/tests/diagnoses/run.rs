@@ -38,12 +38,12 @@ pub(crate) fn apps_that_end(checked: &mut Checked) {
     );
     checked.check(
         start(1, "node-main-missing"),
-        ("app-module-not-found", place, "the start command needs `dist/index.js`", "right path"),
+        ("app-module-not-found", place, "the start command needs `dist/index.js`", "start command"),
     );
     checked.check(start(1, "node-port-in-use"), ("port-in-use", place, "127.0.0.1:45871", "second `listen`"));
     checked.check(
         start(1, "node-variable-missing"),
-        ("missing-variable", place, "DATABASE_URL", "slipway env set DATABASE_URL"),
+        ("missing-database-url", place, "DATABASE_URL", "slipway env set --secret DATABASE_URL"),
     );
     checked.check(
         start(1, "next-start-without-build"),

@@ -55,6 +55,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         follow: FollowOptions,
     },
+    /// Print how a directory would be built and started, and why; needs no server
+    Plan {
+        #[arg(default_value = ".", value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Deploy a git commit
     Deploy {
         /// Repository; a credential for https comes from the variable SLIPWAY_GIT_TOKEN
@@ -66,8 +71,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         follow: FollowOptions,
     },
-    /// Build the newest source again and deploy it
+    /// Deploy the newest source again; it is built again when something that the build reads has changed
     Redeploy {
+        /// Build in any case
+        #[arg(long)]
+        rebuild: bool,
         #[command(flatten)]
         follow: FollowOptions,
     },
@@ -134,6 +142,22 @@ pub(crate) struct FollowOptions {
     pub(crate) detach: bool,
 }
 
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ApplyOptions {
+    /// Redeploy with the change; what the build reads decides whether it is built again
+    #[arg(long)]
+    pub(crate) deploy: bool,
+    /// With --deploy: return once the deployment is queued
+    #[arg(long, short, requires = "deploy")]
+    detach: bool,
+}
+
+impl ApplyOptions {
+    pub(crate) fn follow(self) -> FollowOptions {
+        FollowOptions { detach: self.detach }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct LogsOptions {
     /// Go on with new lines
@@ -174,11 +198,15 @@ pub(crate) enum EnvCommand {
         /// Read from standard input, so that a value is in no process list or shell history
         #[arg(long)]
         stdin: bool,
+        #[command(flatten)]
+        apply: ApplyOptions,
     },
     /// Remove variables
     Unset {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+        #[command(flatten)]
+        apply: ApplyOptions,
     },
     /// List variables; a secret's value is not shown
     Ls,

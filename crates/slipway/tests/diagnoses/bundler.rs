@@ -19,7 +19,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "main.ts:1:7",
         says: &["TS2322", "and 1 more"],
         settings: builds!("npx tsc --noEmit --strict main.ts"),
-        files: &[("package.json", PACKAGE), ("main.ts", "const n: number = 'text';\nconst m: number = 'text';\nexport { n, m };\n")],
+        files: &[
+            ("package.json", PACKAGE),
+            ("main.ts", "const n: number = 'text';\nconst m: number = 'text';\nexport { n, m };\n"),
+        ],
         ..Case::EMPTY
     },
     Case {
@@ -181,7 +184,10 @@ pub(crate) const CASES: &[Case] = &[
         settings: "start_command = \"true\"",
         files: &[
             ("package.json", r#"{"name":"x","scripts":{"build":"node build.js"},"dependencies":{"webpack":"4.46.0"}}"#),
-            ("build.js", "require('webpack')({ mode: 'production', entry: './main.js' }, (error) => { if (error) throw error; });\n"),
+            (
+                "build.js",
+                "require('webpack')({ mode: 'production', entry: './main.js' }, (error) => { if (error) throw error; });\n",
+            ),
             ("main.js", "console.log(1);\n"),
         ],
         ..Case::EMPTY
@@ -228,7 +234,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "build.js` in the phase `build`",
         says: &["--max-old-space-size"],
         settings: builds!("node --max-old-space-size=32 build.js"),
-        files: &[("package.json", r#"{"name":"x"}"#), ("build.js", "const kept = [];\nfor (;;) kept.push({ n: kept.length });\n")],
+        files: &[
+            ("package.json", r#"{"name":"x"}"#),
+            ("build.js", "const kept = [];\nfor (;;) kept.push({ n: kept.length });\n"),
+        ],
         ..Case::EMPTY
     },
     Case {
@@ -267,7 +276,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "node build.js",
         says: &["exited with status 3", "the moon is missing"],
         settings: builds!("node build.js"),
-        files: &[("package.json", r#"{"name":"x"}"#), ("build.js", "console.error('the moon is missing');\nprocess.exit(3);\n")],
+        files: &[
+            ("package.json", r#"{"name":"x"}"#),
+            ("build.js", "console.error('the moon is missing');\nprocess.exit(3);\n"),
+        ],
         ..Case::EMPTY
     },
 ];

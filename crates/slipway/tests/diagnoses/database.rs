@@ -4,7 +4,8 @@ use crate::case::{Case, provoke};
 
 const PG: &str = r#"{"name":"x","dependencies":{"pg":"8.16.3"}}"#;
 /// Connects as every app does.
-const CONNECT: &str = "const { Client } = require('pg');\nnew Client({ connectionString: process.env.DATABASE_URL }).connect();\n";
+const CONNECT: &str =
+    "const { Client } = require('pg');\nnew Client({ connectionString: process.env.DATABASE_URL }).connect();\n";
 
 pub(crate) const CASES: &[Case] = &[
     Case {

@@ -78,7 +78,10 @@ pub(crate) const CASES: &[Case] = &[
         says: &["@astrojs/node"],
         settings: "start_command = \"true\"",
         files: &[
-            ("package.json", r#"{"name":"x","private":true,"type":"module","scripts":{"build":"astro build"},"dependencies":{"astro":"5.12.0"}}"#),
+            (
+                "package.json",
+                r#"{"name":"x","private":true,"type":"module","scripts":{"build":"astro build"},"dependencies":{"astro":"5.12.0"}}"#,
+            ),
             ("astro.config.mjs", "export default { output: 'server' };\n"),
             ("src/pages/index.astro", "<p>page</p>\n"),
         ],

@@ -101,7 +101,10 @@ install_command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1
         place: "package.json",
         says: &["ssh"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","dependencies":{"private":"git+ssh://git@127.0.0.1/me/private.git"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","dependencies":{"private":"git+ssh://git@127.0.0.1/me/private.git"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -162,7 +165,10 @@ install_command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1
         says: &["no moon"],
         settings: "start_command = \"true\"",
         files: &[
-            ("package.json", r#"{"name":"x","scripts":{"postinstall":"node setup.js"},"dependencies":{"is-number":"7.0.0"}}"#),
+            (
+                "package.json",
+                r#"{"name":"x","scripts":{"postinstall":"node setup.js"},"dependencies":{"is-number":"7.0.0"}}"#,
+            ),
             ("setup.js", "console.error('there is no moon'); process.exit(7);"),
         ],
         ..Case::EMPTY

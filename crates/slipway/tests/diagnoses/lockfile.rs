@@ -51,7 +51,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package-lock.json",
         says: &["JSON"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", PACKAGE), ("package-lock.json", "{\n  \"name\": \"x\",\n  \"lockfileVersion\": 3,\n  oops\n")],
+        files: &[
+            ("package.json", PACKAGE),
+            ("package-lock.json", "{\n  \"name\": \"x\",\n  \"lockfileVersion\": 3,\n  oops\n"),
+        ],
         ..Case::EMPTY
     },
     Case {
@@ -60,10 +63,7 @@ pub(crate) const CASES: &[Case] = &[
         place: "pnpm-lock.yaml",
         says: &["pnpm install"],
         settings: "start_command = \"true\"",
-        files: &[
-            ("package.json", PACKAGE),
-            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
-        ],
+        files: &[("package.json", PACKAGE), ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n")],
         ..Case::EMPTY
     },
     Case {
@@ -153,7 +153,10 @@ pub(crate) const CASES: &[Case] = &[
         settings: "start_command = \"true\"",
         files: &[
             ("package.json", PACKAGE),
-            ("bun.lock", "{\n  \"lockfileVersion\": 1,\n  \"workspaces\": {\n    \"\": {\n      \"name\": \"x\",\n    },\n  },\n  \"packages\": {}\n}\n"),
+            (
+                "bun.lock",
+                "{\n  \"lockfileVersion\": 1,\n  \"workspaces\": {\n    \"\": {\n      \"name\": \"x\",\n    },\n  },\n  \"packages\": {}\n}\n",
+            ),
         ],
         ..Case::EMPTY
     },

@@ -108,7 +108,10 @@ command = "gcc -shared -fPIC -o addon.node a.c"
         place: "node start.js",
         says: &["SIGSEGV"],
         settings: "start_command = \"node start.js\"",
-        files: &[("package.json", PACKAGE), ("start.js", "process.kill(process.pid, 'SIGSEGV'); setInterval(() => {}, 1000);")],
+        files: &[
+            ("package.json", PACKAGE),
+            ("start.js", "process.kill(process.pid, 'SIGSEGV'); setInterval(() => {}, 1000);"),
+        ],
         ..Case::EMPTY
     },
 ];

@@ -9,7 +9,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["slipway-no-such-package-4711"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"pnpm@10.13.1","dependencies":{"slipway-no-such-package-4711":"1.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"pnpm@10.13.1","dependencies":{"slipway-no-such-package-4711":"1.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -18,7 +21,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["is-number@99.0.0"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"pnpm@10.13.1","dependencies":{"is-number":"99.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"pnpm@10.13.1","dependencies":{"is-number":"99.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -28,7 +34,10 @@ pub(crate) const CASES: &[Case] = &[
         says: &["react"],
         settings: "start_command = \"true\"",
         files: &[
-            ("package.json", r#"{"name":"x","packageManager":"pnpm@10.13.1","dependencies":{"react":"19.0.0","react-dom":"18.2.0"}}"#),
+            (
+                "package.json",
+                r#"{"name":"x","packageManager":"pnpm@10.13.1","dependencies":{"react":"19.0.0","react-dom":"18.2.0"}}"#,
+            ),
             (".npmrc", "strict-peer-dependencies=true\n"),
         ],
         ..Case::EMPTY
@@ -39,7 +48,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &[">=99"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"pnpm@10.13.1","engines":{"pnpm":">=99"},"dependencies":{"is-number":"7.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"pnpm@10.13.1","engines":{"pnpm":">=99"},"dependencies":{"is-number":"7.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -72,7 +84,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["yarn"],
         settings: "start_command = \"true\"\n[build]\ninstall_command = \"npx --yes pnpm@10.13.1 install\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"yarn@4.9.2","dependencies":{"is-number":"7.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"yarn@4.9.2","dependencies":{"is-number":"7.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -81,7 +96,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["yarn@4.9.2"],
         settings: "start_command = \"true\"\n[build]\ninstall_command = \"npx --yes yarn@1.22.22 install\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"yarn@4.9.2","dependencies":{"is-number":"7.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"yarn@4.9.2","dependencies":{"is-number":"7.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -90,7 +108,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["slipway-no-such-package-4711"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"yarn@1.22.22","dependencies":{"slipway-no-such-package-4711":"1.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"yarn@1.22.22","dependencies":{"slipway-no-such-package-4711":"1.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -99,7 +120,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["is-number"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"yarn@1.22.22","dependencies":{"is-number":"99.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"yarn@1.22.22","dependencies":{"is-number":"99.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -108,7 +132,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["fsevents@2.3.3"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"yarn@1.22.22","dependencies":{"fsevents":"2.3.3"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"yarn@1.22.22","dependencies":{"fsevents":"2.3.3"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -117,7 +144,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["slipway-no-such-package-4711"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"yarn@4.9.2","dependencies":{"slipway-no-such-package-4711":"1.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"yarn@4.9.2","dependencies":{"slipway-no-such-package-4711":"1.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -126,7 +156,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["is-number"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"yarn@4.9.2","dependencies":{"is-number":"99.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"yarn@4.9.2","dependencies":{"is-number":"99.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -147,7 +180,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["slipway-no-such-package-4711"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"bun@1.2.18","dependencies":{"slipway-no-such-package-4711":"1.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"bun@1.2.18","dependencies":{"slipway-no-such-package-4711":"1.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {
@@ -156,7 +192,10 @@ pub(crate) const CASES: &[Case] = &[
         place: "package.json",
         says: &["is-number"],
         settings: "start_command = \"true\"",
-        files: &[("package.json", r#"{"name":"x","packageManager":"bun@1.2.18","dependencies":{"is-number":"99.0.0"}}"#)],
+        files: &[(
+            "package.json",
+            r#"{"name":"x","packageManager":"bun@1.2.18","dependencies":{"is-number":"99.0.0"}}"#,
+        )],
         ..Case::EMPTY
     },
     Case {

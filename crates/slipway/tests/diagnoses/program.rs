@@ -94,7 +94,11 @@ pub(crate) const CASES: &[Case] = &[
         place: "start.js",
         says: &["nope"],
         settings: START,
-        files: &[("package.json", MODULE), ("start.js", "import { nope } from './lib.js';\nnope();\n"), ("lib.js", "export const yes = 1;")],
+        files: &[
+            ("package.json", MODULE),
+            ("start.js", "import { nope } from './lib.js';\nnope();\n"),
+            ("lib.js", "export const yes = 1;"),
+        ],
         ..Case::EMPTY
     },
     Case {
@@ -123,7 +127,10 @@ pub(crate) const CASES: &[Case] = &[
         settings: START,
         files: &[
             ("package.json", PACKAGE),
-            ("start.js", "const http = require('node:http');\nfor (const n of [1, 2]) http.createServer().listen(process.env.PORT);\n"),
+            (
+                "start.js",
+                "const http = require('node:http');\nfor (const n of [1, 2]) http.createServer().listen(process.env.PORT);\n",
+            ),
         ],
         ..Case::EMPTY
     },
@@ -135,7 +142,10 @@ pub(crate) const CASES: &[Case] = &[
         settings: START,
         files: &[
             ("package.json", PACKAGE),
-            ("start.js", "if (!process.env.STRIPE_KEY) throw new Error('Missing required environment variable: STRIPE_KEY');\n"),
+            (
+                "start.js",
+                "if (!process.env.STRIPE_KEY) throw new Error('Missing required environment variable: STRIPE_KEY');\n",
+            ),
         ],
         ..Case::EMPTY
     },
@@ -146,8 +156,14 @@ pub(crate) const CASES: &[Case] = &[
         says: &["STRIPE_KEY"],
         settings: START,
         files: &[
-            ("package.json", r#"{"name":"x","type":"module","dependencies":{"@t3-oss/env-core":"0.13.8","zod":"4.0.5","envalid":"8.1.0"}}"#),
-            ("start.js", "import { createEnv } from '@t3-oss/env-core';\nimport { z } from 'zod';\ncreateEnv({ server: { STRIPE_KEY: z.string().min(1) }, runtimeEnv: process.env });\n"),
+            (
+                "package.json",
+                r#"{"name":"x","type":"module","dependencies":{"@t3-oss/env-core":"0.13.8","zod":"4.0.5","envalid":"8.1.0"}}"#,
+            ),
+            (
+                "start.js",
+                "import { createEnv } from '@t3-oss/env-core';\nimport { z } from 'zod';\ncreateEnv({ server: { STRIPE_KEY: z.string().min(1) }, runtimeEnv: process.env });\n",
+            ),
         ],
         ..Case::EMPTY
     },
@@ -158,7 +174,10 @@ pub(crate) const CASES: &[Case] = &[
         says: &["STRIPE_KEY"],
         settings: START,
         files: &[
-            ("package.json", r#"{"name":"x","type":"module","dependencies":{"@t3-oss/env-core":"0.13.8","zod":"4.0.5","envalid":"8.1.0"}}"#),
+            (
+                "package.json",
+                r#"{"name":"x","type":"module","dependencies":{"@t3-oss/env-core":"0.13.8","zod":"4.0.5","envalid":"8.1.0"}}"#,
+            ),
             ("start.js", "import { z } from 'zod';\nz.object({ STRIPE_KEY: z.string() }).parse(process.env);\n"),
         ],
         ..Case::EMPTY
@@ -170,7 +189,10 @@ pub(crate) const CASES: &[Case] = &[
         says: &["STRIPE_KEY"],
         settings: START,
         files: &[
-            ("package.json", r#"{"name":"x","type":"module","dependencies":{"@t3-oss/env-core":"0.13.8","zod":"4.0.5","envalid":"8.1.0"}}"#),
+            (
+                "package.json",
+                r#"{"name":"x","type":"module","dependencies":{"@t3-oss/env-core":"0.13.8","zod":"4.0.5","envalid":"8.1.0"}}"#,
+            ),
             ("start.js", "import { cleanEnv, str } from 'envalid';\ncleanEnv(process.env, { STRIPE_KEY: str() });\n"),
         ],
         ..Case::EMPTY
@@ -204,7 +226,10 @@ pub(crate) const CASES: &[Case] = &[
         settings: "start_command = \"node start.js\"\n[resources]\nprocesses_max = 40\n",
         files: &[
             ("package.json", PACKAGE),
-            ("start.js", "const { spawn } = require('node:child_process');\nfor (let i = 0; i < 60; i += 1) spawn('sleep', ['20'], { stdio: 'ignore' }).unref();\n"),
+            (
+                "start.js",
+                "const { spawn } = require('node:child_process');\nfor (let i = 0; i < 60; i += 1) spawn('sleep', ['20'], { stdio: 'ignore' }).unref();\n",
+            ),
         ],
         ..Case::EMPTY
     },

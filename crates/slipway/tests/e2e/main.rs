@@ -7,6 +7,8 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
+mod netlify;
+mod redeploy;
 mod refusal;
 mod run_failure;
 mod switch;

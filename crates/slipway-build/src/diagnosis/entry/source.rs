@@ -43,6 +43,11 @@ super::catalogue! { SOURCE:
         "Let the build do it: append the command to `build.command` in `slipway.toml`.",
         "Remove `pre_deploy_command`.",
     ];
+    INVALID_NETLIFY_TOML = User, "invalid-netlify-toml", "netlify.toml is not valid",
+        "The file is no TOML, has a value of the wrong type, or a directory that is not in the repository. Netlify refuses such a file too. Single bad redirects and headers are no reason: they are left out with a warning.", [
+        "Correct the place that the diagnosis names.",
+        "Remove the file if the project no longer runs on Netlify: `slipway.toml` says the same things.",
+    ];
     ROOT_MISSING = User, "root-missing", "The service's directory is not in the source",
         "The setting `root` names a directory that the source does not have. Case matters, and git keeps no empty directories.", [
         "`git ls-files DIRECTORY` must list files; correct `root` in `slipway.toml` if it lists none.",
@@ -52,16 +57,26 @@ super::catalogue! { SOURCE:
         "Deploy the directory of the app, or name it: `root = \"apps/web\"` in `slipway.toml`.",
         "`git ls-files '*package.json'` shows where they are; files that git ignores are not sent.",
     ];
+    NOTHING_RECOGNISED = User, "nothing-recognised", "Nothing says what the source is",
+        "Neither `package.json` nor the files of a Python app nor a site's `index.html` is in the service's directory.", [
+        "Name the directory of the app: `root = \"apps/web\"` in `slipway.toml`.",
+        "Or say what detection can't know: `[build]`, `start_command` and `[site]` in `slipway.toml`.",
+        "`git ls-files` lists what is sent; files that git ignores are not.",
+    ];
+    NO_SITE_DIRECTORY = User, "no-site-directory", "Nothing says which directory is the site",
+        "The service is static, but no framework that makes a site was recognised and there is no `index.html`.", [
+        "Name the directory that is published: `site.directory` in `slipway.toml`.",
+    ];
     INVALID_PACKAGE_JSON = User, "invalid-package-json", "package.json is not valid JSON",
         "No package manager could read the file either. The place is the first one at which the text stops being JSON.", [
         "Correct the place; `node -p \"require('./package.json')\"` checks it. Usual are a comma after the last entry, a comment, or the marks of a merge conflict.",
     ];
     INVALID_NODE_VERSION = User, "invalid-node-version", "Not a Node.js version",
-        "What the setting, `engines.node`, `.nvmrc`, `.node-version` or `.tool-versions` asks for is neither a version, a semver range nor an alias such as `lts/*`.", [
+        "What the setting, `engines.node`, `.nvmrc`, `.node-version`, `.tool-versions` or `mise.toml` asks for is neither a version, a semver range nor an alias such as `lts/*`.", [
         "Write a major version, such as `22`, or a range, such as `>=22 <25`.",
     ];
     NO_START_COMMAND = User, "no-start-command", "Nothing says how the app starts",
-        "There is no `start_command`, no script `start`, no `main` and no well-known file such as `server.js`, or the build makes a site without a server.", [
+        "There is no `start_command`, no script `start`, no `main` and no well-known file such as `server.js`, or the build makes output for another platform.", [
         "Add a script to `package.json`: `\"start\": \"node server.js\"`.",
         "Or set `start_command` in `slipway.toml`; for files without a server set `site.directory`.",
     ];
