@@ -49,7 +49,7 @@ const SEND_AGAIN: Duration = Duration::from_secs(1);
 struct Active {
     service: ServiceId,
     journal: Journal,
-    /// Of one that builds.
+    /// From its first phase on; after a restart of the server, from the next phase that a worker runs.
     work: Option<work::Work>,
     /// As last stored.
     state: DeploymentState,

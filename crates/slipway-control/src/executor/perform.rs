@@ -112,11 +112,12 @@ impl Executor {
         if row.release.is_some() {
             return Ok(());
         }
-        let work = match self.active.get_mut(deployment).and_then(|active| active.work.take()) {
-            Some(work) => work,
-            None => self.restore_work(&row).await?,
+        // The work stays: a diagnosis of the start wants to know the plan and the source too.
+        let image = match self.active.get(deployment).and_then(|active| active.work.as_ref()) {
+            Some(work) => work.image().cloned(),
+            None => self.restore_work(&row).await?.image().cloned(),
         };
-        let image = work.image().cloned().ok_or(MissingInput::new(Phase::Start, "an image"))?;
+        let image = image.ok_or(MissingInput::new(Phase::Start, "an image"))?;
         let release = ReleaseId::parse(deployment.as_str().replacen("dpl-", "rel-", 1)).map_err(Fault::Id)?;
         let new = NewRelease { release, deployment: deployment.clone(), image };
         self.shared.store.create_release(self.shared.now(), &new).await?;

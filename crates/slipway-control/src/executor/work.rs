@@ -26,6 +26,8 @@ pub(crate) struct Work {
     /// What `service set` said when the deployment began.
     stored: SettingsPatch,
     planned: Option<Planned>,
+    /// Files of the source, for diagnoses. Empty after a restart of the server.
+    paths: Vec<String>,
     environment: Option<Environment>,
     dependencies: Option<LayerRef>,
     /// Source and output.
@@ -107,6 +109,7 @@ impl Work {
             owner,
             stored,
             planned: None,
+            paths: Vec::new(),
             environment: None,
             dependencies: None,
             built: None,
@@ -123,6 +126,10 @@ impl Work {
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
         self.planned.as_ref()
+    }
+
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.paths
     }
 
     /// The plan as it was stored.
@@ -189,7 +196,8 @@ impl Work {
         let inputs = crate::reuse::inputs(owner, &self.source, facts.commit.as_deref(), &said, &plan);
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
         self.commit.clone_from(&facts.commit);
-        // The listing has served its purpose.
+        self.paths = facts.tree.paths;
+        // The texts have served their purpose.
         let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
         let change = Change {
             note: facts.commit.as_ref().map(|commit| format!("commit {}", short(commit))),
