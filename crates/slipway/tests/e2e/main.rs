@@ -7,9 +7,11 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
+mod migration;
 mod redeploy;
 mod refusal;
 mod run_failure;
+mod secret;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};
