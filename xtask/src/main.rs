@@ -1,7 +1,8 @@
-//! Benchmarks, run by `./x bench`. The house rules are this crate's tests.
+//! Benchmarks, run by `./x bench`, and the examples of a peer, run by `./x railpack`. The house rules are this crate's tests.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod railpack;
 
 use anyhow::{Result, bail};
 
@@ -10,8 +11,11 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["bench", "deploy"] => bench::run_deploy(),
+        ["bench", "build"] => bench::run_build(),
+        ["railpack", checkout] => railpack::run(checkout.as_ref(), ""),
+        ["railpack", checkout, filter] => railpack::run(checkout.as_ref(), filter),
         // The edge alone, in a process of its own so that its figures are its own.
         ["edge", listen, upstream] => bench::edge::serve(listen.parse()?, upstream.parse()?),
-        _ => bail!("usage: xtask bench deploy"),
+        _ => bail!("usage: xtask bench deploy | xtask bench build | xtask railpack CHECKOUT [FILTER]"),
     }
 }

@@ -7,6 +7,7 @@
 // A diagnosis is the rare, final answer: its 128 bytes on the stack cost nothing.
 #![allow(clippy::result_large_err)]
 
+mod decision;
 mod diagnosis;
 mod explain;
 mod manifest;
@@ -15,6 +16,7 @@ mod place;
 mod plan;
 mod tree;
 
+pub use decision::{Decision, decide};
 pub use diagnosis::{CATALOGUE, Entry, diagnose, render_catalogue};
 pub use explain::explain;
 pub use manifest::{MANIFEST_FILE, manifest};
@@ -31,9 +33,67 @@ pub const WANTED_FILES: &[&str] = &[
     ".nvmrc",
     ".node-version",
     ".tool-versions",
+    "mise.toml",
+    ".mise.toml",
+    "Procfile",
+    "turbo.json",
+    "nx.json",
+    "project.json",
+    "angular.json",
+    "hugo.toml",
+    "config.toml",
+    ".eleventy.js",
+    ".eleventy.cjs",
+    ".eleventy.mjs",
     "next.config.js",
     "next.config.mjs",
     "next.config.cjs",
     "next.config.ts",
     "next.config.mts",
+    "next.config.cts",
+    "nuxt.config.js",
+    "nuxt.config.mjs",
+    "nuxt.config.cjs",
+    "nuxt.config.ts",
+    "nuxt.config.mts",
+    "nuxt.config.cts",
+    "astro.config.js",
+    "astro.config.mjs",
+    "astro.config.cjs",
+    "astro.config.ts",
+    "astro.config.mts",
+    "astro.config.cts",
+    "svelte.config.js",
+    "svelte.config.mjs",
+    "svelte.config.cjs",
+    "svelte.config.ts",
+    "svelte.config.mts",
+    "svelte.config.cts",
+    "vite.config.js",
+    "vite.config.mjs",
+    "vite.config.cjs",
+    "vite.config.ts",
+    "vite.config.mts",
+    "vite.config.cts",
+    "vue.config.js",
+    "vue.config.mjs",
+    "vue.config.cjs",
+    "react-router.config.js",
+    "react-router.config.mjs",
+    "react-router.config.cjs",
+    "react-router.config.ts",
+    "react-router.config.mts",
+    "react-router.config.cts",
+    "app.config.js",
+    "app.config.mjs",
+    "app.config.cjs",
+    "app.config.ts",
+    "app.config.mts",
+    "app.config.cts",
+    "eleventy.config.js",
+    "eleventy.config.mjs",
+    "eleventy.config.cjs",
+    "eleventy.config.ts",
+    "eleventy.config.mts",
+    "eleventy.config.cts",
 ];

@@ -220,7 +220,7 @@ mod tests {
             "kind = \"site\"\n",
             "slipway.toml:1:8",
             "`site` is no choice here, in `kind = \"site\"`",
-            "write `\"web\"` or `\"worker\"`",
+            "write `\"web\"` or `\"worker\"` or `\"static\"`",
         );
         check(
             "[resources]\nmemory = \"1MB\"\n",

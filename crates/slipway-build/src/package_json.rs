@@ -60,6 +60,22 @@ impl PackageJson {
         self.text(&["scripts", name])
     }
 
+    /// Name and text of all scripts.
+    pub(crate) fn scripts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let table = self.object(&["scripts"]);
+        table.into_iter().flatten().filter_map(|(name, text)| Some((name.as_str(), text.as_str()?)))
+    }
+
+    /// Name and version of the tools in `devEngines`, which has one or a list of each kind.
+    pub(crate) fn development_engines(&self, kind: &str) -> Vec<(&str, Option<&str>)> {
+        let value = self.value(&["devEngines", kind]);
+        let list: Vec<&Value> = match value.and_then(Value::as_array) {
+            Some(list) => list.iter().collect(),
+            None => value.into_iter().collect(),
+        };
+        list.into_iter().filter_map(engine).collect()
+    }
+
     /// Names of all scripts.
     pub(crate) fn script_names(&self) -> Vec<&str> {
         self.object(&["scripts"]).map(|scripts| scripts.keys().map(String::as_str).collect()).unwrap_or_default()
@@ -100,6 +116,11 @@ impl PackageJson {
     fn object(&self, keys: &[&str]) -> Option<&Map<String, Value>> {
         self.value(keys)?.as_object()
     }
+}
+
+fn engine(value: &Value) -> Option<(&str, Option<&str>)> {
+    let version = value.get("version").and_then(Value::as_str).map(str::trim);
+    Some((value.get("name")?.as_str()?, version.filter(|version| !version.is_empty())))
 }
 
 fn invalid(path: &str, line: usize, column: usize, why: String) -> Diagnosis {

@@ -1,186 +1,114 @@
 //! Tree and settings to [`Plan`]: which runtime, which package manager, which commands, what is kept.
 //!
 //! What the owner set comes first, then what the source says, then what its framework is known to need. Every
-//! decision leaves a reason behind; where nothing sensible can be decided there is a diagnosis and no plan.
+//! decision leaves a reason behind; where nothing sensible can be decided there is a diagnosis and no plan. This module
+//! decides what the service is written in; each language makes its own plan.
 
+mod build;
+mod config;
+mod files;
 mod framework;
+mod hugo;
 mod install;
 mod missing;
-mod next;
+mod node;
 mod node_version;
 mod package_manager;
+mod procfile;
+mod prune;
+mod refusal;
+mod script;
+mod site;
 mod start;
+mod tool_version;
 mod workspace;
 
 use crate::package_json::PackageJson;
 use crate::tree::{self, Tree};
-use framework::Framework;
-use package_manager::Choice;
+use procfile::Procfile;
 use slipway_types::plan::{Plan, Reason, Start};
-use slipway_types::settings::ServiceSettings;
-use slipway_types::site::SiteRules;
+use slipway_types::settings::{ServiceKind, ServiceSettings};
 use slipway_types::{Diagnosis, TreeListing};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 /// Where the source tree stands in a sandbox.
 const SOURCE_DIRECTORY: &str = "/app";
 
-/// Caches that any tool of Node.js may keep.
-const COMMON_CACHE_DIRS: [&str; 1] = ["node_modules/.cache"];
-
-/// All that the decisions look at.
-struct Project<'t> {
-    tree: Tree<'t>,
-    package: PackageJson,
-    settings: &'t ServiceSettings,
-    framework: Option<&'static Framework>,
-    packages: Choice<'t>,
-}
-
 /// Decides how the tree becomes an image and how that starts.
 ///
 /// # Errors
-/// `root-missing`, `no-package-json`, `invalid-package-json`, `invalid-node-version` or `no-start-command`.
+/// A diagnosis such as `root-missing`, `nothing-recognised` or `no-start-command` when nothing sensible can be decided.
 pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, Diagnosis> {
+    let listing = sorted(listing);
     let root = tree::resolve("", &settings.root).unwrap_or_default();
-    let tree = Tree::new(listing, &root);
+    let tree = Tree::new(&listing, &root);
     if !root.is_empty() && tree.is_empty() {
         return Err(missing::root(&tree));
     }
-    let package = PackageJson::read(&tree)?.ok_or_else(|| missing::package_json(&tree))?;
-    let (toolchain, node_reason) = node_version::choose(&tree, &package, settings)?;
-    let packages = package_manager::choose(&tree, &package, workspace::top(&tree)?);
-    let framework = framework::detect(&package);
-    let project = Project { tree, package, settings, framework, packages };
-
-    let mut reasons = Vec::new();
-    if let Some(framework) = project.framework {
-        let from = format!("the dependency `{}` in `{}`", framework.package, tree.path("package.json"));
-        reasons.push(Reason { decided: framework.name.to_owned(), from });
-    }
-    reasons.push(node_reason);
-    reasons.extend(project.packages.reasons.clone());
-    let install = install::plan(&project, &mut reasons);
-    let build_command = build_command(&project, &mut reasons);
-    let start_command = start::command(&project, build_command.is_some(), &mut reasons)?;
-
-    Ok(Plan {
-        kind: settings.kind,
-        root: root.clone(),
-        framework: project.framework.map(|framework| framework.name.to_owned()),
-        toolchains: vec![toolchain],
-        package_manager: Some(project.packages.manager.clone()),
-        install,
-        build_command,
-        start: Start::Command { command: start_command },
-        pre_deploy_command: None,
-        build_env: build_env(&project),
-        run_env: run_env(&project),
-        cache_dirs: cache_dirs(&project),
-        public_prefixes: project
-            .framework
-            .map(|f| f.public_prefixes)
-            .unwrap_or_default()
-            .iter()
-            .map(|p| (*p).to_owned())
-            .collect(),
-        rules: SiteRules::default(),
-        reasons,
-    })
-}
-
-/// The owner's, else the script `build`, else what the framework needs, else nothing.
-fn build_command(project: &Project<'_>, reasons: &mut Vec<Reason>) -> Option<String> {
-    if let Some(command) = &project.settings.build_command {
-        let command = command.trim();
-        let decided = if command.is_empty() { "no build".to_owned() } else { format!("build: `{command}`") };
-        reasons.push(Reason { decided, from: "the setting `build.command`".to_owned() });
-        return (!command.is_empty()).then(|| command.to_owned());
-    }
-    let (command, from) = if project.package.script("build").is_some() {
-        let from = format!("the script `build` in `{}`", project.tree.path("package.json"));
-        (run_script(project, "build"), from)
-    } else {
-        let framework = project.framework.filter(|framework| !framework.build_command.is_empty())?;
-        (with_programs(project, framework.build_command), format!("no script `build`: what {} needs", framework.name))
+    let mut plan = match language(&tree, settings)? {
+        Language::Node => node::plan(tree, settings)?,
+        Language::Hugo => hugo::plan(&tree, settings),
+        Language::Files(directory) => files::plan(&tree, directory, settings),
     };
-    reasons.push(Reason { decided: format!("build: `{command}`"), from });
-    if !next::is_standalone(project) {
-        return Some(command);
+    apply_procfile(&mut plan, &Procfile::read(&tree));
+    Ok(plan)
+}
+
+/// What a service is written in.
+enum Language<'t> {
+    Node,
+    Hugo,
+    /// Nothing: files that are published as they are, from this directory.
+    Files(&'t str),
+}
+
+/// The first that fits. A `package.json` often lies beside another language's files, as a list of tools: it decides
+/// only where it has dependencies or scripts.
+fn language<'t>(tree: &Tree<'_>, settings: &'t ServiceSettings) -> Result<Language<'t>, Diagnosis> {
+    let package = PackageJson::read(tree)?;
+    let says_something =
+        |package: &PackageJson| package.dependencies().next().is_some() || package.scripts().next().is_some();
+    if package.as_ref().is_some_and(says_something) {
+        return Ok(Language::Node);
     }
-    let decided = "build: static files are copied into `.next/standalone`".to_owned();
-    reasons.push(Reason { decided, from: "the standalone server serves them only from there".to_owned() });
-    Some(format!("{command} && {}", next::STANDALONE_COPY))
-}
-
-/// `npm run build` and its likes.
-fn run_script(project: &Project<'_>, script: &str) -> String {
-    format!("{} run {script}", project.packages.manager.name.as_str())
-}
-
-/// A command that finds the programs of the dependencies, as a script of `package.json` would.
-fn with_programs(project: &Project<'_>, command: &str) -> String {
-    if project.packages.plug_and_play {
-        return format!("yarn exec {command}");
+    if settings.kind != ServiceKind::Worker && hugo::is_one(tree) {
+        return Ok(Language::Hugo);
     }
-    format!("PATH=\"{}:$PATH\" {command}", program_directories(project))
-}
-
-/// Directories of the dependencies' programs: the service's own, then the one where install ran.
-fn program_directories(project: &Project<'_>) -> String {
-    let own = "$PWD/node_modules/.bin";
-    let installed = project.packages.directory;
-    if installed.directory() == project.tree.directory() {
-        return own.to_owned();
+    if package.is_some() {
+        return Ok(Language::Node);
     }
-    format!("{own}:{SOURCE_DIRECTORY}/{}", installed.path("node_modules/.bin"))
-}
-
-fn build_env(project: &Project<'_>) -> BTreeMap<String, String> {
-    let mut env: BTreeMap<String, String> = [
-        ("CI", "1"),
-        ("NODE_ENV", "production"),
-        ("NPM_CONFIG_UPDATE_NOTIFIER", "false"),
-        ("NPM_CONFIG_FUND", "false"),
-        ("NPM_CONFIG_AUDIT", "false"),
-        ("COREPACK_ENABLE_DOWNLOAD_PROMPT", "0"),
-    ]
-    .into_iter()
-    .map(owned)
-    .collect();
-    if project.packages.plug_and_play {
-        // The packages are read from the cache at run time: it must lie in the tree, not in the builder's home.
-        env.insert("YARN_ENABLE_GLOBAL_CACHE".to_owned(), "false".to_owned());
+    if let Some(directory) = site::directory_set(settings) {
+        return Ok(Language::Files(directory));
     }
-    env.extend(project.framework.map(|f| f.build_env).unwrap_or_default().iter().copied().map(owned));
-    env
-}
-
-fn run_env(project: &Project<'_>) -> BTreeMap<String, String> {
-    let mut env: BTreeMap<String, String> = [("NODE_ENV", "production")].into_iter().map(owned).collect();
-    env.extend(project.framework.map(|f| f.run_env).unwrap_or_default().iter().copied().map(owned));
-    // A script run by its package manager finds these; the start command runs without one.
-    for (variable, field) in [("npm_package_name", "name"), ("npm_package_version", "version")] {
-        if let Some(value) = project.package.text(&[field]) {
-            env.insert(variable.to_owned(), value.to_owned());
-        }
+    let page =
+        files::directory(tree).filter(|_| missing::other_language(tree).is_none_or(|(file, _)| file == "Dockerfile"));
+    match (settings.kind, page.or_else(|| files::directory(tree).filter(|_| settings.kind == ServiceKind::Static))) {
+        (ServiceKind::Web | ServiceKind::Static, Some(directory)) => Ok(Language::Files(directory)),
+        (ServiceKind::Static, None) => Err(refusal::no_site(tree)),
+        _ => Err(missing::nothing_recognised(tree)),
     }
-    if next::is_standalone(project) {
-        // The standalone server takes its address from here, and a shell may have set it to the machine's name.
-        env.insert("HOSTNAME".to_owned(), "0.0.0.0".to_owned());
+}
+
+/// What every language takes from a `Procfile` alike; commands that need more were put in by the language itself.
+fn apply_procfile(plan: &mut Plan, procfile: &Procfile<'_>) {
+    if matches!(plan.start, Start::Site(_)) {
+        return;
     }
-    env
+    if let Some((command, from)) = procfile.release().filter(|_| plan.pre_deploy_command.is_none()) {
+        plan.reasons.push(Reason { decided: format!("before a release goes live: `{command}`"), from });
+        plan.pre_deploy_command = Some(command.to_owned());
+    }
+    plan.reasons.extend(procfile.left_out(plan.kind));
 }
 
-fn owned((name, value): (&str, &str)) -> (String, String) {
-    (name.to_owned(), value.to_owned())
-}
-
-fn cache_dirs(project: &Project<'_>) -> Vec<String> {
-    let of_framework = project.framework.map(|framework| framework.cache_dirs).unwrap_or_default();
-    let turbo = project.packages.directory.has("turbo.json") || project.tree.has("turbo.json");
-    let turbo: &[&str] = if turbo { &[".turbo"] } else { &[] };
-    of_framework.iter().chain(turbo).chain(&COMMON_CACHE_DIRS).map(|directory| (*directory).to_owned()).collect()
+/// Lookups in a tree need its paths in order; a listing is made so, but a plan must not hang on it.
+fn sorted(listing: &TreeListing) -> Cow<'_, TreeListing> {
+    if listing.paths.is_sorted() {
+        return Cow::Borrowed(listing);
+    }
+    let mut listing = listing.clone();
+    listing.paths.sort_unstable();
+    Cow::Owned(listing)
 }
 
 #[cfg(test)]

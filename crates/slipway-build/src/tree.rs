@@ -40,9 +40,22 @@ impl<'t> Tree<'t> {
         join(self.directory, name)
     }
 
+    /// By a search of logarithmic time: the listing is sorted.
     pub(crate) fn has(&self, name: &str) -> bool {
-        let path = self.path(name);
-        self.listing.paths.binary_search(&path).is_ok() || self.listing.paths.contains(&path)
+        self.listing.paths.binary_search(&self.path(name)).is_ok()
+    }
+
+    pub(crate) fn has_directory(&self, name: &str) -> bool {
+        !paths_below(self.listing, &self.path(name)).is_empty()
+    }
+
+    /// `path` as seen from this directory; None when it lies elsewhere.
+    pub(crate) fn relative<'p>(&self, path: &'p str) -> Option<&'p str> {
+        match self.directory {
+            "" => Some(path),
+            directory if path == directory => Some(""),
+            directory => path.strip_prefix(directory)?.strip_prefix('/'),
+        }
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&'t str> {
@@ -51,8 +64,8 @@ impl<'t> Tree<'t> {
 
     /// Paths of all files below this directory, relative to the top.
     pub(crate) fn files(&self) -> impl Iterator<Item = &'t str> + use<'t> {
-        let directory = self.directory;
-        self.listing.paths.iter().map(String::as_str).filter(move |path| is_below(path, directory))
+        let paths = paths_below(self.listing, self.directory);
+        paths.iter().map(String::as_str)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -60,9 +73,15 @@ impl<'t> Tree<'t> {
     }
 }
 
-/// Whether `path` is inside `directory`.
-pub(crate) fn is_below(path: &str, directory: &str) -> bool {
-    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+/// The part of a sorted listing that lies in `directory`: one run, because all of it begins alike.
+fn paths_below<'t>(listing: &'t TreeListing, directory: &str) -> &'t [String] {
+    if directory.is_empty() {
+        return &listing.paths;
+    }
+    let prefix = format!("{directory}/");
+    let start = listing.paths.partition_point(|path| *path < prefix);
+    let rest = &listing.paths[start..];
+    &rest[..rest.partition_point(|path| path.starts_with(&prefix))]
 }
 
 /// The directory above; None above the top.

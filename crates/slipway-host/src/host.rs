@@ -37,6 +37,11 @@ impl Host {
         self.scratch_root().join(".replicas")
     }
 
+    /// Mounts of the replicas that are sites, each under its id.
+    pub(crate) fn sites(&self) -> PathBuf {
+        self.config.data_dir.join("sites")
+    }
+
     pub(crate) fn build_sandbox_id(&self, deployment: &DeploymentId) -> String {
         sandbox_id(BUILD_PREFIX, deployment.as_str())
     }

@@ -49,6 +49,10 @@ pub(crate) fn output(deployment: &DeploymentId) -> LayerRef {
     LayerRef::new(LayerKind::Output, deployment.as_str())
 }
 
+pub(crate) fn site(deployment: &DeploymentId) -> LayerRef {
+    LayerRef::new(LayerKind::Site, deployment.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

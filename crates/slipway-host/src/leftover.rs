@@ -1,4 +1,4 @@
-//! What a killed server leaves of its builds: mounts below the scratch directory, and files.
+//! What a killed server leaves of its builds and sites: mounts and files.
 
 use crate::supervisor::{HostRunError, disk};
 use rustix::mount::{UnmountFlags, unmount};

@@ -19,6 +19,7 @@ mod phase;
 mod probe;
 mod process;
 mod replica;
+mod site;
 mod supervisor;
 mod toolchain;
 mod tree;

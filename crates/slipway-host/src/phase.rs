@@ -5,6 +5,7 @@ pub(crate) mod command;
 mod environment;
 mod install;
 mod pre_deploy;
+mod site;
 mod source;
 
 use crate::host::Host;
@@ -127,7 +128,7 @@ impl PhaseContext<'_> {
                 self.environment(toolchains, package_manager.as_ref()).await
             }
             PhaseWork::Install(command) => self.install(command).await,
-            PhaseWork::Build { command, .. } => self.build(command).await,
+            PhaseWork::Build { command, site } => self.build(command, site.as_ref()).await,
             PhaseWork::PreDeploy { image, command, env, limits, timeout } => {
                 self.pre_deploy(image, command, env, *limits, *timeout).await
             }

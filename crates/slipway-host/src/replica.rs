@@ -7,10 +7,12 @@
 //!    ▼                                └──────────────────────────────────────┘ in a fresh sandbox
 //!  Failed                any of them, not wanted any more ─▶ Stopped
 //! ```
-//! Each state is reported once it holds: a replica that is `Failed` or `Stopped` has no sandbox.
+//! Each state is reported once it holds: a replica that is `Failed` or `Stopped` has no sandbox. One that is a site has a
+//! mount instead of a sandbox, and nothing in it can end by itself.
 
 mod health;
 mod output;
+mod site;
 
 use crate::environment;
 use crate::host::{Host, replica_sandbox_id};
@@ -22,6 +24,7 @@ use slipway_sandbox::{Sandbox, SandboxError, SandboxSpec, WritableSpec};
 use slipway_types::Phase;
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::{Evidence, HealthFacts, HostError, HostReport, ProbeResult, ReplicaSpec, ReplicaState};
+use slipway_types::image::ImageStart;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -79,7 +82,7 @@ impl Replica {
         let mut sandbox = self.still_running(adopted).await;
         loop {
             let began = Instant::now();
-            let evidence = match self.one_sandbox(sandbox.take()).await {
+            let evidence = match self.once(sandbox.take()).await {
                 Ok(()) => {
                     self.report(ReplicaState::Stopped).await;
                     return Life::Stopped;
@@ -102,6 +105,14 @@ impl Replica {
                 }
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(RESTART_PAUSE_MAX),
             }
+        }
+    }
+
+    /// From a start to the end that follows. Ok: it is gone because it is not wanted any more.
+    async fn once(&self, adopted: Option<Sandbox>) -> Result<(), Box<Evidence>> {
+        match self.spec.image.start {
+            ImageStart::Process(_) => self.one_sandbox(adopted).await,
+            ImageStart::Site => self.one_mount().await,
         }
     }
 

@@ -70,6 +70,10 @@ pub async fn run(
     if tokio::time::timeout(SHUTDOWN_TIME_MAX, ends).await.is_err() {
         tracing::warn!("builds or stopping replicas did not end in time");
     }
+    // Sites have no shim to hold them: their mounts end with the edge that reads them.
+    drop(supervisor);
+    let sites = host.sites();
+    blocking(move || leftover::release_mounts(&sites)).await;
     host.sandboxes.close().await;
     Ok(())
 }
@@ -145,12 +149,15 @@ async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), Ho
     let toolchains = Toolchains::new(store.clone(), versions, config.node.clone(), config.npm_program.clone());
     let host = Host { caches: Caches::new(caches_dir.clone()), config, store, sandboxes, toolchains, base };
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
-    let (scratch, images) = (host.scratch_root(), host.replica_images());
+    let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());
     blocking(move || {
-        leftover::release_mounts(&scratch);
-        for directory in [&caches_dir, &images] {
+        for directory in [&scratch, &sites] {
+            leftover::release_mounts(directory);
+        }
+        for directory in [&caches_dir, &images, &sites] {
             std::fs::create_dir_all(directory).map_err(disk(directory))?;
         }
+        leftover::clear(&sites, |_| false)?;
         leftover::clear(&scratch, |name| name == ".replicas")?;
         leftover::clear(&images, |name| kept.iter().any(|kept| kept == name))
     })

@@ -1,7 +1,7 @@
 //! A source tree on disk: what detection may know of it, and whom it belongs to. No link is followed.
 
 use slipway_types::TreeListing;
-use slipway_types::source::{TREE_PATHS_MAX, TREE_TEXT_BYTES_MAX};
+use slipway_types::source::{TREE_PATHS_MAX, TREE_TEXT_BYTES_MAX, TREE_TEXTS_BYTES_MAX};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Read};
@@ -14,8 +14,6 @@ pub(crate) const APP_GID: u32 = 10_001;
 
 /// Directories that say nothing about a source.
 const SKIPPED: [&str; 2] = ["node_modules", ".git"];
-/// Texts of one listing together: four of the largest.
-const TEXTS_BYTES_MAX: u64 = 4 * TREE_TEXT_BYTES_MAX;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read `{}`", path.display())]
@@ -32,7 +30,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> TreeError + '_ {
 /// Lists the regular files, nearest to the root first where there are too many, and reads those of a wanted name.
 pub(crate) fn list(root: &Path, wanted: &[String]) -> Result<TreeListing, TreeError> {
     let mut listing = TreeListing::default();
-    let mut texts_left = TEXTS_BYTES_MAX;
+    let mut texts_left = TREE_TEXTS_BYTES_MAX;
     let mut directories = VecDeque::from([PathBuf::new()]);
     while let Some(directory) = directories.pop_front() {
         for entry in sorted_entries(&root.join(&directory))? {

@@ -1,7 +1,7 @@
 //! One build worker: takes the phases of one deployment after another until it is released, then claims again.
 
 use crate::host::Host;
-use crate::phase;
+use crate::{blocking, key, phase};
 use slipway_types::DeploymentId;
 use slipway_types::host::{HostReport, PhaseSpec};
 use std::io;
@@ -93,6 +93,7 @@ impl Worker {
                 Some(Order::Run { spec, cancel }) => self.run(&spec, cancel).await,
                 Some(Order::Release(deployment)) => {
                     self.remove_scratch(&deployment).await;
+                    self.remove_source_of_site(&deployment).await;
                     self.claim().await;
                 }
                 None => return,
@@ -119,6 +120,15 @@ impl Worker {
                 tracing::warn!(%error, path = %scratch.display(), "cannot remove the scratch of a deployment");
             }
             _ => {}
+        }
+    }
+
+    /// A site stands on its own layer alone: once it is built, its source has served its purpose.
+    async fn remove_source_of_site(&self, deployment: &DeploymentId) {
+        let (store, site, source) = (self.host.store.clone(), key::site(deployment), key::source(deployment));
+        let removed = blocking(move || if store.contains(&site) { store.remove(&source) } else { Ok(false) }).await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, %deployment, "cannot remove the source of a site");
         }
     }
 }

@@ -32,10 +32,14 @@ pub const TREE_PATHS_MAX: usize = 50_000;
 /// Largest file whose text a [`TreeListing`] carries.
 pub const TREE_TEXT_BYTES_MAX: u64 = 8 << 20;
 
+/// Texts of one [`TreeListing`] together: four of the largest.
+pub const TREE_TEXTS_BYTES_MAX: u64 = 4 * TREE_TEXT_BYTES_MAX;
+
 /// What detection may know of a source tree: the paths, and the text of the few files that say something.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeListing {
-    /// Relative paths of regular files, sorted, `/` between parts; without `node_modules` and `.git`.
+    /// Relative paths of regular files, sorted, `/` between parts; without `node_modules` and `.git`. Where there are too
+    /// many, those nearest to the root are here.
     pub paths: Vec<String>,
     /// Text by path, of the files whose name was asked for.
     pub texts: BTreeMap<String, String>,

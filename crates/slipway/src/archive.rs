@@ -5,6 +5,7 @@
 //! the directory is refused here already. Memory does not grow with the tree.
 
 mod link;
+mod listing;
 mod tree;
 
 pub(crate) use tree::Tree;

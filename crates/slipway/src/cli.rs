@@ -8,6 +8,7 @@ mod follow;
 mod listing;
 mod logs;
 mod pairs;
+mod plan;
 mod service;
 mod since;
 mod target;
@@ -37,6 +38,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             completions(shell)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Plan { dir } => return plan::print(&global, &dir),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -67,7 +69,9 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Doctor => doctor::run(global).await,
         Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
         Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),
-        Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => Ok(ExitCode::SUCCESS),
+        Command::Plan { .. } | Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

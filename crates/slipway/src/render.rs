@@ -8,6 +8,7 @@ mod plain;
 mod quantity;
 mod table;
 
+pub(crate) use diagnosis::diagnosis_lines;
 pub(crate) use json::Json;
 pub(crate) use live::Live;
 pub(crate) use plain::Plain;

@@ -47,16 +47,24 @@ catalogue! {
         "The archive of the deployment is damaged, or holds what no source tree may hold: paths or links that lead out of it.";
     INVALID_SLIPWAY_TOML = User, "invalid-slipway-toml", "slipway.toml is not valid",
         "The file is no TOML, has a key that does not exist, or a value of the wrong type or out of its range. Nothing of it is applied.";
+    SETTINGS_INVALID = User, "settings-invalid", "A setting has a value that can't be",
+        "`slipway.toml` and what `slipway service set` stored give a setting a value out of its range.";
+    PRE_DEPLOY_WITHOUT_PROCESS = User, "pre-deploy-without-process", "A site has no pre-deploy command",
+        "A site is files without a process: it has no image in which a command could run before it goes live. What must run belongs into the build.";
     ROOT_MISSING = User, "root-missing", "The service's directory is not in the source",
         "The setting `root` names a directory that the source does not have. Case matters, and git keeps no empty directories.";
     NO_PACKAGE_JSON = User, "no-package-json", "There is no package.json",
         "A Node.js service is recognised by a `package.json` in its directory. In a repository with several apps, `root` says which one.";
+    NOTHING_RECOGNISED = User, "nothing-recognised", "Nothing says what the source is",
+        "Neither `package.json` nor the files of a Python app nor a site's `index.html` is in the service's directory. `root`, `[build]` and `[site]` in `slipway.toml` say what detection can't.";
+    NO_SITE_DIRECTORY = User, "no-site-directory", "Nothing says which directory is the site",
+        "The service is static, but no framework that makes a site was recognised and there is no `index.html`. `site.directory` names the directory that is published.";
     INVALID_PACKAGE_JSON = User, "invalid-package-json", "package.json is not valid JSON",
         "No package manager could read the file either. The place is the first one at which the text stops being JSON.";
     INVALID_NODE_VERSION = User, "invalid-node-version", "Not a Node.js version",
-        "What the setting, `engines.node`, `.nvmrc`, `.node-version` or `.tool-versions` asks for is neither a version, a semver range nor an alias such as `lts/*`.";
+        "What the setting, `engines.node`, `.nvmrc`, `.node-version`, `.tool-versions` or `mise.toml` asks for is neither a version, a semver range nor an alias such as `lts/*`.";
     NO_START_COMMAND = User, "no-start-command", "Nothing says how the app starts",
-        "There is no `start_command`, no script `start`, no `main` and no well-known file such as `server.js`, or the build makes a site without a server.";
+        "There is no `start_command`, no script `start`, no `main` and no well-known file such as `server.js`, or the build makes output for another platform.";
     VERSION_UNAVAILABLE = User, "version-unavailable", "That version can't be had",
         "No release of the runtime or package manager matches the version or range that the source asks for.";
     TOOLCHAIN_UNAVAILABLE = Host, "toolchain-unavailable", "The toolchain could not be fetched",
@@ -129,6 +137,12 @@ catalogue! {
         "The port accepts connections, but what comes back is no HTTP, or the connection breaks.";
     HEALTH_TIMEOUT = User, "health-timeout", "The app was not healthy in time",
         "The app listens, but gave no healthy answer before the time for its start was over.";
+    SITE_DIRECTORY_MISSING = User, "site-directory-missing", "The directory to publish is not there",
+        "The directory that the site is published from does not exist after the build, or holds no file. Frameworks differ in where they write: `dist`, `build`, `out`, `public`.";
+    SITE_FALLBACK_MISSING = User, "site-fallback-missing", "The site's fallback is not there",
+        "The file that answers for every path that is no file is not among the published files.";
+    SITE_TOO_LARGE = User, "site-too-large", "The site is too large",
+        "What is published has more files, or more bytes, than one site may have.";
     SANDBOX_FAILED = Platform, "sandbox-failed", "The sandbox could not be started",
         "The isolated environment of a build or replica could not be made. `slipway doctor` checks what it needs.";
     LAYER_FAILED = Platform, "layer-failed", "A layer could not be used",

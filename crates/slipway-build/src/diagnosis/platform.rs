@@ -3,8 +3,8 @@
 use super::case::Case;
 use super::entry::{
     Entry, GIT_AUTHENTICATION, GIT_FAILED, GIT_REFERENCE_MISSING, GIT_UNREACHABLE, HOST_DISK_FULL, HOST_ERROR,
-    LAYER_FAILED, SANDBOX_FAILED, TOOLCHAIN_UNAVAILABLE, UNKNOWN_FAILURE, UPLOAD_MISSING, UPLOAD_UNUSABLE,
-    VERSION_UNAVAILABLE,
+    LAYER_FAILED, SANDBOX_FAILED, SITE_DIRECTORY_MISSING, SITE_FALLBACK_MISSING, SITE_TOO_LARGE, TOOLCHAIN_UNAVAILABLE,
+    UNKNOWN_FAILURE, UPLOAD_MISSING, UPLOAD_UNUSABLE, VERSION_UNAVAILABLE,
 };
 use slipway_types::Diagnosis;
 
@@ -17,7 +17,7 @@ struct HostFailure {
     hints: &'static [&'static str],
 }
 
-const HOST_FAILURES: [HostFailure; 11] = [
+const HOST_FAILURES: [HostFailure; 14] = [
     HostFailure {
         code: "git-unreachable",
         entry: GIT_UNREACHABLE,
@@ -97,6 +97,27 @@ const HOST_FAILURES: [HostFailure; 11] = [
             "`slipway doctor` says what is missing on the machine",
             "deploy again; nothing of the source is to blame",
         ],
+    },
+    HostFailure {
+        code: "site-directory-missing",
+        entry: SITE_DIRECTORY_MISSING,
+        what: "there is nothing to publish",
+        hints: &[
+            "set `site.directory` in `slipway.toml` to the directory that the build writes",
+            "set `build.command` if a command should have written it",
+        ],
+    },
+    HostFailure {
+        code: "site-fallback-missing",
+        entry: SITE_FALLBACK_MISSING,
+        what: "the site's fallback is not among its files",
+        hints: &["set `site.fallback` to a published file, or to an empty text for none"],
+    },
+    HostFailure {
+        code: "site-too-large",
+        entry: SITE_TOO_LARGE,
+        what: "the site is too large to be published",
+        hints: &["publish only what is served: `site.directory` names the directory"],
     },
     HostFailure {
         code: "disk-full",

@@ -3,7 +3,7 @@
 //! Two builds with equal key files share one dependency layer, so a file too many costs an install and a file too few
 //! a wrong result: where install scripts may read anything, every file of the tree is a key file.
 
-use super::Project;
+use super::node::Project;
 use super::workspace;
 use crate::package_json::{PACKAGE_JSON, PackageJson};
 use crate::tree::{self, Tree};
@@ -180,8 +180,10 @@ fn local_dependencies<'t>(directory: &Tree<'t>, at: &str, package: &PackageJson)
 
 /// The file at `path`, or all files below the directory of that name.
 fn below<'t>(directory: &Tree<'t>, path: &str) -> Vec<String> {
-    let files = directory.top().files();
-    files.filter(|file| *file == path || tree::is_below(file, path)).map(str::to_owned).collect()
+    if directory.top().has(path) {
+        return vec![path.to_owned()];
+    }
+    Tree::new(directory.listing(), path).files().map(str::to_owned).collect()
 }
 
 fn reads_anything(package: &PackageJson) -> bool {
@@ -197,7 +199,7 @@ fn reads_anything(package: &PackageJson) -> bool {
 }
 
 /// A word for a shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_'));
     if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

@@ -1,6 +1,6 @@
 //! Trees that no plan can be made for, with what was found instead.
 
-use crate::diagnosis::entry::{NO_PACKAGE_JSON, ROOT_MISSING};
+use crate::diagnosis::entry::{NO_PACKAGE_JSON, NOTHING_RECOGNISED, ROOT_MISSING};
 use crate::package_json::PACKAGE_JSON;
 use crate::tree::{Tree, parent};
 use slipway_types::Diagnosis;
@@ -10,8 +10,11 @@ const ENTRIES_NAMED_MAX: usize = 8;
 /// Directories that a hint proposes.
 const CANDIDATES_MAX: usize = 3;
 
+/// Files that are never alone: beside each of them belongs a `package.json`.
+const LOCKFILES: [&str; 4] = ["package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock"];
+
 /// Files that tell of another language, with its name.
-const OTHER_LANGUAGES: [(&str, &str); 9] = [
+const OTHER_LANGUAGES: [(&str, &str); 11] = [
     ("requirements.txt", "Python"),
     ("pyproject.toml", "Python"),
     ("go.mod", "Go"),
@@ -19,9 +22,16 @@ const OTHER_LANGUAGES: [(&str, &str); 9] = [
     ("Gemfile", "Ruby"),
     ("composer.json", "PHP"),
     ("pom.xml", "Java"),
+    ("build.gradle", "Java"),
+    ("mix.exs", "Elixir"),
+    ("deno.json", "Deno"),
     ("Dockerfile", "a container image"),
-    ("index.html", "a site without a server"),
 ];
+
+/// The language of the files, where it is one that can't be built yet.
+pub(super) fn other_language(tree: &Tree<'_>) -> Option<(&'static str, &'static str)> {
+    OTHER_LANGUAGES.into_iter().find(|(file, _)| tree.has(file))
+}
 
 /// The directory of `settings.root` is not in the tree.
 pub(super) fn root(tree: &Tree<'_>) -> Diagnosis {
@@ -33,20 +43,37 @@ pub(super) fn root(tree: &Tree<'_>) -> Diagnosis {
     with_candidates(diagnosis, &tree.top())
 }
 
-/// There is no `package.json` in the service's directory.
+/// There is no `package.json` in the service's directory, though one below or a lockfile tells that it should be.
 pub(super) fn package_json(tree: &Tree<'_>) -> Diagnosis {
-    let place = match tree.directory() {
-        "" => "top of the source".to_owned(),
-        directory => format!("`{directory}`"),
-    };
-    let language = OTHER_LANGUAGES.iter().find(|(file, _)| tree.has(file));
-    let looks = language.map(|(file, name)| format!("; `{file}` tells of {name}, which can't be built yet"));
     let diagnosis = NO_PACKAGE_JSON
         .diagnosis("there is no `package.json`, so there is nothing that can be built or started")
-        .at(place)
-        .because(format!("the directory holds {}{}", entries(tree), looks.unwrap_or_default()));
+        .at(place(tree))
+        .because(format!("the directory holds {}", entries(tree)));
     with_candidates(diagnosis, tree)
         .hint("check that the right directory was sent and that `package.json` is not ignored by git")
+}
+
+/// Nothing in the service's directory says what it is.
+pub(super) fn nothing_recognised(tree: &Tree<'_>) -> Diagnosis {
+    if !candidates(tree).is_empty() || LOCKFILES.iter().any(|file| tree.has(file)) {
+        return package_json(tree);
+    }
+    let language = other_language(tree);
+    let looks = language.map(|(file, name)| format!("; `{file}` tells of {name}, which can't be built yet"));
+    NOTHING_RECOGNISED
+        .diagnosis("nothing in the source says how it is built or started")
+        .at(place(tree))
+        .because(format!("the directory holds {}{}", entries(tree), looks.unwrap_or_default()))
+        .hint("an app of Node.js has a `package.json`, one of Python a `requirements.txt` or `pyproject.toml`, a site an `index.html`")
+        .hint("if the app is in a directory below, set `root` in `slipway.toml`")
+        .hint("if these are the files of a site, set `directory` in the section `[site]` of `slipway.toml`")
+}
+
+fn place(tree: &Tree<'_>) -> String {
+    match tree.directory() {
+        "" => "top of the source".to_owned(),
+        directory => format!("`{directory}`"),
+    }
 }
 
 /// Names the directories that could be meant.

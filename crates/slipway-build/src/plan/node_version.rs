@@ -1,5 +1,6 @@
 //! Which Node.js: who asks for it, and the range that a toolchain is chosen by.
 
+use super::tool_version;
 use crate::diagnosis::entry::INVALID_NODE_VERSION;
 use crate::package_json::PackageJson;
 use crate::tree::Tree;
@@ -79,7 +80,10 @@ fn asked(tree: &Tree<'_>, package: &PackageJson, settings: &ServiceSettings) -> 
         let own = directory.directory() == tree.directory();
         let above = if own { None } else { PackageJson::read(&directory)? };
         let package = if own { Some(package) } else { above.as_ref() };
-        let found = package.and_then(|package| engines(&directory, package)).or_else(|| version_file(&directory));
+        let found = package
+            .and_then(|package| engines(&directory, package))
+            .or_else(|| version_file(&directory))
+            .or_else(|| package.and_then(|package| pinned(&directory, package)));
         if found.is_some() {
             return Ok(found);
         }
@@ -93,18 +97,26 @@ fn engines(directory: &Tree<'_>, package: &PackageJson) -> Option<Asked> {
     Some(Asked { text, from: format!("`engines.node` in `{path}`"), place: path })
 }
 
+/// What tools of the developers' machines are told: asked last, because they are rarely kept up to date.
+fn pinned(directory: &Tree<'_>, package: &PackageJson) -> Option<Asked> {
+    let engines = package.development_engines("runtime");
+    let runtime = engines.iter().find(|(name, _)| *name == "node").and_then(|(_, version)| *version);
+    let (text, field) = match runtime {
+        Some(version) => (version, "devEngines.runtime"),
+        None => (package.text(&["volta", "node"])?, "volta.node"),
+    };
+    let path = directory.path("package.json");
+    Some(Asked { text: text.to_owned(), from: format!("`{field}` in `{path}`"), place: path })
+}
+
 fn version_file(directory: &Tree<'_>) -> Option<Asked> {
     let plain = VERSION_FILES.iter().find_map(|name| {
         let text = directory.text(name)?.lines().map(without_comment).find(|line| !line.is_empty())?;
         Some((directory.path(name), text.to_owned()))
     });
     let (path, text) = plain.or_else(|| {
-        let name = ".tool-versions";
-        let line = directory.text(name)?.lines().map(without_comment).find_map(|line| {
-            let (tool, versions) = line.split_once(char::is_whitespace)?;
-            matches!(tool, "nodejs" | "node").then(|| versions.split_whitespace().next()).flatten()
-        })?;
-        Some((directory.path(name), line.to_owned()))
+        let (version, path) = tool_version::of(directory, &["nodejs", "node", "core:node"])?;
+        Some((path, version))
     })?;
     Some(Asked { text, from: format!("`{path}`"), place: path })
 }
@@ -165,6 +177,15 @@ fn narrowed(range: &str) -> Option<String> {
         return Some(NODE_DEFAULT.to_owned());
     }
     asked.intersect(&default).map(|both| both.to_string())
+}
+
+/// The first version that is built with OpenSSL 3.
+const OPENSSL_3: &str = ">=17";
+
+/// Whether every version of a range has OpenSSL 3, and so knows the option for its old algorithms.
+pub(super) fn has_new_openssl(range: &str) -> bool {
+    let ranges = Range::parse(OPENSSL_3).ok().zip(Range::parse(range).ok());
+    range == "*" || ranges.is_some_and(|(new, range)| new.allows_all(&range))
 }
 
 fn invalid(asked: &Asked) -> Diagnosis {

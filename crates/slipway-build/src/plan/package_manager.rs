@@ -79,22 +79,34 @@ fn decided(name: PackageManagerName, version: Option<&str>) -> String {
     version.map_or_else(|| name.as_str().to_owned(), |version| format!("{} {version}", name.as_str()))
 }
 
-/// `"packageManager": "pnpm@9.1.0+sha512.…"`, or `devEngines.packageManager`.
+/// `"packageManager": "pnpm@9.1.0+sha512.…"`, `devEngines.packageManager`, or what Volta is told.
 fn declared(directory: &Tree<'_>, package: &PackageJson) -> Option<(PackageManager, Reason)> {
-    let (field, name, version) = match package.text(&["packageManager"]) {
-        Some(text) => {
-            let (name, version) = text.split_once('@').unwrap_or((text, ""));
-            ("packageManager", name, version.split('+').next().filter(|version| !version.is_empty()))
-        }
-        None => {
-            let name = package.text(&["devEngines", "packageManager", "name"])?;
-            ("devEngines.packageManager", name, package.text(&["devEngines", "packageManager", "version"]))
-        }
-    };
-    let name = manager_named(name)?;
-    let reason =
-        Reason { decided: decided(name, version), from: format!("`{field}` in `{}`", directory.path("package.json")) };
+    let (field, name, version) =
+        in_package_manager(package).or_else(|| in_development_engines(package)).or_else(|| in_volta(package))?;
+    let from = format!("`{field}` in `{}`", directory.path("package.json"));
+    let reason = Reason { decided: decided(name, version), from };
     Some((PackageManager { name, version: version.map(str::to_owned) }, reason))
+}
+
+type Declared<'p> = (&'static str, PackageManagerName, Option<&'p str>);
+
+fn in_package_manager(package: &PackageJson) -> Option<Declared<'_>> {
+    let text = package.text(&["packageManager"])?;
+    let (name, version) = text.split_once('@').unwrap_or((text, ""));
+    // Behind the plus sign stands a digest, which the registry's own takes the place of.
+    let version = version.split('+').next().filter(|version| !version.is_empty());
+    Some(("packageManager", manager_named(name)?, version))
+}
+
+fn in_development_engines(package: &PackageJson) -> Option<Declared<'_>> {
+    let engines = package.development_engines("packageManager");
+    engines.into_iter().find_map(|(name, version)| Some(("devEngines.packageManager", manager_named(name)?, version)))
+}
+
+/// Volta pins npm beside Node.js, so only another manager says something.
+fn in_volta(package: &PackageJson) -> Option<Declared<'_>> {
+    let managers = [("volta.pnpm", "pnpm", PackageManagerName::Pnpm), ("volta.yarn", "yarn", PackageManagerName::Yarn)];
+    managers.into_iter().find_map(|(field, key, name)| Some((field, name, Some(package.text(&["volta", key])?))))
 }
 
 fn manager_named(name: &str) -> Option<PackageManagerName> {

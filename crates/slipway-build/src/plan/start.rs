@@ -1,85 +1,147 @@
-//! The start command.
+//! How a release answers: a process, or files without one.
 //!
 //! A script of `package.json` is run without its package manager where that changes nothing: `npm run start` keeps a
 //! process of 50 MB above the app, and the app gets its signals late or not at all.
 
-use super::framework::Framework;
-use super::{Project, missing, next, program_directories, run_script};
-use crate::diagnosis::entry::NO_START_COMMAND;
+use super::framework::{Found, Shape};
+use super::node::{Project, program_directories, run_script};
+use super::script::{self, SCRIPT_DEPTH_MAX, is_assignment, is_plain, last_command};
+use super::{files, refusal, site};
 use crate::package_json::PACKAGE_JSON;
 use slipway_types::Diagnosis;
-use slipway_types::plan::Reason;
+use slipway_types::plan::{PackageManagerName, Reason, Start};
+use slipway_types::settings::ServiceKind;
 
 /// Files that are taken for the app when nothing says how it starts.
-const ENTRY_FILES: [&str; 6] = ["server.js", "server.mjs", "index.js", "index.mjs", "app.js", "main.js"];
+const ENTRY_FILES: [&str; 8] =
+    ["server.js", "server.mjs", "index.js", "index.mjs", "app.js", "main.js", "src/index.js", "src/server.js"];
 
-/// Scripts that call other scripts are followed this far: nobody nests deeper on purpose.
-const SCRIPT_DEPTH_MAX: usize = 4;
+/// The same in TypeScript, which Bun runs as it is.
+const ENTRY_FILES_OF_BUN: [&str; 4] = ["index.ts", "server.ts", "src/index.ts", "src/server.ts"];
 
-/// Decides how the app starts.
+/// Decides how the release answers: what the owner set, the `Procfile`, a script that starts a server, what the
+/// framework makes, and at last what the files tell.
 ///
 /// # Errors
-/// A diagnosis `no-start-command` when nothing says so.
-pub(super) fn command(project: &Project<'_>, builds: bool, reasons: &mut Vec<Reason>) -> Result<String, Diagnosis> {
-    let (command, from) = choose(project, builds).ok_or_else(|| none(project))?;
-    reasons.push(Reason { decided: format!("start: `{command}`"), from });
-    Ok(command)
+/// A diagnosis `no-start-command` or `no-site-directory` when nothing says so.
+pub(super) fn decide(
+    project: &Project<'_>,
+    found: &Found,
+    builds: bool,
+    reasons: &mut Vec<Reason>,
+) -> Result<Start, Diagnosis> {
+    let settings = project.settings;
+    if let Some(directory) = site::directory_set(settings) {
+        let fallback = if let Shape::Site { fallback, .. } = &found.shape { fallback.as_deref() } else { None };
+        return Ok(Start::Site(site::decide(settings, directory, fallback, "", reasons)));
+    }
+    if settings.kind == ServiceKind::Static {
+        return of_site(project, found, reasons).ok_or_else(|| refusal::no_site(&project.tree));
+    }
+    let said = by_owner(project, found).or_else(|| by_script(project, found));
+    if said.is_none() && settings.kind == ServiceKind::Web && matches!(found.shape, Shape::Site { .. }) {
+        return of_site(project, found, reasons).ok_or_else(|| refusal::no_site(&project.tree));
+    }
+    if let Some((command, from)) =
+        said.or_else(|| by_framework(project, found)).or_else(|| by_file(project, found, builds))
+    {
+        reasons.push(Reason { decided: format!("start: `{command}`"), from });
+        return Ok(Start::Command { command });
+    }
+    let plain =
+        settings.kind == ServiceKind::Web && matches!(found.shape, Shape::Unsaid) && project.framework.is_none();
+    let site = if plain { of_site(project, found, reasons) } else { None };
+    site.ok_or_else(|| refusal::no_start(project, found))
 }
 
-fn choose(project: &Project<'_>, builds: bool) -> Option<(String, String)> {
-    if let Some(command) =
-        project.settings.start_command.as_deref().map(str::trim).filter(|command| !command.is_empty())
-    {
+/// The site that the framework makes, else the directory with a page in it.
+fn of_site(project: &Project<'_>, found: &Found, reasons: &mut Vec<Reason>) -> Option<Start> {
+    let settings = project.settings;
+    if let Shape::Site { directory, fallback } = &found.shape {
+        let name = project.framework.map_or("the build", |framework| framework.name);
+        let from = found.from.clone().unwrap_or_else(|| format!("what {name} makes"));
+        return Some(Start::Site(site::decide(settings, directory, fallback.as_deref(), &from, reasons)));
+    }
+    let directory = files::directory(&project.tree)?;
+    let page = if directory.is_empty() { "index.html".to_owned() } else { format!("{directory}/index.html") };
+    let from = format!("`{}`, and nothing that starts", project.tree.path(&page));
+    Some(Start::Site(site::decide(settings, directory, None, &from, reasons)))
+}
+
+fn by_owner(project: &Project<'_>, found: &Found) -> Option<(String, String)> {
+    let set = project.settings.start_command.as_deref().map(str::trim).filter(|command| !command.is_empty());
+    if let Some(command) = set {
         return Some((command.to_owned(), "the setting `start_command`".to_owned()));
     }
-    let path = project.tree.path(PACKAGE_JSON);
-    if is_exported(project) {
+    let (command, from) = project.procfile.command(project.settings.kind)?;
+    let text = resolved_call(project, command).unwrap_or(command);
+    is_server(project, found, text).then(|| (runnable(project, command), from))
+}
+
+fn by_script(project: &Project<'_>, found: &Found) -> Option<(String, String)> {
+    let names = project.framework.map_or(&["start"][..], |framework| framework.start_scripts);
+    let name = names.iter().find(|name| {
+        let text = project.package.script(name);
+        text.is_some_and(|text| is_server(project, found, resolved_call(project, text).unwrap_or(text)))
+    })?;
+    Some((from_script(project, name), format!("the script `{name}` in `{}`", project.tree.path(PACKAGE_JSON))))
+}
+
+/// The text behind a script that only calls others.
+fn resolved_call<'p>(project: &'p Project<'_>, text: &str) -> Option<&'p str> {
+    let mut found = project.package.script(script::called(&project.package, text)?)?;
+    for _ in 1..SCRIPT_DEPTH_MAX {
+        match script::called(&project.package, found).and_then(|name| project.package.script(name)) {
+            Some(next) => found = next,
+            None => break,
+        }
+    }
+    Some(found)
+}
+
+/// Whether a command starts the app for production. Development servers do not; where the build makes a site,
+/// neither does what only shows it.
+fn is_server(project: &Project<'_>, found: &Found, text: &str) -> bool {
+    let Some(framework) = project.framework else { return true };
+    let is_site = matches!(found.shape, Shape::Site { .. });
+    let shows_site = is_site && script::serves_files(text);
+    let has_better =
+        (is_site || found.after_build.is_some()) && script::starts_with_one_of(text, framework.site_commands);
+    !shows_site && !has_better && !script::runs_one_of(text, framework.development_commands)
+}
+
+fn by_framework(project: &Project<'_>, found: &Found) -> Option<(String, String)> {
+    let Shape::Server(command) = &found.shape else { return None };
+    let framework = project.framework?;
+    let said = framework.start_scripts.iter().find(|name| project.package.script(name).is_some());
+    let from = match (&found.from, said) {
+        (Some(from), _) => from.clone(),
+        (None, Some(name)) => {
+            format!("what {} needs: the script `{name}` starts its development server", framework.name)
+        }
+        (None, None) => format!("no script `start`: what {} needs", framework.name),
+    };
+    Some((direct(project, command), from))
+}
+
+/// `main`, and files that are called as the start of an app is.
+fn by_file(project: &Project<'_>, found: &Found, builds: bool) -> Option<(String, String)> {
+    if matches!(found.shape, Shape::Site { .. } | Shape::Foreign { .. }) {
         return None;
     }
-    let names = project.framework.map_or(&["start"][..], |framework| framework.start_scripts);
-    let script =
-        names.iter().find(|name| project.package.script(name).is_some_and(|text| !is_development(project, text)));
-    let script = script.filter(|name| !(next::is_standalone(project) && is_next_start(project, name)));
-    if let Some(name) = script {
-        return Some((from_script(project, name), format!("the script `{name}` in `{path}`")));
+    let path = project.tree.path(PACKAGE_JSON);
+    let bun = project.packages.manager.name == PackageManagerName::Bun;
+    let program = if bun { "bun" } else { "node" };
+    for field in if bun { &["main", "module"][..] } else { &["main"] } {
+        let is_page = project.framework.is_none() && files::directory(&project.tree).is_some();
+        let main = project.package.text(&[field]).filter(|main| exists(project, main) || (builds && !is_page));
+        if let Some(main) = main {
+            return Some((format!("exec {program} {}", shell_word(main)), format!("`{field}` in `{path}`")));
+        }
     }
-    if let Some(framework) = project.framework.filter(|framework| !framework.start_command.is_empty()) {
-        return Some(by_framework(project, framework));
-    }
-    if let Some(main) = project.package.text(&["main"]).filter(|main| builds || exists(project, main)) {
-        return Some((format!("exec node {}", shell_word(main)), format!("`main` in `{path}`")));
-    }
-    let file = ENTRY_FILES.iter().find(|file| project.tree.has(file))?;
-    Some((format!("exec node {file}"), format!("the file `{}`", project.tree.path(file))))
-}
-
-fn by_framework(project: &Project<'_>, framework: &Framework) -> (String, String) {
-    if next::is_standalone(project) {
-        let config = next::output(project).map_or("next.config.js", |(file, _)| file);
-        return (format!("exec {}", next::STANDALONE_START), format!("`output: \"standalone\"` in `{config}`"));
-    }
-    let said = framework.start_scripts.iter().find(|name| project.package.script(name).is_some());
-    let from = match said {
-        Some(name) => format!("what {} needs: the script `{name}` starts its development server", framework.name),
-        None => format!("no script `start`: what {} needs", framework.name),
-    };
-    (direct(project, framework.start_command), from)
-}
-
-/// A site that `next build` exports has no server.
-fn is_exported(project: &Project<'_>) -> bool {
-    next::output(project).is_some_and(|(_, output)| output == "export")
-        && project.package.script("start").is_none_or(|script| script.trim_start().starts_with("next start"))
-}
-
-fn is_next_start(project: &Project<'_>, name: &str) -> bool {
-    project.package.script(name).is_some_and(|script| script.trim() == "next start")
-}
-
-fn is_development(project: &Project<'_>, script: &str) -> bool {
-    let commands = project.framework.map(|framework| framework.development_commands).unwrap_or_default();
-    let (words, rest) = (script.trim(), |command: &str| format!("{command} -"));
-    commands.iter().any(|command| words == *command || words.starts_with(&rest(command)))
+    let more = if bun { &ENTRY_FILES_OF_BUN[..] } else { &[] };
+    let file = ENTRY_FILES.iter().chain(more).find(|file| project.tree.has(file))?;
+    Some((format!("exec {program} {file}"), format!("the file `{}`", project.tree.path(file))))
 }
 
 fn exists(project: &Project<'_>, main: &str) -> bool {
@@ -104,32 +166,24 @@ fn resolved<'p>(project: &'p Project<'_>, name: &str, depth: usize) -> Option<&'
         return None;
     }
     let text = project.package.script(name)?;
-    if let Some(next) = called_script(text) {
+    if let Some(next) = script::called(&project.package, text) {
         return resolved(project, next, depth + 1);
     }
     is_plain(text).then_some(text)
 }
 
-/// `npm run serve` calls `serve`.
-fn called_script(text: &str) -> Option<&str> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    match words[..] {
-        ["npm" | "pnpm" | "yarn" | "bun", "run", script] => Some(script),
-        _ => None,
+/// A command of the source's own with the dependencies' programs at hand, as on Heroku.
+pub(super) fn runnable(project: &Project<'_>, command: &str) -> String {
+    if let Some(name) = script::called(&project.package, command) {
+        return from_script(project, name);
     }
-}
-
-/// Words, quotes, variables and `&&`: nothing whose meaning `exec` in front of the last command could change.
-fn is_plain(text: &str) -> bool {
-    let quoted_and = text.split(['"', '\'']).skip(1).step_by(2).any(|quoted| quoted.contains("&&"));
-    let rest = text.replace("&&", " ");
-    let is_builtin =
-        matches!(last_command(text).split_whitespace().next(), None | Some("cd" | "exit" | "set" | "." | "source"));
-    !quoted_and && !is_builtin && !rest.contains(['&', ';', '|', '<', '>', '(', ')', '`', '\n', '#'])
-}
-
-fn last_command(text: &str) -> &str {
-    text.rsplit("&&").next().unwrap_or_default().trim()
+    if project.packages.plug_and_play {
+        return command.to_owned();
+    }
+    if is_plain(command) {
+        return direct(project, command);
+    }
+    format!("export PATH=\"{}:$PATH\"; {command}", program_directories(project))
 }
 
 /// The commands of a script with the dependencies' programs at hand; the last one takes the place of the shell, so
@@ -140,6 +194,7 @@ fn direct(project: &Project<'_>, text: &str) -> String {
     let before = if before.is_empty() { String::new() } else { format!("{before} ") };
     let assigns = last.split_whitespace().next().is_some_and(is_assignment);
     let exec = if assigns { "exec env" } else { "exec" };
+    let last = last.strip_prefix("exec ").unwrap_or(last);
     let command = format!("{before}{exec} {last}");
     let needs_programs =
         !(before.is_empty() && last.split_whitespace().find(|word| !is_assignment(word)) == Some("node"));
@@ -149,49 +204,7 @@ fn direct(project: &Project<'_>, text: &str) -> String {
     command
 }
 
-fn is_assignment(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(name, _)| {
-        !name.is_empty()
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-    })
-}
-
 fn shell_word(word: &str) -> String {
     let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '@'));
     if plain && !word.starts_with('-') { word.to_owned() } else { format!("'./{}'", word.replace('\'', "'\\''")) }
-}
-
-fn none(project: &Project<'_>) -> Diagnosis {
-    let path = project.tree.path(PACKAGE_JSON);
-    let scripts = match &project.package.script_names()[..] {
-        [] => "has no scripts".to_owned(),
-        names => format!("has the scripts {}, none of which starts it for production", listed(names)),
-    };
-    let exported = is_exported(project).then_some("out");
-    let site = exported.or_else(|| project.framework.and_then(|framework| framework.static_output));
-    let mut diagnosis = NO_START_COMMAND.diagnosis("nothing says how the app starts").at(path.clone());
-    if let Some(directory) = site {
-        let name = project.framework.map_or("the build", |framework| framework.name);
-        return diagnosis
-            .because(format!("{name} makes a site of files in `{directory}` here, without a server"))
-            .hint(format!(
-                "serve them: `npm install serve`, then `\"start\": \"serve {directory}\"` in the scripts of `{path}`"
-            ))
-            .hint("or set `start_command` in `slipway.toml`");
-    }
-    diagnosis = diagnosis
-        .because(format!("`{path}` {scripts}; `main` and files such as `server.js` and `index.js` are missing too"))
-        .hint(format!("add a script `start` to `{path}`, or set `start_command` in `slipway.toml`"));
-    missing::candidates(&project.tree).into_iter().fold(diagnosis, |diagnosis, directory| {
-        diagnosis.hint(format!("if the app is in `{directory}`, set `root = \"{directory}\"` in `slipway.toml`"))
-    })
-}
-
-/// Scripts that a diagnosis names.
-const SCRIPTS_NAMED_MAX: usize = 8;
-
-fn listed(names: &[&str]) -> String {
-    let named: Vec<String> = names.iter().take(SCRIPTS_NAMED_MAX).map(|name| format!("`{name}`")).collect();
-    named.join(", ")
 }

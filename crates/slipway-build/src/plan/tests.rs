@@ -1,6 +1,7 @@
 //! Plans of small trees.
 
 use crate::tree::tests::listing;
+use slipway_types::settings::ServiceKind;
 use slipway_types::{Plan, ServiceSettings};
 
 const NEXT: &str = r#"{"name":"shop","version":"1.2.0","scripts":{"dev":"next dev","build":"next build","start":"next start"},"dependencies":{"next":"16.4.3"}}"#;
@@ -48,13 +49,9 @@ fn nextjs_output() {
     assert!(build.starts_with("npm run build && ") && build.contains("cp -R .next/static"), "{build}");
     assert_eq!(plan.run_env["HOSTNAME"], "0.0.0.0");
 
-    let refused = super::plan(
-        &listing(&[("package.json", NEXT), ("next.config.ts", "const c = { output: 'export' }")]),
-        &ServiceSettings::default(),
-    )
-    .unwrap_err();
-    assert_eq!(refused.code, "no-start-command");
-    assert!(refused.why.contains("`out`"), "{refused:?}");
+    let exported = ("next.config.ts", "const c = { output: 'export' }");
+    let plan = plan_of(&[("package.json", NEXT), exported]);
+    assert_eq!((plan.kind, plan.site().unwrap().directory.as_str()), (ServiceKind::Static, "out"));
 }
 
 #[test]
@@ -166,8 +163,10 @@ fn a_workspace_installs_at_its_top() {
     );
     assert_eq!(
         plan.start_command().unwrap(),
-        "export PATH=\"$PWD/node_modules/.bin:/app/node_modules/.bin:$PATH\"; exec next start"
+        "exec node .next/standalone/server.js",
+        "in a workspace the server lies deeper, and the build makes a way to it"
     );
+    assert!(plan.build_command.unwrap().contains("import('./apps/web/server.js')"));
     assert_eq!(plan.cache_dirs, [".next/cache", ".turbo", "node_modules/.cache"]);
 }
 
@@ -240,16 +239,14 @@ fn trees_without_a_plan() {
     assert_eq!(code, "no-package-json");
     assert!(why.contains("`README.md`, `apps/`"), "{why}");
     assert_eq!(hint, "`apps/web` has a `package.json`: set `root = \"apps/web\"` in `slipway.toml`");
-    let (code, why, _) = refused(&[("requirements.txt", "")], &settings);
-    assert!(code == "no-package-json" && why.contains("Python"), "{why}");
+    let (code, why, _) = refused(&[("go.mod", "")], &settings);
+    assert!(code == "nothing-recognised" && why.contains("Go"), "{why}");
     let (code, why, _) = refused(&[], &settings);
-    assert!(code == "no-package-json" && why.contains("no files"), "{why}");
+    assert!(code == "nothing-recognised" && why.contains("no files"), "{why}");
     let (code, _, hint) = refused(&[("web/package.json", "{}")], &in_root("app"));
     assert!(code == "root-missing" && hint.contains("`web`"), "{hint}");
     let (code, why, _) = refused(&[("package.json", r#"{"scripts":{"build":"tsc"}}"#)], &settings);
     assert!(code == "no-start-command" && why.contains("`build`"), "{why}");
-    let (code, why, _) = refused(&[("package.json", r#"{"devDependencies":{"vite":"7"}}"#)], &settings);
-    assert!(code == "no-start-command" && why.contains("`dist`"), "{why}");
 }
 
 /// The same tree makes the same plan, whatever the order of its listing.

@@ -1,8 +1,9 @@
 //! Workspaces: the directory above whose manifest lists the service, and the packages that belong to it.
 
 use crate::package_json::{PACKAGE_JSON, PackageJson};
-use crate::tree::Tree;
+use crate::tree::{Tree, parent};
 use slipway_types::Diagnosis;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The nearest directory above that declares workspaces.
 ///
@@ -29,4 +30,61 @@ pub(super) fn is_workspace(directory: &Tree<'_>, package: &PackageJson) -> bool 
 /// too many costs at worst an install, one too few a wrong result.
 pub(super) fn manifests<'t>(directory: &Tree<'t>) -> impl Iterator<Item = &'t str> + use<'t> {
     directory.files().filter(|path| path.rsplit('/').next() == Some(PACKAGE_JSON))
+}
+
+/// Whether `turbo run <script>` works here: Turborepo is configured for that script, and installed.
+pub(super) fn has_turborepo(top: &Tree<'_>, script: &str) -> bool {
+    let configured = top.text("turbo.json").is_some_and(|text| text.contains(&format!("\"{script}\"")));
+    configured && depends(top, "turbo")
+}
+
+/// The name that Nx knows this package by, where Nx is configured and installed.
+pub(super) fn nx_project(top: &Tree<'_>, tree: &Tree<'_>, package_name: Option<&str>) -> Option<String> {
+    if !top.has("nx.json") || !depends(top, "nx") {
+        return None;
+    }
+    let own: Option<serde_json::Value> = tree.text("project.json").and_then(|text| serde_json::from_str(text).ok());
+    let named = own.as_ref().and_then(|project| project.get("name")?.as_str());
+    named.or(package_name).map(str::to_owned)
+}
+
+fn depends(directory: &Tree<'_>, name: &str) -> bool {
+    PackageJson::read(directory).ok().flatten().is_some_and(|package| package.dependency(name).is_some())
+}
+
+/// A package of the workspace.
+struct Member<'t> {
+    directory: &'t str,
+    package: PackageJson,
+}
+
+/// Directories of the packages that `package` depends on, within the workspace, and that have the script too: each
+/// after those that it depends on itself.
+pub(super) fn built_before(top: &Tree<'_>, tree: &Tree<'_>, package: &PackageJson, script: &str) -> Vec<String> {
+    let mut members: BTreeMap<String, Member<'_>> = BTreeMap::new();
+    for directory in manifests(top).filter_map(parent).filter(|directory| *directory != tree.directory()) {
+        let Ok(Some(package)) = PackageJson::read(&Tree::new(top.listing(), directory)) else { continue };
+        let Some(name) = package.text(&["name"]).map(str::to_owned) else { continue };
+        members.entry(name).or_insert(Member { directory, package });
+    }
+    let mut order = Vec::new();
+    let mut seen = BTreeSet::new();
+    // Depth first without recursion: a package is done when it is met for the second time.
+    let mut open: Vec<(&str, bool)> = names_of(package).into_iter().rev().map(|name| (name, false)).collect();
+    while let Some((name, done)) = open.pop() {
+        let Some(member) = members.get(name) else { continue };
+        if done {
+            if member.package.script(script).is_some() {
+                order.push(member.directory.to_owned());
+            }
+        } else if seen.insert(name) {
+            open.push((name, true));
+            open.extend(names_of(&member.package).into_iter().rev().map(|name| (name, false)));
+        }
+    }
+    order
+}
+
+fn names_of(package: &PackageJson) -> Vec<&str> {
+    package.dependencies().map(|(name, _)| name).collect()
 }

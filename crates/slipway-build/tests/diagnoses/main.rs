@@ -9,8 +9,9 @@ mod run;
 use case::{Case, built};
 use command::{builds, installs, installs_of_other_package_managers, limits, pre_deploy};
 use run::{apps_that_end, apps_that_never_get_healthy, hosts};
-use slipway_build::{CATALOGUE, diagnose, manifest, plan, render_catalogue};
-use slipway_types::{Diagnosis, Phase, ServiceSettings, TreeListing};
+use slipway_build::{CATALOGUE, decide, diagnose, manifest, plan, render_catalogue};
+use slipway_types::settings::ServiceKind;
+use slipway_types::{Diagnosis, Phase, ServiceSettings, SettingsPatch, TreeListing};
 use std::collections::BTreeSet;
 
 /// What is expected of a diagnosis: its code, the place, a part of why, a part of all hints.
@@ -125,10 +126,24 @@ fn the_page_of_the_catalogue_is_in_step() {
 /// Codes of trees that no plan can be made for.
 fn refused_trees() -> Vec<String> {
     let settings = ServiceSettings::default();
+    let out_of_range = SettingsPatch { replicas: Some(0), ..Default::default() };
+    let site = tree(&[
+        (
+            "slipway.toml",
+            "kind = \"static\"\npre_deploy_command = \"npm run migrate\"\n[site]\ndirectory = \"public\"\n",
+        ),
+        ("package.json", "{\"scripts\":{\"start\":\"serve public\"}}"),
+        ("public/index.html", ""),
+    ]);
+    let of_static_kind = ServiceSettings { kind: ServiceKind::Static, ..Default::default() };
     let in_directory = ServiceSettings { root: "apps/web".into(), ..Default::default() };
     vec![
         manifest(&tree(&[("slipway.toml", "port =")])).unwrap_err().code,
-        plan(&tree(&[("index.html", "")]), &settings).unwrap_err().code,
+        decide(&tree(&[]), &out_of_range).unwrap_err().code,
+        decide(&site, &SettingsPatch::default()).unwrap_err().code,
+        plan(&tree(&[("web/package.json", "{}")]), &settings).unwrap_err().code,
+        plan(&tree(&[("notes.txt", "")]), &settings).unwrap_err().code,
+        plan(&tree(&[("notes.txt", "")]), &of_static_kind).unwrap_err().code,
         plan(&tree(&[("package.json", "{")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{\"engines\":{\"node\":\"new\"}}")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{}")]), &settings).unwrap_err().code,

@@ -134,6 +134,19 @@ pub(crate) fn hosts(checked: &mut Checked) {
         host(Phase::Install, "layer-failed", "mount"),
         ("layer-failed", "the phase `install`", "mount", "slipway doctor"),
     );
+    let build = "the phase `build`";
+    checked.check(
+        host(Phase::Build, "site-directory-missing", "no directory `dist`; the build wrote `out/`"),
+        ("site-directory-missing", build, "the build wrote `out/`", "site.directory"),
+    );
+    checked.check(
+        host(Phase::Build, "site-fallback-missing", "no `app.html`"),
+        ("site-fallback-missing", build, "no `app.html`", "site.fallback"),
+    );
+    checked.check(
+        host(Phase::Build, "site-too-large", "more than 200000 files"),
+        ("site-too-large", build, "200000 files", "site.directory"),
+    );
     checked.check(
         host(Phase::Install, "disk-full", "no space"),
         ("host-disk-full", "the phase `install`", "no space", "df -h"),

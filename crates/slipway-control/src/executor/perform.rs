@@ -122,7 +122,9 @@ impl Executor {
         let variables = self.shared.variables(service, release.env_revision).await?;
         variables.add_secrets_to(self.maskers.entry(service.clone()).or_default());
         let mut specs = Vec::new();
-        for number in 1..=release.settings.replicas {
+        // A site has no process that more of it would help.
+        let replicas = if release.image.process().is_some() { release.settings.replicas } else { 1 };
+        for number in 1..=replicas {
             specs.push(replica_spec(&row, &release, number, variables.for_run()).map_err(Fault::Id)?);
         }
         self.shared.fleet().ensure(self.shared.now(), deployment, (service, row.summary.sequence), specs);

@@ -4,6 +4,7 @@
 use crate::reuse::Owner;
 use crate::seal::MasterKey;
 use crate::variable::Variables;
+use slipway_build::Decision;
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
@@ -133,11 +134,13 @@ impl Work {
             (Phase::Build, PhaseOutput::Build { layers, site }) => {
                 self.built = Some(layers);
                 self.site = site;
+                let commandless = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
+                let nothing = commandless && self.site.is_none();
+                let published = self.site.as_ref().map(|site| format!("{} files published", site.files));
                 self.image = self.built_image();
-                let skipped = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
-                let note = skipped.then(|| "there is nothing to build".to_owned());
+                let note = nothing.then(|| "there is nothing to build".to_owned()).or(published);
                 let change = Change { note, output: stored, image: self.image.clone(), ..Change::default() };
-                Taken::Done { skipped, change: Box::new(change) }
+                Taken::Done { skipped: nothing, change: Box::new(change) }
             }
             (Phase::PreDeploy, PhaseOutput::PreDeploy) => done(false, None, stored),
             _ => Taken::Other,
@@ -145,15 +148,17 @@ impl Work {
     }
 
     fn take_source(&mut self, facts: SourceFacts) -> Taken {
-        let read = match read(&facts.tree, &self.stored, &self.owner.variables) {
-            Ok(read) => read,
-            Err(diagnosis) => return Taken::NoPlan(diagnosis),
+        let decision = match slipway_build::decide(&facts.tree, &self.stored) {
+            Ok(decision) => decision,
+            Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
-        let Read { plan, said, source_settings } = read;
+        if let Some(missing) = self.missing_build_variable(&decision) {
+            return Taken::NoPlan(Box::new(missing));
+        }
+        let Decision { plan, settings, said, source_settings } = decision;
         let OwnerOfWork { key, service, variables } = &self.owner;
         let owner = Owner { key, service, variables };
         let inputs = crate::reuse::inputs(owner, &self.source, facts.commit.as_deref(), &said, &plan);
-        let settings = crate::reuse::with_plan(said, &plan);
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
         // The listing has served its purpose.
         let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
@@ -166,6 +171,14 @@ impl Work {
             diagnosis: None,
         };
         Taken::Done { skipped: false, change: Box::new(change) }
+    }
+
+    /// Whatever the source says that its build needs and its owner has not given.
+    fn missing_build_variable(&self, decision: &Decision) -> Option<Diagnosis> {
+        let variables = &self.owner.variables;
+        let given = variables.for_build(&decision.plan.public_prefixes);
+        let missing = decision.said.build_variables.iter().find(|name| !given.contains_key(*name))?;
+        Some(not_given(missing, variables))
     }
 
     fn environment_note(&self, runtimes: &[String], manager_version: Option<&str>) -> Option<String> {
@@ -287,33 +300,6 @@ impl Work {
             }),
         })
     }
-}
-
-/// What a source tree says.
-struct Read {
-    plan: Plan,
-    /// Resolved, before detection had its word.
-    said: ServiceSettings,
-    source_settings: SettingsPatch,
-}
-
-/// `slipway.toml` over what is stored over the defaults, then what detection makes of the tree with that.
-fn read(tree: &TreeListing, stored: &SettingsPatch, variables: &Variables) -> Result<Read, Box<Diagnosis>> {
-    let manifest = slipway_build::manifest(tree)?;
-    let said = crate::reuse::settings(stored, &manifest.settings).map_err(|error| {
-        let why = "the value comes from `slipway.toml` or from `slipway service set`";
-        Box::new(
-            Diagnosis::new("settings-invalid", slipway_types::Blame::User, error.to_string())
-                .at("slipway.toml")
-                .because(why),
-        )
-    })?;
-    let plan = slipway_build::plan(tree, &said)?;
-    let given = variables.for_build(&plan.public_prefixes);
-    if let Some(missing) = said.build_variables.iter().find(|name| !given.contains_key(*name)) {
-        return Err(Box::new(not_given(missing, variables)));
-    }
-    Ok(Read { plan, said, source_settings: manifest.settings })
 }
 
 /// The source names what its build needs; to give it is the owner's alone, or any branch could ask for any secret.

@@ -5,11 +5,13 @@
 mod bounds;
 mod client;
 mod drain;
+mod files;
 mod forward;
 mod harness;
 mod refusal;
 mod retry;
 mod routing;
+mod site;
 mod stream;
 mod switch;
 mod upgrade;

@@ -1,19 +1,26 @@
-//! Build: what the build command writes above the source becomes the output layer.
+//! Build: what the build command writes above the source becomes the output layer; of a site, what it publishes is kept
+//! and nothing else.
 
 use super::command::SandboxCommand;
 use super::install::directory_in_app;
 use super::{PhaseContext, PhaseEnd};
 use crate::cache::{CACHE_BYTES, CacheClaim};
+use crate::site::SiteSpec;
 use crate::{blocking, environment, key};
 use slipway_sandbox::CacheSpec;
 use slipway_types::host::{CommandSpec, PhaseOutput};
+use slipway_types::site::SitePlan;
 
 impl PhaseContext<'_> {
-    pub(super) async fn build(&self, spec: &CommandSpec) -> Result<PhaseOutput, PhaseEnd> {
+    pub(super) async fn build(&self, spec: &CommandSpec, site: Option<&SitePlan>) -> Result<PhaseOutput, PhaseEnd> {
+        let site = site.map(|plan| SiteSpec { root: spec.cwd.clone(), plan: plan.clone() });
         let source = key::source(&self.spec.deployment);
         if spec.command.trim().is_empty() {
             self.log.say("there is no build command").await;
-            return Ok(PhaseOutput::Build { layers: vec![source], site: None });
+            return match site {
+                Some(site) => self.publish_site(site, None).await,
+                None => Ok(PhaseOutput::Build { layers: vec![source], site: None }),
+            };
         }
         let output = key::output(&self.spec.deployment);
         let claim = self.claim_cache(spec).await;
@@ -39,6 +46,9 @@ impl PhaseContext<'_> {
         })
         .await?;
         drop(claim);
+        if let Some(site) = site {
+            return self.publish_site(site, Some(image)).await;
+        }
         // Built again: the newer output is the right one.
         let (store, older) = (self.host.store.clone(), output.clone());
         blocking(move || store.remove(&older)).await?;

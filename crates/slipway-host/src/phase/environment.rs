@@ -11,6 +11,12 @@ impl PhaseContext<'_> {
         toolchains: &[Toolchain],
         manager: Option<&PackageManager>,
     ) -> Result<PhaseOutput, PhaseEnd> {
+        if toolchains.is_empty() {
+            self.log.say("plain files: no runtime is needed").await;
+            let layers = vec![self.host.base.clone()];
+            let (runtime_versions, path) = (Vec::new(), Vec::new());
+            return Ok(PhaseOutput::Environment { layers, runtime_versions, package_manager_version: None, path });
+        }
         let scratch = self.scratch.join("toolchain");
         let made = tokio::fs::create_dir_all(&scratch).await;
         made.map_err(|error| self.disk_error("make the directory", &scratch, &error))?;

@@ -77,6 +77,13 @@ impl Bench {
         Self::start(self.dir, self.config, self.tag)
     }
 
+    /// Ends the server's part as a kill would: nothing is told to end in order.
+    pub(crate) async fn kill(self) -> Self {
+        self.running.abort();
+        let _ = self.running.await;
+        Self::start(self.dir, self.config, self.tag)
+    }
+
     pub(crate) fn deployment(&self) -> DeploymentId {
         DeploymentId::parse(format!("t{}", self.tag)).unwrap()
     }

@@ -8,3 +8,4 @@ mod bench;
 mod phases;
 mod prepare;
 mod replicas;
+mod sites;

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpStream};
 
 const PORT: u16 = 3000;
 
-fn spec(bench: &Bench, image: &Image, name: &str, path: Option<&str>, env: Env) -> ReplicaSpec {
+pub(crate) fn spec(bench: &Bench, image: &Image, name: &str, path: Option<&str>, env: Env) -> ReplicaSpec {
     let defaults = ServiceSettings::default();
     ReplicaSpec {
         replica: ReplicaId::parse(name).unwrap(),
@@ -37,7 +37,7 @@ fn spec(bench: &Bench, image: &Image, name: &str, path: Option<&str>, env: Env) 
     }
 }
 
-async fn want(bench: &Bench, generation: u64, replicas: Vec<ReplicaSpec>) {
+pub(crate) async fn want(bench: &Bench, generation: u64, replicas: Vec<ReplicaSpec>) {
     bench.send(HostCommand::Replicas(ReplicaSet { generation, replicas })).await;
 }
 

@@ -55,6 +55,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         follow: FollowOptions,
     },
+    /// Print how a directory would be built and started, and why; needs no server
+    Plan {
+        #[arg(default_value = ".", value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Deploy a git commit
     Deploy {
         /// Repository; a credential for https comes from the variable SLIPWAY_GIT_TOKEN

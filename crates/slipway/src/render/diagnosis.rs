@@ -50,7 +50,8 @@ fn failed_lines(deployment: &DeploymentView, palette: Palette) -> Vec<String> {
     }
 }
 
-fn diagnosis_lines(diagnosis: &Diagnosis, palette: Palette) -> Vec<String> {
+/// What happened, where, why and what to do.
+pub(crate) fn diagnosis_lines(diagnosis: &Diagnosis, palette: Palette) -> Vec<String> {
     let code = palette.dim(&format!("[{}]", printable(&diagnosis.code)));
     let mut lines = vec![format!("{} {} {code}", palette.red("error:"), printable(&diagnosis.what))];
     for (title, text) in [("where:", &diagnosis.r#where), ("why:", &diagnosis.why)] {

@@ -4,6 +4,7 @@
 mod deployment;
 mod fake_server;
 mod listing;
+mod plan;
 mod server;
 mod slipway;
 mod usage;
