@@ -1,5 +1,6 @@
 //! The variables that every process in a sandbox finds, and those of the three kinds of work.
 
+use crate::git_credential;
 use slipway_types::Secret;
 use slipway_types::host::{Env, ReplicaSpec};
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ pub(crate) fn of_build(path: &[String], ca: BTreeMap<String, String>, owner: &En
         ],
     );
     env.extend(owner.clone());
+    git_credential::add_to(&mut env);
     env
 }
 

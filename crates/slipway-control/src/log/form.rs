@@ -32,7 +32,7 @@ pub(crate) fn derived(value: &str) -> BTreeSet<String> {
         add_encoded(value, &mut forms);
         add_encoded(value.trim(), &mut forms);
     }
-    if let Some(password) = password(value) {
+    for password in value.lines().filter_map(password) {
         for text in [password, &percent_decoded(password)] {
             forms.insert(text.to_owned());
             add_escaped(text, &mut forms);

@@ -8,6 +8,7 @@ mod git;
 mod isolation;
 mod lifecycle;
 mod migration;
+mod private_dependency;
 mod redeploy;
 mod refusal;
 mod run_failure;
