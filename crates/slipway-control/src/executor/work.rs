@@ -310,7 +310,9 @@ fn not_given(name: &str, variables: &Variables) -> Diagnosis {
     };
     let what = format!("the build needs the variable `{name}`, which it is not given");
     Diagnosis::new("missing-build-variable", slipway_types::Blame::User, what).at("build.variables").because(why).hint(
-        format!("`slipway env set {name} --build --stdin`, with `--secret` when it is one, then `slipway redeploy`"),
+        format!(
+            "`slipway env set {name} --build-only --stdin`, with `--secret` when it is one, then `slipway redeploy`"
+        ),
     )
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 const SERVER_JS: &str = "const text = require('LIBRARY');\n\
-    require('node:http').createServer((q, r) => r.end(text)).listen(process.env.PORT, '0.0.0.0');\n";
+    require('node:http').createServer((q, r) => r.end(q.url === '/env' ? Object.keys(process.env).join() : text)).listen(process.env.PORT, '0.0.0.0');\n";
 
 /// An app whose dependencies no other test has, so that no layer of theirs is found.
 fn app(name: &str, registry: &Registry, library: &str, version: &str) -> App {
@@ -22,7 +22,7 @@ fn app(name: &str, registry: &Registry, library: &str, version: &str) -> App {
 }
 
 fn give_to_builds(server: &TestServer, app: &App, name: &str, value: &str) {
-    let mut command = server.command(&["env", "set", name, "--secret", "--build", "--stdin"]);
+    let mut command = server.command(&["env", "set", name, "--secret", "--build-only", "--stdin"]);
     let mut child = command.current_dir(app.path()).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
@@ -70,6 +70,8 @@ fn a_private_registry_gives_its_package_to_a_build_that_was_given_the_token() {
     assert_eq!(server.get("web-privatenpm.localhost", "/").body, "from the private registry");
     assert_in_no_layer(&server, registry.token());
     assert_in_no_log(&server, &app, registry.token());
+    let names = server.get("web-privatenpm.localhost", "/env").body;
+    assert!(names.contains("PORT") && !names.contains("NPM_TOKEN"), "what is of the build alone: {names}");
 }
 
 #[test]
