@@ -2,7 +2,7 @@
 //!
 //! The server and `slipway plan` ask here, so that both give the same answer for the same tree.
 
-use crate::diagnosis::entry::{PRE_DEPLOY_WITHOUT_PROCESS, SETTINGS_INVALID};
+use crate::diagnosis::entry::{MISSING_BUILD_VARIABLE, PRE_DEPLOY_WITHOUT_PROCESS, SETTINGS_INVALID};
 use crate::manifest::{MANIFEST_FILE, manifest};
 use crate::netlify::{self, DeployContext};
 use crate::plan::plan;
@@ -67,6 +67,23 @@ fn ignore_reason(settings: &ServiceSettings, said: &ServiceSettings) -> Option<R
         if said.ignore_command.is_some() { "the setting `build.ignore`" } else { "`build.ignore` in `netlify.toml`" };
     let decided = format!("a commit for which `{command}` ends with 0 is not deployed");
     Some(Reason { decided, from: from.to_owned() })
+}
+
+/// The source names what its build needs; to give it is the owner's alone, or any branch could ask for any secret.
+/// `is_known`: the service has a variable of that name, for its running app only.
+pub fn not_given(name: &str, is_known: bool) -> Diagnosis {
+    let why = if is_known {
+        format!("`{name}` is given to the running app only: its owner has not given it to builds")
+    } else {
+        format!("the service has no variable `{name}`")
+    };
+    MISSING_BUILD_VARIABLE
+        .diagnosis(format!("the build needs the variable `{name}`, which it is not given"))
+        .at("build.variables")
+        .because(why)
+        .hint(format!(
+            "`slipway env set {name} --build --stdin`, with `--secret` when it is one, then `slipway redeploy`"
+        ))
 }
 
 fn invalid(error: &SettingsError) -> Diagnosis {

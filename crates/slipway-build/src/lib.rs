@@ -17,7 +17,7 @@ mod place;
 mod plan;
 mod tree;
 
-pub use decision::{Decision, decide, decide_in};
+pub use decision::{Decision, decide, decide_in, not_given};
 pub use diagnosis::{CATALOGUE, Entry, diagnose, render_catalogue};
 pub use explain::explain;
 pub use manifest::{MANIFEST_FILE, manifest};

@@ -138,6 +138,7 @@ fn refused_trees() -> Vec<String> {
     let of_static_kind = ServiceSettings { kind: ServiceKind::Static, ..Default::default() };
     let in_directory = ServiceSettings { root: "apps/web".into(), ..Default::default() };
     vec![
+        slipway_build::not_given("NPM_TOKEN", false).code,
         manifest(&tree(&[("slipway.toml", "port =")])).unwrap_err().code,
         decide(&tree(&[("netlify.toml", "[build")]), &SettingsPatch::default()).unwrap_err().code,
         decide(&tree(&[]), &out_of_range).unwrap_err().code,

@@ -215,7 +215,7 @@ impl Work {
         let variables = &self.owner.variables;
         let given = variables.for_build(&decision.plan.public_prefixes);
         let missing = decision.said.build_variables.iter().find(|name| !given.contains_key(*name))?;
-        Some(not_given(missing, variables))
+        Some(slipway_build::not_given(missing, variables.is_secret(missing).is_some()))
     }
 
     fn environment_note(&self, runtimes: &[String], manager_version: Option<&str>) -> Option<String> {
@@ -390,6 +390,15 @@ fn deploy_context(source: &SourceSpec) -> DeployContext {
     }
 }
 
+/// What is deployed without the name of a branch, or from the one that most repositories call their main one, is
+/// production.
+fn deploy_context(source: &SourceSpec) -> DeployContext {
+    match source {
+        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
+        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
+    }
+}
+
 /// The source names what its build needs; to give it is the owner's alone, or any branch could ask for any secret.
 fn not_given(name: &str, variables: &Variables) -> Diagnosis {
     let why = match variables.is_secret(name) {
@@ -398,7 +407,9 @@ fn not_given(name: &str, variables: &Variables) -> Diagnosis {
     };
     let what = format!("the build needs the variable `{name}`, which it is not given");
     Diagnosis::new("missing-build-variable", slipway_types::Blame::User, what).at("build.variables").because(why).hint(
-        format!("`slipway env set {name} --build --stdin`, with `--secret` when it is one, then `slipway redeploy`"),
+        format!(
+            "`slipway env set {name} --build-only --stdin`, with `--secret` when it is one, then `slipway redeploy`"
+        ),
     )
 }
 
