@@ -82,7 +82,7 @@ pub fn not_given(name: &str, is_known: bool) -> Diagnosis {
         .at("build.variables")
         .because(why)
         .hint(format!(
-            "`slipway env set {name} --build --stdin`, with `--secret` when it is one, then `slipway redeploy`"
+            "`slipway env set {name} --build-only --stdin`, with `--secret` when it is one, then `slipway redeploy`"
         ))
 }
 

@@ -390,29 +390,6 @@ fn deploy_context(source: &SourceSpec) -> DeployContext {
     }
 }
 
-/// What is deployed without the name of a branch, or from the one that most repositories call their main one, is
-/// production.
-fn deploy_context(source: &SourceSpec) -> DeployContext {
-    match source {
-        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
-        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
-    }
-}
-
-/// The source names what its build needs; to give it is the owner's alone, or any branch could ask for any secret.
-fn not_given(name: &str, variables: &Variables) -> Diagnosis {
-    let why = match variables.is_secret(name) {
-        None => format!("the service has no variable `{name}`"),
-        Some(_) => format!("`{name}` is given to the running app only: its owner has not given it to builds"),
-    };
-    let what = format!("the build needs the variable `{name}`, which it is not given");
-    Diagnosis::new("missing-build-variable", slipway_types::Blame::User, what).at("build.variables").because(why).hint(
-        format!(
-            "`slipway env set {name} --build-only --stdin`, with `--secret` when it is one, then `slipway redeploy`"
-        ),
-    )
-}
-
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
     Taken::Done { skipped, lines: Vec::new(), change: Box::new(Change { note, output, ..Change::default() }) }
 }

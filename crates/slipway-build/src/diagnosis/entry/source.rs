@@ -85,7 +85,7 @@ super::catalogue! { SOURCE:
     ];
     MISSING_BUILD_VARIABLE = User, "missing-build-variable", "The build is not given a variable that it needs",
         "`build.variables` in `slipway.toml` names what the build needs; to give it is for the owner of the service alone, so that no branch can ask for a secret.", [
-        "`slipway env set NAME --build --stdin`, with `--secret` when it is one, then deploy again.",
+        "`slipway env set NAME --build-only --stdin`, with `--secret` when it is one, then deploy again.",
         "Remove the name from `build.variables` if the build does not need it any more.",
     ];
     NO_START_COMMAND = User, "no-start-command", "Nothing says how the app starts",
