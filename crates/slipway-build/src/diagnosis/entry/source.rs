@@ -48,6 +48,11 @@ super::catalogue! { SOURCE:
         "Correct the place that the diagnosis names.",
         "Remove the file if the project no longer runs on Netlify: `slipway.toml` says the same things.",
     ];
+    MISSING_BUILD_VARIABLE = User, "missing-build-variable", "The build needs a variable that it is not given",
+        "`build.variables` in the source names variables without which a build is of no use, and one of them is not set for builds. To give it is the owner's alone, or any branch could ask for any secret.", [
+        "Give it: `slipway env set NAME --build --secret --stdin < value.txt`, then `slipway redeploy`.",
+        "Or take it out of `build.variables` in `slipway.toml`.",
+    ];
     ROOT_MISSING = User, "root-missing", "The service's directory is not in the source",
         "The setting `root` names a directory that the source does not have. Case matters, and git keeps no empty directories.", [
         "`git ls-files DIRECTORY` must list files; correct `root` in `slipway.toml` if it lists none.",
