@@ -2,7 +2,7 @@
 //!
 //! The server and `slipway plan` ask here, so that both give the same answer for the same tree.
 
-use crate::diagnosis::entry::{MISSING_BUILD_VARIABLE, PRE_DEPLOY_WITHOUT_PROCESS, SETTINGS_INVALID};
+use crate::diagnosis::entry::{PRE_DEPLOY_WITHOUT_PROCESS, SETTINGS_INVALID};
 use crate::manifest::{MANIFEST_FILE, manifest};
 use crate::netlify::{self, DeployContext};
 use crate::plan::plan;
@@ -40,7 +40,7 @@ pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployCon
     let owners = stored.merged_with(&manifest.settings);
     let said = ServiceSettings::resolve([&owners]).map_err(|error| invalid(&error))?;
     let netlify = netlify::resolve(tree, owners.root.as_deref(), context)?;
-    let (mut settings, mut plan) = match &netlify {
+    let (wanted, mut plan) = match &netlify {
         None => (said.clone(), plan(tree, &said)?),
         Some(netlify) => {
             let resolved = ServiceSettings::resolve([&netlify.settings(), &owners]);
@@ -50,14 +50,11 @@ pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployCon
         }
     };
     netlify::add_rules_of_assets(tree, &mut plan);
-    plan.reasons.extend(ignore_reason(&settings, &said));
-    // Detection has the last word on what answers: a process or files.
-    settings.kind = plan.kind;
+    plan.reasons.extend(ignore_reason(&wanted, &said));
     if plan.kind == ServiceKind::Static {
-        refuse_pre_deploy(&settings)?;
         plan.pre_deploy_command = None;
     }
-    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
+    let settings = settings_with(&plan, &wanted)?;
     Ok(Decision { plan, settings, said, source_settings: manifest.settings })
 }
 
@@ -69,21 +66,18 @@ fn ignore_reason(settings: &ServiceSettings, said: &ServiceSettings) -> Option<R
     Some(Reason { decided, from: from.to_owned() })
 }
 
-/// The source names what its build needs; to give it is the owner's alone, or any branch could ask for any secret.
-/// `is_known`: the service has a variable of that name, for its running app only.
-pub fn not_given(name: &str, is_known: bool) -> Diagnosis {
-    let why = if is_known {
-        format!("`{name}` is given to the running app only: its owner has not given it to builds")
-    } else {
-        format!("the service has no variable `{name}`")
-    };
-    MISSING_BUILD_VARIABLE
-        .diagnosis(format!("the build needs the variable `{name}`, which it is not given"))
-        .at("build.variables")
-        .because(why)
-        .hint(format!(
-            "`slipway env set {name} --build-only --stdin`, with `--secret` when it is one, then `slipway redeploy`"
-        ))
+/// The settings that hold with a plan: also of a plan that was made earlier, with what its owner says now of the rest.
+///
+/// # Errors
+/// When what was said does not go with the plan.
+pub fn settings_with(plan: &Plan, said: &ServiceSettings) -> Result<ServiceSettings, Diagnosis> {
+    // Detection has the last word on what answers: a process or files.
+    let mut settings = ServiceSettings { kind: plan.kind, ..said.clone() };
+    if plan.kind == ServiceKind::Static {
+        refuse_pre_deploy(&settings)?;
+    }
+    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
+    Ok(settings)
 }
 
 fn invalid(error: &SettingsError) -> Diagnosis {
