@@ -27,16 +27,26 @@ pub struct Decision {
 pub fn decide(tree: &TreeListing, stored: &SettingsPatch) -> Result<Decision, Diagnosis> {
     let manifest = manifest(tree)?;
     let said = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| invalid(&error))?;
-    let mut settings = said.clone();
-    let mut plan = plan(tree, &settings)?;
-    // Detection has the last word on what answers: a process or files.
-    settings.kind = plan.kind;
+    let mut plan = plan(tree, &said)?;
     if plan.kind == ServiceKind::Static {
-        refuse_pre_deploy(&settings)?;
         plan.pre_deploy_command = None;
     }
-    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
+    let settings = settings_with(&plan, &said)?;
     Ok(Decision { plan, settings, said, source_settings: manifest.settings })
+}
+
+/// The settings that hold with a plan: also of a plan that was made earlier, with what its owner says now of the rest.
+///
+/// # Errors
+/// When what was said does not go with the plan.
+pub fn settings_with(plan: &Plan, said: &ServiceSettings) -> Result<ServiceSettings, Diagnosis> {
+    // Detection has the last word on what answers: a process or files.
+    let mut settings = ServiceSettings { kind: plan.kind, ..said.clone() };
+    if plan.kind == ServiceKind::Static {
+        refuse_pre_deploy(&settings)?;
+    }
+    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
+    Ok(settings)
 }
 
 fn invalid(error: &SettingsError) -> Diagnosis {

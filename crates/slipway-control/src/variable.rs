@@ -131,9 +131,8 @@ impl Variables {
             .collect()
     }
 
-    /// None: there is no such variable.
-    pub(crate) fn is_secret(&self, name: &str) -> Option<bool> {
-        self.0.get(name).map(|variable| variable.secret)
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     pub(crate) fn add_secrets_to(&self, masker: &mut Masker) {

@@ -49,6 +49,8 @@ catalogue! {
         "The file is no TOML, has a key that does not exist, or a value of the wrong type or out of its range. Nothing of it is applied.";
     SETTINGS_INVALID = User, "settings-invalid", "A setting has a value that can't be",
         "`slipway.toml` and what `slipway service set` stored give a setting a value out of its range.";
+    MISSING_BUILD_VARIABLE = User, "missing-build-variable", "The build is not given a variable that it needs",
+        "`build.variables` in `slipway.toml` names it, and its owner has not given it to builds. Naming a variable gives nothing: `slipway env set NAME --build-only --secret --stdin` does, or `--build` when the app needs it too.";
     PRE_DEPLOY_WITHOUT_PROCESS = User, "pre-deploy-without-process", "A site has no pre-deploy command",
         "A site is files without a process: it has no image in which a command could run before it goes live. What must run belongs into the build.";
     ROOT_MISSING = User, "root-missing", "The service's directory is not in the source",
