@@ -1,6 +1,7 @@
 //! The promises that are figures. Each is measured beside its reference in the same run and reported as a ratio, because a
 //! machine's speed drifts and a ratio does not.
 
+mod build;
 mod deploy;
 pub(crate) mod edge;
 mod server;
@@ -10,12 +11,24 @@ use std::path::PathBuf;
 
 /// All figures of a deployment.
 pub(crate) fn run_deploy() -> Result<()> {
-    println!("| what | figure | goal |");
-    println!("|---|---|---|");
+    head();
     edge::compare()?;
     server::queue_wait_and_memory()?;
     server::listing()?;
     deploy::compare()
+}
+
+/// What comes before and after an app's own build.
+pub(crate) fn run_build() -> Result<()> {
+    head();
+    build::detection()?;
+    build::environment()?;
+    build::site()
+}
+
+fn head() {
+    println!("| what | figure | goal |");
+    println!("|---|---|---|");
 }
 
 /// One row of the report.

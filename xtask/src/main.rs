@@ -11,10 +11,11 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["bench", "deploy"] => bench::run_deploy(),
+        ["bench", "build"] => bench::run_build(),
         ["railpack", checkout] => railpack::run(checkout.as_ref(), ""),
         ["railpack", checkout, filter] => railpack::run(checkout.as_ref(), filter),
         // The edge alone, in a process of its own so that its figures are its own.
         ["edge", listen, upstream] => bench::edge::serve(listen.parse()?, upstream.parse()?),
-        _ => bail!("usage: xtask bench deploy | xtask railpack CHECKOUT [FILTER]"),
+        _ => bail!("usage: xtask bench deploy | xtask bench build | xtask railpack CHECKOUT [FILTER]"),
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! The server and `slipway plan` ask here, so that both give the same answer for the same tree.
 
-use crate::diagnosis::entry::{PRE_DEPLOY_WITHOUT_PROCESS, SETTINGS_INVALID};
+use crate::diagnosis::entry::{MISSING_BUILD_VARIABLE, PRE_DEPLOY_WITHOUT_PROCESS, SETTINGS_INVALID};
 use crate::manifest::{MANIFEST_FILE, manifest};
+use crate::netlify::{self, DeployContext};
 use crate::plan::plan;
+use slipway_types::plan::Reason;
 use slipway_types::settings::{ServiceKind, SettingsError};
 use slipway_types::{Diagnosis, Plan, ServiceSettings, SettingsPatch, TreeListing};
 
@@ -14,16 +16,41 @@ pub struct Decision {
     pub plan: Plan,
     /// What the plan decided for want of a word of the owner's is in them.
     pub settings: ServiceSettings,
+    /// What the owner said alone, in `slipway.toml` or to the server.
+    pub said: ServiceSettings,
+    /// Of it, what `slipway.toml` says.
+    pub source_settings: SettingsPatch,
 }
 
-/// `slipway.toml` over what is stored over the defaults, then what detection makes of the tree with that.
+/// As [`decide_in`], for what its owner deploys by hand or from the default branch.
 ///
 /// # Errors
 /// The diagnosis of whatever keeps the tree from having a plan.
 pub fn decide(tree: &TreeListing, stored: &SettingsPatch) -> Result<Decision, Diagnosis> {
+    decide_in(tree, stored, &DeployContext::production())
+}
+
+/// `slipway.toml` over what is stored over `netlify.toml` over the defaults, then what detection makes of the tree with
+/// that.
+///
+/// # Errors
+/// The diagnosis of whatever keeps the tree from having a plan.
+pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployContext) -> Result<Decision, Diagnosis> {
     let manifest = manifest(tree)?;
-    let mut settings = ServiceSettings::resolve([stored, &manifest.settings]).map_err(|error| invalid(&error))?;
-    let mut plan = plan(tree, &settings)?;
+    let owners = stored.merged_with(&manifest.settings);
+    let said = ServiceSettings::resolve([&owners]).map_err(|error| invalid(&error))?;
+    let netlify = netlify::resolve(tree, owners.root.as_deref(), context)?;
+    let (mut settings, mut plan) = match &netlify {
+        None => (said.clone(), plan(tree, &said)?),
+        Some(netlify) => {
+            let resolved = ServiceSettings::resolve([&netlify.settings(), &owners]);
+            let settings = resolved.map_err(|error| invalid(&error))?;
+            let plan = netlify.plan(tree, &said, &settings, context)?;
+            (settings, plan)
+        }
+    };
+    netlify::add_rules_of_assets(tree, &mut plan);
+    plan.reasons.extend(ignore_reason(&settings, &said));
     // Detection has the last word on what answers: a process or files.
     settings.kind = plan.kind;
     if plan.kind == ServiceKind::Static {
@@ -31,7 +58,32 @@ pub fn decide(tree: &TreeListing, stored: &SettingsPatch) -> Result<Decision, Di
         plan.pre_deploy_command = None;
     }
     settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
-    Ok(Decision { plan, settings })
+    Ok(Decision { plan, settings, said, source_settings: manifest.settings })
+}
+
+fn ignore_reason(settings: &ServiceSettings, said: &ServiceSettings) -> Option<Reason> {
+    let command = settings.ignore_command.as_deref().filter(|command| !command.trim().is_empty())?;
+    let from =
+        if said.ignore_command.is_some() { "the setting `build.ignore`" } else { "`build.ignore` in `netlify.toml`" };
+    let decided = format!("a commit for which `{command}` ends with 0 is not deployed");
+    Some(Reason { decided, from: from.to_owned() })
+}
+
+/// The source names what its build needs; to give it is the owner's alone, or any branch could ask for any secret.
+/// `is_known`: the service has a variable of that name, for its running app only.
+pub fn not_given(name: &str, is_known: bool) -> Diagnosis {
+    let why = if is_known {
+        format!("`{name}` is given to the running app only: its owner has not given it to builds")
+    } else {
+        format!("the service has no variable `{name}`")
+    };
+    MISSING_BUILD_VARIABLE
+        .diagnosis(format!("the build needs the variable `{name}`, which it is not given"))
+        .at("build.variables")
+        .because(why)
+        .hint(format!(
+            "`slipway env set {name} --build-only --stdin`, with `--secret` when it is one, then `slipway redeploy`"
+        ))
 }
 
 fn invalid(error: &SettingsError) -> Diagnosis {

@@ -11,12 +11,13 @@ mod decision;
 mod diagnosis;
 mod explain;
 mod manifest;
+pub mod netlify;
 mod package_json;
 mod place;
 mod plan;
 mod tree;
 
-pub use decision::{Decision, decide};
+pub use decision::{Decision, decide, decide_in, not_given};
 pub use diagnosis::{CATALOGUE, Entry, diagnose, render_catalogue};
 pub use explain::explain;
 pub use manifest::{MANIFEST_FILE, manifest};
@@ -25,6 +26,9 @@ pub use plan::plan;
 /// Names of the files (last part of the path) whose text detection reads.
 pub const WANTED_FILES: &[&str] = &[
     MANIFEST_FILE,
+    netlify::NETLIFY_FILE,
+    "_redirects",
+    "_headers",
     "package.json",
     "pnpm-lock.yaml",
     "yarn.lock",
@@ -75,6 +79,10 @@ pub const WANTED_FILES: &[&str] = &[
     "vite.config.ts",
     "vite.config.mts",
     "vite.config.cts",
+    "webpack.config.js",
+    "webpack.config.mjs",
+    "webpack.config.cjs",
+    "webpack.config.ts",
     "vue.config.js",
     "vue.config.mjs",
     "vue.config.cjs",

@@ -145,7 +145,7 @@ fn section_name(line: &str) -> Option<&str> {
 }
 
 /// Where `key` (`port`, or `build.memory`) is written; the start of the text when it is not found.
-fn offset_of_key(text: &str, key: &str) -> usize {
+pub(crate) fn offset_of_key(text: &str, key: &str) -> usize {
     let (wanted_section, wanted_key) = key.rsplit_once('.').unwrap_or(("", key));
     let mut section = "";
     let mut offset = 0;

@@ -49,7 +49,7 @@ pub(crate) fn router(api: Api, guard: Guard) -> Router {
     let service = Router::new()
         .route("/", get(service::show).delete(service::destroy))
         .route("/deployments", get(deployment::list).post(deployment::create))
-        .route("/redeploy", post(deployment::redeploy))
+        .route("/redeploy", get(deployment::show_redeploy).post(deployment::redeploy))
         .route("/rollback", post(deployment::rollback))
         .route("/settings", get(service::settings).put(service::put_settings))
         .route("/env", get(service::env).patch(service::patch_env))

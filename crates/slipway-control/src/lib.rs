@@ -14,6 +14,7 @@ mod config;
 mod executor;
 mod log;
 mod refusal;
+mod reuse;
 mod seal;
 mod server;
 mod shared;

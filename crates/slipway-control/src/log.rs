@@ -3,6 +3,7 @@
 //! Files are the truth, a [`tokio::sync::watch`] is the doorbell: a follower reads the files at its own pace, so a slow
 //! one costs nobody else anything. What is written here has been masked before ([`mask::Masker`]).
 
+pub(crate) mod form;
 pub(crate) mod mask;
 pub(crate) mod segment;
 

@@ -5,16 +5,25 @@
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
-use slipway_types::ServiceId;
+use slipway_types::{Secret, ServiceId};
 
 /// Bytes of the master key (the cipher's key size).
 pub(crate) const KEY_BYTES: usize = 32;
 /// Bytes of the nonce in front of each sealed text (XChaCha20's nonce size).
 const NONCE_BYTES: usize = 24;
 
+/// BLAKE3 wants it to be globally unique.
+const DIGEST_CONTEXT: &str = "slipway 2026 digests of variables given to builds";
+/// Hexadecimal digits of a digest: 128 bits are enough to tell values apart.
+const DIGEST_DIGITS: usize = 32;
+
 /// The key that seals everything in one data directory. Never printed.
 #[derive(Clone)]
-pub struct MasterKey(XChaCha20Poly1305);
+pub struct MasterKey {
+    cipher: XChaCha20Poly1305,
+    /// Of digests that stand for values; derived, so that neither use helps against the other.
+    digest: [u8; KEY_BYTES],
+}
 
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,7 +61,7 @@ impl SealedFor<'_> {
 
 impl MasterKey {
     pub(crate) fn new(key: &[u8; KEY_BYTES]) -> Self {
-        Self(XChaCha20Poly1305::new(&Key::from(*key)))
+        Self { cipher: XChaCha20Poly1305::new(&Key::from(*key)), digest: blake3::derive_key(DIGEST_CONTEXT, key) }
     }
 
     /// Nonce and ciphertext of `plain`.
@@ -61,8 +70,21 @@ impl MasterKey {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(SealError::Random)?;
         let payload = Payload { msg: plain, aad: context.as_bytes() };
-        let ciphertext = self.0.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Seal(context.clone()))?;
+        let ciphertext =
+            self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Seal(context.clone()))?;
         Ok([nonce.as_slice(), &ciphertext].concat())
+    }
+
+    /// Tells whether a variable of a service has the same value, and nothing else about it without this key.
+    pub(crate) fn digest(&self, service: &ServiceId, name: &str, value: &Secret) -> String {
+        let mut hasher = blake3::Hasher::new_keyed(&self.digest);
+        // Neither of the first two can hold a NUL, so no two triples give the same bytes.
+        for part in [service.as_str(), "\0", name, "\0", value.expose()] {
+            hasher.update(part.as_bytes());
+        }
+        let mut digits = hasher.finalize().to_hex().to_string();
+        digits.truncate(DIGEST_DIGITS);
+        digits
     }
 
     pub(crate) fn open(&self, of: SealedFor<'_>, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
@@ -71,7 +93,7 @@ impl MasterKey {
             return Err(SealError::Open(context));
         };
         let payload = Payload { msg: ciphertext, aad: context.as_bytes() };
-        self.0.decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::Open(context))
+        self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::Open(context))
     }
 }
 
@@ -93,5 +115,22 @@ mod tests {
         assert!(key.open(SealedFor::Env { service: &other, revision: 3 }, &sealed).is_err());
         assert!(MasterKey::new(&[8; KEY_BYTES]).open(place, &sealed).is_err());
         assert!(key.open(place, &sealed[..10]).is_err());
+    }
+
+    #[test]
+    fn a_digest_tells_same_from_other_to_the_key_alone() {
+        let key = MasterKey::new(&[7; KEY_BYTES]);
+        let (service, other) = (ServiceId::parse("svc-a").unwrap(), ServiceId::parse("svc-b").unwrap());
+        let value = Secret::new("hunter2");
+        let digest = key.digest(&service, "A", &value);
+        assert_eq!(digest, key.digest(&service, "A", &value));
+        for differs in [
+            key.digest(&other, "A", &value),
+            key.digest(&service, "B", &value),
+            key.digest(&service, "A", &Secret::new("hunter3")),
+            MasterKey::new(&[8; KEY_BYTES]).digest(&service, "A", &value),
+        ] {
+            assert_ne!(digest, differs);
+        }
     }
 }

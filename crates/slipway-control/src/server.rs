@@ -79,7 +79,7 @@ pub async fn run(
     let api = Api { shared, commands, shutdown: stop.clone() };
     let serve = serve(api_listener, api::router(api, guard), stop.clone());
     let execute = async {
-        let outcome = executor.run(stop.clone()).await;
+        let outcome = Box::pin(executor.run(stop.clone())).await;
         stop.cancel();
         outcome
     };

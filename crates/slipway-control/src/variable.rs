@@ -2,12 +2,13 @@
 //!
 //! A change makes a new revision; a deployment takes the newest one and its release keeps it.
 
+use crate::log::form::VALUE_CHARS_MIN;
 use crate::log::mask::Masker;
 use crate::refusal::Refusal;
 use crate::seal::{MasterKey, SealError, SealedFor};
 use serde::{Deserialize, Serialize};
 use slipway_store::StoreError;
-use slipway_types::api::{EnvParams, EnvView};
+use slipway_types::api::{EnvParams, EnvValue, EnvView};
 use slipway_types::host::Env;
 use slipway_types::{Secret, ServiceId, TimestampMs};
 use std::collections::BTreeMap;
@@ -28,7 +29,14 @@ pub(crate) struct Variable {
     value: Secret,
     secret: bool,
     build: bool,
+    /// Older revisions have no such word: theirs were given to the app.
+    #[serde(default = "given")]
+    run: bool,
     updated_at: TimestampMs,
+}
+
+fn given() -> bool {
+    true
 }
 
 /// One revision of a service's variables.
@@ -75,8 +83,15 @@ impl Variables {
         }
         for (name, value) in &params.set {
             check(name, value.value.expose())?;
-            let variable =
-                Variable { value: value.value.clone(), secret: value.secret, build: value.build, updated_at: now };
+            if value.secret {
+                check_secret(name, value.value.expose())?;
+            }
+            let EnvValue { value, secret, build, run } = value.clone();
+            if !build && !run {
+                let message = format!("`{name}` would be given to nobody: neither to builds nor to the app");
+                return Err(Refusal::unusable("env-unused", message));
+            }
+            let variable = Variable { value, secret, build, run, updated_at: now };
             changed.0.insert(name.clone(), variable);
         }
         let bytes: usize = changed.0.iter().map(|(name, variable)| name.len() + variable.value.expose().len()).sum();
@@ -93,14 +108,16 @@ impl Variables {
             value: (!variable.secret).then(|| variable.value.expose().to_owned()),
             secret: variable.secret,
             build: variable.build,
+            run: variable.run,
             updated_at: variable.updated_at,
         };
         self.0.iter().map(view).collect()
     }
 
-    /// For replicas and the pre-deploy command: all of them.
+    /// For replicas and the pre-deploy command: all but those that are of the build alone.
     pub(crate) fn for_run(&self) -> Env {
-        self.0.iter().map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
+        let given = self.0.iter().filter(|(_, variable)| variable.run);
+        given.map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
     }
 
     /// For install and build commands: those that their owner gave to builds, and those that a build bakes in anyway. A
@@ -112,6 +129,11 @@ impl Variables {
             .filter(|(name, variable)| variable.build || (!variable.secret && public(name)))
             .map(|(name, variable)| (name.clone(), variable.value.clone()))
             .collect()
+    }
+
+    /// None: there is no such variable.
+    pub(crate) fn is_secret(&self, name: &str) -> Option<bool> {
+        self.0.get(name).map(|variable| variable.secret)
     }
 
     pub(crate) fn add_secrets_to(&self, masker: &mut Masker) {
@@ -138,6 +160,16 @@ fn check(name: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A shorter one can't be told from the words around it, so no log could leave it out. An empty one is no secret yet.
+fn check_secret(name: &str, value: &str) -> Result<(), Refusal> {
+    if value.is_empty() || value.trim().chars().count() >= VALUE_CHARS_MIN {
+        return Ok(());
+    }
+    let message =
+        format!("the secret `{name}` has less than {VALUE_CHARS_MIN} characters: it could not be left out of logs");
+    Err(Refusal::unusable("env-secret-short", message).hint("set a longer value, or set it without `--secret`"))
+}
+
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }
@@ -145,10 +177,9 @@ fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slipway_types::api::EnvValue;
 
     fn set(name: &str, value: &str, secret: bool, build: bool) -> EnvParams {
-        let value = EnvValue { value: Secret::new(value), secret, build };
+        let value = EnvValue { value: Secret::new(value), secret, build, run: true };
         EnvParams { set: BTreeMap::from([(name.to_owned(), value)]), unset: Vec::new() }
     }
 
@@ -162,8 +193,8 @@ mod tests {
             set("PLAIN", "1", false, false),
             set("FOR_BUILD", "2", false, true),
             set("NEXT_PUBLIC_A", "3", false, false),
-            set("NEXT_PUBLIC_KEY", "4", true, false),
-            set("NPM_TOKEN", "5", true, true),
+            set("NEXT_PUBLIC_KEY", "four", true, false),
+            set("NPM_TOKEN", "five", true, true),
         ]
         .iter()
         .fold(Variables::default(), |variables, params| variables.changed(1, params).unwrap());
@@ -175,6 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_the_build_alone_does_not_reach_the_app() {
+        let mut params = set("NPM_TOKEN", "hunter2", true, true);
+        params.set.values_mut().for_each(|value| value.run = false);
+        let variables = Variables::default().changed(1, &params).unwrap();
+        assert_eq!((variables.for_run().len(), variables.for_build(&[]).len()), (0, 1));
+        params.set.values_mut().for_each(|value| value.build = false);
+        assert_eq!(refusal(&params), "env-unused");
+        // As revisions were stored before there was such a choice.
+        let older: Variables =
+            serde_json::from_str(r#"{"A": {"value": "x", "secret": false, "build": true, "updated_at": 1}}"#).unwrap();
+        assert_eq!(older.for_run().len(), 1);
+    }
+
+    #[test]
     fn what_no_process_can_take_is_refused() {
         assert_eq!(refusal(&set("1A", "x", false, false)), "env-name");
         assert_eq!(refusal(&set("A=B", "x", false, false)), "env-name");
@@ -182,6 +227,8 @@ mod tests {
         assert_eq!(refusal(&set("PORT", "1", false, false)), "env-reserved");
         assert_eq!(refusal(&set("A", "a\0b", false, false)), "env-value");
         assert_eq!(refusal(&set("A", &"x".repeat(VALUE_BYTES_MAX + 1), false, false)), "env-value");
+        assert_eq!(refusal(&set("A", "abc", true, false)), "env-secret-short");
+        assert!(Variables::default().changed(1, &set("A", "", true, false)).is_ok());
         assert_eq!(refusal(&EnvParams { unset: vec!["GONE".into()], ..Default::default() }), "env-unknown");
     }
 

@@ -2,15 +2,20 @@
 //!
 //! One task owns the change: build the new table, swap it in, close the gates of replicas that it does not name.
 //! Each closed gate is watched until it is empty and reported exactly once, unless a later table names the
-//! replica again before that.
+//! replica again before that. What a table needs from disk, the manifests of its sites, is read before it is in force.
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Service};
 use crate::gate::Gate;
+use crate::limits::SITE_LOAD_TIMEOUT;
+use crate::rules::Rules;
+use crate::site::{MemoryBudget, Site, SiteError};
 use crate::table::{RouteEntry, Table};
 use arc_swap::ArcSwap;
 use slipway_types::ReplicaId;
-use slipway_types::route::{EdgeReport, Route, RouteTable, Target};
+use slipway_types::route::{EdgeReport, Endpoint, Route, RouteTable, Target};
+use slipway_types::site::SiteRules;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tokio::sync::{Notify, mpsc, watch};
@@ -24,6 +29,7 @@ pub(crate) struct Applier {
     emptied: Arc<Notify>,
     gates: HashMap<ReplicaId, Arc<Gate>>,
     closing: HashMap<ReplicaId, Arc<Gate>>,
+    memory: MemoryBudget,
     /// Reports that wait for room in the channel: at most one `Applied`, and one `Drained` for each replica.
     outbox: VecDeque<EdgeReport>,
 }
@@ -37,6 +43,7 @@ impl Applier {
             emptied: Arc::new(Notify::new()),
             gates: HashMap::new(),
             closing: HashMap::new(),
+            memory: MemoryBudget::default(),
             outbox: VecDeque::new(),
         }
     }
@@ -59,7 +66,7 @@ impl Applier {
                 changed = tables.changed(), if tables_open => match changed {
                     Ok(()) => {
                         let wanted = tables.borrow_and_update().clone();
-                        self.apply(&wanted);
+                        self.apply(&wanted).await;
                     }
                     Err(_) => tables_open = false,
                 },
@@ -84,7 +91,7 @@ impl Applier {
         }
     }
 
-    pub(crate) fn apply(&mut self, wanted: &RouteTable) {
+    pub(crate) async fn apply(&mut self, wanted: &RouteTable) {
         let present = self.table.load_full();
         if self.applied && wanted.generation <= present.generation {
             if wanted.generation < present.generation {
@@ -93,7 +100,8 @@ impl Applier {
             }
             return;
         }
-        let next = self.build(wanted, &present);
+        let sites = self.load_sites(wanted, &present).await;
+        let next = self.build(wanted, &present, sites);
         self.table.store(Arc::new(next));
         self.close_unnamed(wanted, &present);
         self.applied = true;
@@ -103,21 +111,49 @@ impl Applier {
         tracing::info!(generation = wanted.generation, routes = wanted.routes.len(), "route table applied");
     }
 
-    fn build(&mut self, wanted: &RouteTable, present: &Table) -> Table {
-        let mut known: HashMap<Target, Arc<Backend>> =
-            present.backends.iter().map(|backend| (backend.target.clone(), backend.clone())).collect();
+    /// The sites that the present table does not have, or has not been able to read.
+    async fn load_sites(&self, wanted: &RouteTable, present: &Table) -> HashMap<PathBuf, Arc<Site>> {
+        let known: HashSet<&Target> = present.backends.iter().filter(|b| !b.is_broken()).map(|b| &b.target).collect();
+        let targets = wanted.routes.iter().flat_map(|route| &route.targets).filter(|target| !known.contains(target));
+        let directories: HashSet<&Path> = targets
+            .filter_map(|target| match &target.at {
+                Endpoint::Site(directory) => Some(directory.as_path()),
+                Endpoint::Address(_) => None,
+            })
+            .collect();
+        let loading = directories.into_iter().map(|directory| async move {
+            match load(directory.to_owned(), self.memory.clone()).await {
+                Ok(site) => Some((directory.to_owned(), Arc::new(site))),
+                Err(error) => {
+                    tracing::error!(site = %directory.display(), %error, "a site cannot be served");
+                    None
+                }
+            }
+        });
+        futures_util::future::join_all(loading).await.into_iter().flatten().collect()
+    }
+
+    fn build(&mut self, wanted: &RouteTable, present: &Table, sites: HashMap<PathBuf, Arc<Site>>) -> Table {
+        let mut known: HashMap<Target, Arc<Backend>> = present
+            .backends
+            .iter()
+            .filter(|backend| !backend.is_broken())
+            .map(|backend| (backend.target.clone(), backend.clone()))
+            .collect();
+        let mut compiled = Compiled::of(present);
         let mut backends: HashMap<Target, Arc<Backend>> = HashMap::new();
         let mut routes = HashMap::with_capacity(wanted.routes.len());
         for route in &wanted.routes {
             let mut targets: Vec<Arc<Backend>> = Vec::with_capacity(route.targets.len());
             for target in &route.targets {
-                let backend = backends.entry(target.clone()).or_insert_with(|| self.backend(target, &mut known));
+                let backend =
+                    backends.entry(target.clone()).or_insert_with(|| self.backend(target, &sites, &mut known));
                 if !targets.iter().any(|other| Arc::ptr_eq(other, backend)) {
                     targets.push(backend.clone());
                 }
             }
             let host = route.host.to_ascii_lowercase();
-            if routes.insert(host, Arc::new(entry(route, targets))).is_some() {
+            if routes.insert(host, Arc::new(entry(route, compiled.rules(&route.rules), targets))).is_some() {
                 tracing::warn!(host = route.host, "a host name has two routes: the last one counts");
             }
         }
@@ -126,7 +162,12 @@ impl Applier {
 
     /// The backend as the present table has it, or a new one. Its gate is open: a replica that was on its way
     /// out and is wanted again stays.
-    fn backend(&mut self, target: &Target, known: &mut HashMap<Target, Arc<Backend>>) -> Arc<Backend> {
+    fn backend(
+        &mut self,
+        target: &Target,
+        sites: &HashMap<PathBuf, Arc<Site>>,
+        known: &mut HashMap<Target, Arc<Backend>>,
+    ) -> Arc<Backend> {
         if let Some(gate) = self.closing.remove(&target.replica) {
             gate.reopen();
             self.gates.insert(target.replica.clone(), gate);
@@ -134,7 +175,13 @@ impl Applier {
         let emptied = &self.emptied;
         let gate =
             self.gates.entry(target.replica.clone()).or_insert_with(|| Arc::new(Gate::new(emptied.clone()))).clone();
-        known.remove(target).unwrap_or_else(|| Arc::new(Backend::new(target.clone(), gate, self.threads)))
+        known.remove(target).unwrap_or_else(|| {
+            let service = match &target.at {
+                Endpoint::Address(address) => Service::Process(*address),
+                Endpoint::Site(directory) => sites.get(directory).cloned().map_or(Service::Broken, Service::Site),
+            };
+            Arc::new(Backend::new(target.clone(), gate, service, self.threads))
+        })
     }
 
     fn close_unnamed(&mut self, wanted: &RouteTable, present: &Table) {
@@ -163,11 +210,56 @@ impl Applier {
     }
 }
 
-fn entry(route: &Route, backends: Vec<Arc<Backend>>) -> RouteEntry {
+/// Compiled rules by what they were compiled from. Tables that follow each other share most of it.
+struct Compiled {
+    known: Vec<(Arc<SiteRules>, Arc<Rules>)>,
+    by_pointer: HashMap<*const SiteRules, usize>,
+}
+
+impl Compiled {
+    fn of(present: &Table) -> Self {
+        let mut compiled = Self { known: Vec::new(), by_pointer: HashMap::new() };
+        for entry in present.routes.values() {
+            compiled.add(entry.written_rules.clone(), entry.rules.clone());
+        }
+        compiled
+    }
+
+    fn add(&mut self, written: Arc<SiteRules>, rules: Arc<Rules>) {
+        if let std::collections::hash_map::Entry::Vacant(place) = self.by_pointer.entry(Arc::as_ptr(&written)) {
+            place.insert(self.known.len());
+            self.known.push((written, rules));
+        }
+    }
+
+    fn rules(&mut self, written: &Arc<SiteRules>) -> Arc<Rules> {
+        if let Some(index) = self.by_pointer.get(&Arc::as_ptr(written)) {
+            return self.known[*index].1.clone();
+        }
+        // The same rules in a new allocation: comparing is cheaper than compiling, and most differ in length.
+        let equal = self.known.iter().find(|(known, _)| known == written).map(|(_, rules)| rules.clone());
+        let rules = equal.unwrap_or_else(|| Arc::new(Rules::compile(written)));
+        self.add(written.clone(), rules.clone());
+        rules
+    }
+}
+
+async fn load(directory: PathBuf, memory: MemoryBudget) -> Result<Site, SiteError> {
+    let reading = tokio::task::spawn_blocking(move || Site::load(&directory, memory));
+    match tokio::time::timeout(SITE_LOAD_TIMEOUT, reading).await {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(_)) => Err(SiteError::Panicked),
+        Err(_) => Err(SiteError::TimedOut(SITE_LOAD_TIMEOUT)),
+    }
+}
+
+fn entry(route: &Route, rules: Arc<Rules>, backends: Vec<Arc<Backend>>) -> RouteEntry {
     RouteEntry {
         project: route.project.clone(),
         service: route.service.clone(),
         deployment: route.deployment.clone(),
+        written_rules: route.rules.clone(),
+        rules,
         unavailable_because: route.unavailable_because.clone(),
         backends,
         turn: AtomicUsize::new(0),

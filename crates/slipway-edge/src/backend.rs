@@ -1,4 +1,4 @@
-//! One replica at one address, with the idle connections to it.
+//! One replica: at an address, with the idle connections to it, or a site with its files.
 //!
 //! The pool belongs to the backend: a new replica at a reused address never gets a connection of the old one. Each
 //! thread has its own shelf, so a connection is used only on the runtime that drives it.
@@ -6,8 +6,9 @@
 use crate::body::RequestBody;
 use crate::gate::Gate;
 use crate::limits::UPSTREAM_IDLE_MAX;
+use crate::site::Site;
 use hyper::client::conn::http1::SendRequest;
-use slipway_types::route::{Endpoint, Target};
+use slipway_types::route::Target;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +20,17 @@ pub(crate) type Sender = SendRequest<RequestBody>;
 pub(crate) struct Backend {
     pub(crate) target: Target,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) service: Service,
     shelves: Box<[Mutex<Vec<Idle>>]>,
+}
+
+/// What answers at a target.
+#[derive(Debug, Clone)]
+pub(crate) enum Service {
+    Process(SocketAddr),
+    Site(Arc<Site>),
+    /// A site whose manifest cannot be read.
+    Broken,
 }
 
 #[derive(Debug)]
@@ -37,17 +48,13 @@ impl Idle {
 }
 
 impl Backend {
-    pub(crate) fn new(target: Target, gate: Arc<Gate>, threads: usize) -> Self {
+    pub(crate) fn new(target: Target, gate: Arc<Gate>, service: Service, threads: usize) -> Self {
         let shelves = (0..threads).map(|_| Mutex::default()).collect();
-        Self { target, gate, shelves }
+        Self { target, gate, service, shelves }
     }
 
-    /// Where to connect; None: there is no process, it is a site.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        match self.target.at {
-            Endpoint::Address(address) => Some(address),
-            Endpoint::Site(_) => None,
-        }
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self.service, Service::Broken)
     }
 
     /// The idle connection that was used last, if it is at most `idle_max` old.

@@ -2,8 +2,10 @@
 
 use crate::activity::Activity;
 use crate::backend::{Permit, Sender};
+use crate::site::file::FileBody;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -73,7 +75,16 @@ impl Lease {
     }
 }
 
-/// From the replica, or from the edge itself, to the client.
+/// Why a response ends before its end. The connection to the client is cut, so that it notices.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error(transparent)]
+    Upstream(hyper::Error),
+    #[error("a file of a site cannot be read")]
+    File(#[source] io::Error),
+}
+
+/// From the replica, the files of a site, or the edge itself, to the client.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     source: Source,
@@ -83,12 +94,31 @@ pub(crate) struct ResponseBody {
 #[derive(Debug)]
 enum Source {
     Own(Option<Bytes>),
-    Upstream { incoming: Incoming, lease: Option<Lease> },
+    /// Of a site, from memory.
+    Held {
+        bytes: Option<Bytes>,
+        _permit: Permit,
+    },
+    /// Of a site, from disk.
+    File(FileBody),
+    Upstream {
+        incoming: Incoming,
+        lease: Option<Lease>,
+    },
 }
 
 impl ResponseBody {
     pub(crate) fn own(bytes: Bytes, activity: Arc<Activity>) -> Self {
         Self { source: Source::Own((!bytes.is_empty()).then_some(bytes)), activity }
+    }
+
+    pub(crate) fn held(bytes: Bytes, permit: Permit, activity: Arc<Activity>) -> Self {
+        let bytes = (!bytes.is_empty()).then_some(bytes);
+        Self { source: Source::Held { bytes, _permit: permit }, activity }
+    }
+
+    pub(crate) fn file(file: FileBody, activity: Arc<Activity>) -> Self {
+        Self { source: Source::File(file), activity }
     }
 
     pub(crate) fn upstream(incoming: Incoming, lease: Lease, activity: Arc<Activity>) -> Self {
@@ -110,11 +140,16 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.source {
-            Source::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Own(bytes) | Source::Held { bytes, .. } => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Source::File(file) => {
+                file.poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(BodyError::File)))
+            }
             Source::Upstream { incoming, lease } => {
                 let frame = ready!(Pin::new(incoming).poll_frame(cx));
                 match &frame {
@@ -127,21 +162,25 @@ impl Body for ResponseBody {
                         }
                     }
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Upstream)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Own(bytes) => bytes.is_none(),
+            Source::Own(bytes) | Source::Held { bytes, .. } => bytes.is_none(),
+            Source::File(file) => file.left() == 0,
             Source::Upstream { incoming, .. } => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Own(bytes) | Source::Held { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Source::File(file) => SizeHint::with_exact(file.left()),
             Source::Upstream { incoming, .. } => incoming.size_hint(),
         }
     }

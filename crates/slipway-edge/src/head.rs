@@ -68,6 +68,14 @@ pub(crate) fn forward_request(
     Ok(upgrade)
 }
 
+/// The client's connection is encrypted, as far as is known here: see `X-Forwarded-Proto` of [`forward_request`].
+pub(crate) fn is_https(headers: &HeaderMap) -> bool {
+    headers
+        .get(X_FORWARDED_PROTO)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("https")))
+}
+
 fn add_forwarded(headers: &mut HeaderMap, peer: &Peer, authority: &HeaderValue) {
     if !peer.trusted {
         for name in CLAIMS {

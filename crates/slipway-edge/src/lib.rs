@@ -21,10 +21,14 @@ mod head;
 mod host;
 pub mod limits;
 mod listener;
+mod login;
 mod page;
+mod percent;
 mod proxy;
 mod refusal;
 mod request_id;
+mod rules;
+mod site;
 mod table;
 mod tunnel;
 mod upstream;
@@ -84,7 +88,7 @@ pub async fn run(
     let table = Arc::new(ArcSwap::from_pointee(Table::default()));
     let mut applier = Applier::new(table.clone(), threads);
     let present = tables.borrow_and_update().clone();
-    applier.apply(&present);
+    applier.apply(&present).await;
 
     // Also when this future is dropped, the threads end.
     let stop = shutdown.child_token();

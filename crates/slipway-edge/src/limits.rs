@@ -50,6 +50,18 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Idle time and probes after which the kernel gives up on a client that vanished.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// Manifest of a site: 200,000 files with names of some 250 bytes.
+pub const SITE_MANIFEST_BYTES_MAX: u64 = 96 << 20;
+/// Reading one. More than a slow disk needs for the largest.
+pub const SITE_LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A file of a site up to this size is read as a whole, and kept in memory while there is room.
+pub const SITE_MEMORY_FILE_BYTES_MAX: u64 = 128 * 1024;
+/// Files of all sites kept in memory.
+pub const SITE_MEMORY_BYTES_MAX: u64 = 32 << 20;
+/// One piece of a larger file on its way to a client, and so what a slow client holds of it.
+pub const SITE_CHUNK_BYTES_MAX: u64 = 64 * 1024;
+/// Threads of each thread of the edge that read files. More would not make a disk faster.
+pub const READER_THREADS_MAX: usize = 8;
 /// Longest request id that a client may choose.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 

@@ -1,9 +1,12 @@
 //! The edge's own answers: a page for browsers, JSON or plain text for programs.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, SITE_METHOD};
 use crate::request_id::X_REQUEST_ID;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 pub(crate) const X_SLIPWAY_ERROR: HeaderName = HeaderName::from_static("x-slipway-error");
@@ -62,6 +65,22 @@ pub(crate) fn render(refusal: &Refusal, format: Format, request_id: &HeaderValue
     if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
     }
+    if refusal.status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"site\", charset=\"UTF-8\""));
+    }
+    if refusal.code == SITE_METHOD {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+/// To another address. A browser asks again each time: the next deployment may have other rules.
+pub(crate) fn redirect(status: StatusCode, location: HeaderValue) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response.headers_mut().insert(LOCATION, location);
+    let revalidated = HeaderValue::from_static("public, max-age=0, must-revalidate");
+    response.headers_mut().insert(CACHE_CONTROL, revalidated);
     response
 }
 

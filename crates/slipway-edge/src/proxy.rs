@@ -3,7 +3,7 @@
 //! A request is sent again only when that cannot double it: when no connection was made, when the connection took
 //! none of it, or when it is a GET, HEAD or OPTIONS without a body and the connection was a reused one.
 
-use crate::backend::{Backend, Permit, Sender};
+use crate::backend::{Backend, Permit, Sender, Service};
 use crate::body::{Lease, RequestBody, ResponseBody};
 use crate::connection::Client;
 use crate::limits::{
@@ -13,14 +13,17 @@ use crate::limits::{
 use crate::page::{self, Format};
 use crate::refusal::Refusal;
 use crate::request_id::X_REQUEST_ID;
+use crate::rules::{Action, Decision, Question};
+use crate::site::answer::Visit;
 use crate::table::{Picked, RouteEntry};
 use crate::upstream::{self, ConnectError};
-use crate::{head, host, tunnel};
-use http::header::ACCEPT;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use crate::{head, host, login, tunnel};
+use http::header::{ACCEPT, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -64,8 +67,21 @@ async fn forward(
     let request = Request::from_parts(parts, RequestBody::new(body));
     // `host::authority` gives text only.
     let name = host::name(authority.to_str().unwrap_or_default());
-    let answered = Exchange::new(client, &name).run(request).await?;
-    respond(client, answered, switch.filter(|_| upgrade.is_some()), id)
+    let asked = request.uri().clone();
+    match Exchange::new(client, &name, &asked).run(request).await? {
+        Outcome::Own(mut response) => {
+            response.headers_mut().insert(X_REQUEST_ID, id.clone());
+            Ok(response)
+        }
+        Outcome::Upstream(answered) => respond(client, answered, &asked, switch.filter(|_| upgrade.is_some()), id),
+    }
+}
+
+/// Where an answer comes from.
+enum Outcome {
+    /// The rules of the route, or the files of a site.
+    Own(Response<ResponseBody>),
+    Upstream(Answered),
 }
 
 /// A response head with what it came over.
@@ -74,15 +90,18 @@ struct Answered {
     permit: Permit,
     sender: Sender,
     response: Response<Incoming>,
+    /// What a rule says that the status is.
+    status: Option<StatusCode>,
 }
 
 fn respond(
     client: &Arc<Client>,
     answered: Answered,
+    asked: &Uri,
     switch: Option<OnUpgrade>,
     id: &HeaderValue,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let Answered { route, permit, sender, mut response } = answered;
+    let Answered { route, permit, sender, mut response, status: ruled } = answered;
     let status = response.status();
     let keep = head::forward_response(status, response.headers_mut(), UPSTREAM_IDLE_TIMEOUT);
     *response.version_mut() = Version::HTTP_11;
@@ -93,6 +112,10 @@ fn respond(
         client.worker.tunnels.spawn(tunnel::run(client.clone(), switch, upstream, sender, permit));
         return Ok(response.map(|_| ResponseBody::own(bytes::Bytes::new(), client.activity.clone())));
     }
+    if let Some(ruled) = ruled.filter(|_| status.is_success()) {
+        *response.status_mut() = ruled;
+    }
+    route.rules.headers.add(asked.path(), response.headers_mut());
     let lease = Lease { sender, permit, thread: client.worker.thread, keep };
     Ok(response.map(|incoming| ResponseBody::upstream(incoming, lease, client.activity.clone())))
 }
@@ -101,11 +124,22 @@ fn respond(
 struct Exchange<'a> {
     client: &'a Client,
     host: &'a str,
+    /// Before any rewrite.
+    asked: &'a Uri,
     /// Backends that took no connection.
     tried: Vec<Arc<Backend>>,
     connect_failures: u32,
     stale: u32,
 }
+
+/// What is left to do when the rules of a route were followed.
+enum Followed {
+    /// Ask the app, and answer with this status.
+    Forward(Option<StatusCode>),
+    Own(Response<ResponseBody>),
+}
+
+const WHOLE_ONLY: [HeaderName; 3] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE];
 
 /// What became of a request on one connection.
 enum Sent {
@@ -118,18 +152,34 @@ enum Sent {
 }
 
 impl<'a> Exchange<'a> {
-    fn new(client: &'a Client, host: &'a str) -> Self {
-        Self { client, host, tried: Vec::new(), connect_failures: 0, stale: 0 }
+    fn new(client: &'a Client, host: &'a str, asked: &'a Uri) -> Self {
+        Self { client, host, asked, tried: Vec::new(), connect_failures: 0, stale: 0 }
     }
 
-    async fn run(mut self, mut request: Request<RequestBody>) -> Result<Answered, Refusal> {
+    async fn run(mut self, mut request: Request<RequestBody>) -> Result<Outcome, Refusal> {
         let repeatable = is_repeatable(&request);
         loop {
             let (route, permit) = self.pick()?;
-            let (mut sender, reused) = match self.connection(permit.backend(), repeatable).await {
+            login::check(&route, self.asked.path(), request.headers())?;
+            let decision = self.decide(&route, &request);
+            let backend = permit.backend().clone();
+            let address = match &backend.service {
+                Service::Process(address) => *address,
+                Service::Broken => return Err(Refusal::site_broken(&route)),
+                Service::Site(site) => {
+                    let (method, headers) = (request.method(), request.headers());
+                    let (uri, activity) = (self.asked, &self.client.activity);
+                    let visit = Visit { site, route: &route, method, uri, headers, activity };
+                    return Box::pin(visit.answer(decision, permit)).await.map(Outcome::Own);
+                }
+            };
+            let status = match self.follow(&route, decision, &mut request)? {
+                Followed::Forward(status) => status,
+                Followed::Own(response) => return Ok(Outcome::Own(response)),
+            };
+            let (mut sender, reused) = match self.connection(&backend, address, repeatable).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    let backend = permit.backend().clone();
                     // Given back before the wait: the replica may be on its way out.
                     drop(permit);
                     self.connect_failed(&route, backend, &error).await?;
@@ -139,7 +189,9 @@ impl<'a> Exchange<'a> {
             request.body_mut().counted_by(&permit);
             let copy = (reused && repeatable).then(|| copy_of(&request));
             let (next, error) = match self.send(&mut sender, request).await {
-                Sent::Response(response) => return Ok(Answered { route, permit, sender, response }),
+                Sent::Response(response) => {
+                    return Ok(Outcome::Upstream(Answered { route, permit, sender, response, status }));
+                }
                 Sent::TimedOut => {
                     return Err(Refusal::timed_out(&route, self.client.worker.limits.response_header_timeout));
                 }
@@ -152,6 +204,49 @@ impl<'a> Exchange<'a> {
                 _ => return Err(Refusal::broken(&route, &error)),
             }
         }
+    }
+
+    /// What the rules of the route say. Asked for each target anew: another one may come from another table.
+    fn decide<'r>(&self, route: &'r RouteEntry, request: &Request<RequestBody>) -> Option<Decision<'r>> {
+        route.rules.decide(&Question {
+            host: self.host,
+            is_https: head::is_https(request.headers()),
+            path: self.asked.path(),
+            query: self.asked.query(),
+            headers: request.headers(),
+        })
+    }
+
+    /// Prepares a request for an app. Its files are not known here, so every rule comes before it.
+    fn follow(
+        &self,
+        route: &RouteEntry,
+        decision: Option<Decision<'_>>,
+        request: &mut Request<RequestBody>,
+    ) -> Result<Followed, Refusal> {
+        let (status, to) = match decision.map(|decision| decision.action) {
+            None => {
+                request.uri_mut().clone_from(self.asked);
+                return Ok(Followed::Forward(None));
+            }
+            Some(Action::Redirect { status, location }) => {
+                let activity = self.client.activity.clone();
+                return Ok(Followed::Own(
+                    page::redirect(status, location).map(|bytes| ResponseBody::own(bytes, activity)),
+                ));
+            }
+            Some(Action::Proxy { .. }) => return Err(Refusal::no_proxy(route)),
+            Some(Action::Rewrite { status, to }) => (status, to),
+        };
+        *request.uri_mut() = to.path_and_query().parse().map_err(|_| Refusal::bad_path(route))?;
+        if status == StatusCode::OK {
+            return Ok(Followed::Forward(None));
+        }
+        // With another status, only the whole page is an answer.
+        for name in WHOLE_ONLY {
+            request.headers_mut().remove(name);
+        }
+        Ok(Followed::Forward(Some(status)))
     }
 
     /// Takes a place at a target of the present table.
@@ -172,9 +267,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// A connection and whether it was used before.
-    async fn connection(&self, backend: &Backend, repeatable: bool) -> Result<(Sender, bool), ConnectError> {
+    async fn connection(
+        &self,
+        backend: &Backend,
+        address: SocketAddr,
+        repeatable: bool,
+    ) -> Result<(Sender, bool), ConnectError> {
         let worker = &self.client.worker;
-        let Some(address) = backend.address() else { return Err(ConnectError::NoProcess) };
         let idle_max = if repeatable { UPSTREAM_IDLE_TIMEOUT } else { UPSTREAM_IDLE_UNREPEATABLE };
         // After one stale connection the others are not worth the risk.
         if self.stale == 0

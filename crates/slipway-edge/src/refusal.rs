@@ -6,6 +6,9 @@ use crate::upstream::ConnectError;
 use http::StatusCode;
 use std::time::Duration;
 
+/// The code for a method that a site does not answer.
+pub(crate) const SITE_METHOD: &str = "site-method";
+
 /// An answer that does not come from an app.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -84,6 +87,81 @@ impl Refusal {
             title: "Not available right now",
             detail: format!("{} cannot answer: {}", who(route), sentence(why)),
             hint: "Try again in a moment. If this is your service, `slipway ps` and `slipway logs` say more.",
+        }
+    }
+
+    pub(crate) fn site_broken(route: &RouteEntry) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "site-unreadable",
+            title: "Not available right now",
+            detail: format!("The files of {} cannot be read.", who(route)),
+            hint: "Try again in a moment. If this is your server, its log says which file and why.",
+        }
+    }
+
+    pub(crate) fn file_unreadable(route: &RouteEntry) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: "site-file-unreadable",
+            title: "The page cannot be read",
+            detail: format!("A file of {} cannot be read.", who(route)),
+            hint: "If this is your server, its log says which file and why. A new deployment writes all files anew.",
+        }
+    }
+
+    pub(crate) fn no_such_page(route: &RouteEntry, path: &str) -> Self {
+        // What is longer is no help to anyone.
+        let path: String = path.chars().take(200).collect();
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: "no-such-page",
+            title: "Not found",
+            detail: format!("{} has no page or file {path}.", who(route)),
+            hint: "Check the address for a typing error. A site's own page for this is its file `404.html`.",
+        }
+    }
+
+    pub(crate) fn bad_path(route: &RouteEntry) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "bad-path",
+            title: "Bad request",
+            detail: format!("The path is not one that a file of {} can have.", who(route)),
+            hint: "Check the address: an escape may be cut short, or the path has `..` in it.",
+        }
+    }
+
+    pub(crate) fn site_method(route: &RouteEntry) -> Self {
+        Self {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            code: SITE_METHOD,
+            title: "Method not allowed",
+            detail: format!("{} consists of files, which answer GET and HEAD only.", who(route)),
+            hint: "A form or an API needs a service with a process.",
+        }
+    }
+
+    pub(crate) fn login_wanted(route: &RouteEntry) -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            code: "login-wanted",
+            title: "Login wanted",
+            detail: format!("This part of {} is for those who know its password.", who(route)),
+            hint: "Send the user name and the password.",
+        }
+    }
+
+    pub(crate) fn no_proxy(route: &RouteEntry) -> Self {
+        Self {
+            status: StatusCode::BAD_GATEWAY,
+            code: "proxy-not-supported",
+            title: "Another server should answer this",
+            detail: format!(
+                "A rule of {} passes this address to another server, which is not supported yet.",
+                who(route)
+            ),
+            hint: "Use a redirect (`302`) in place of the rewrite (`200`), or let an app ask the other server.",
         }
     }
 

@@ -3,6 +3,8 @@
 //! A table is immutable and replaced as a whole; backends that both tables name are shared, with their connections.
 
 use crate::backend::{Backend, Permit};
+use crate::rules::Rules;
+use slipway_types::site::SiteRules;
 use slipway_types::{DeploymentId, ProjectName, ServiceName};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +25,9 @@ pub(crate) struct RouteEntry {
     pub(crate) project: ProjectName,
     pub(crate) service: ServiceName,
     pub(crate) deployment: Option<DeploymentId>,
+    /// What the table says, and what it is compiled to.
+    pub(crate) written_rules: Arc<SiteRules>,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) unavailable_because: Option<String>,
     pub(crate) backends: Vec<Arc<Backend>>,
     /// Where the next choice starts, so that equals take turns.
@@ -58,7 +63,7 @@ impl RouteEntry {
         let start = self.turn.fetch_add(1, Ordering::Relaxed) % count;
         let load = |backend: &Arc<Backend>| {
             let again = tried.iter().any(|other| Arc::ptr_eq(other, backend));
-            (backend.gate.is_closed(), again, backend.gate.in_flight())
+            (backend.is_broken(), backend.gate.is_closed(), again, backend.gate.in_flight())
         };
         (0..count).map(|offset| &self.backends[(start + offset) % count]).min_by_key(|backend| load(backend))
     }

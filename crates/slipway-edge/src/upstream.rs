@@ -13,8 +13,6 @@ use tokio::net::TcpStream;
 pub(crate) enum ConnectError {
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
-    #[error("there is no process to connect to")]
-    NoProcess,
     #[error("connection failed: {0}")]
     Failed(std::io::Error),
     #[error("connection failed: {0}")]

@@ -1,7 +1,7 @@
 //! One thread of the edge: its own runtime, listening socket and upstream connections. A request never changes threads.
 
 use crate::connection::{self, Client};
-use crate::limits::{ACCEPT_BACKOFF, EdgeLimits, SWEEP_INTERVAL, UPSTREAM_IDLE_TIMEOUT};
+use crate::limits::{ACCEPT_BACKOFF, EdgeLimits, READER_THREADS_MAX, SWEEP_INTERVAL, UPSTREAM_IDLE_TIMEOUT};
 use crate::request_id::RequestIds;
 use crate::table::Table;
 use arc_swap::ArcSwap;
@@ -35,6 +35,7 @@ pub(crate) fn start(
     std::thread::Builder::new().name(format!("edge-{}", worker.thread)).spawn(move || {
         let ended = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(READER_THREADS_MAX)
             .build()
             .and_then(|runtime| runtime.block_on(run(Arc::new(worker), listener, places, shutdown)));
         // The receiver is gone when nobody waits for the edge any more.

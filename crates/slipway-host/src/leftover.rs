@@ -1,9 +1,7 @@
-//! What a killed server leaves of its builds and sites: mounts, files, and sources that nothing stands on.
+//! What a killed server leaves of its builds and sites: mounts and files.
 
 use crate::supervisor::{HostRunError, disk};
 use rustix::mount::{UnmountFlags, unmount};
-use slipway_layers::{LayerError, LayerStore};
-use slipway_types::{LayerKind, LayerRef};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -49,20 +47,6 @@ pub(crate) fn clear(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(),
             // A leftover costs disk; it must not keep the host from starting.
             tracing::warn!(%error, path = %path.display(), "cannot remove a leftover");
         }
-    }
-    Ok(())
-}
-
-/// A site stands on its own layer alone: once it is built, its source has served its purpose.
-pub(crate) fn remove_sources_of_sites(store: &LayerStore) -> Result<(), LayerError> {
-    let sites = store.list()?.into_iter().filter(|entry| entry.layer.kind == LayerKind::Site);
-    sites.map(|entry| entry.layer.key).try_for_each(|key| remove_source_of_site(store, &key))
-}
-
-/// `key` is that of the deployment's layers. One that is no site keeps its source.
-pub(crate) fn remove_source_of_site(store: &LayerStore, key: &str) -> Result<(), LayerError> {
-    if store.contains(&LayerRef::new(LayerKind::Site, key)) {
-        store.remove(&LayerRef::new(LayerKind::Source, key))?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod build;
 pub(crate) mod command;
 mod environment;
+mod ignore;
 mod install;
 mod pre_deploy;
 mod site;
@@ -28,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum PhaseEnd {
     Failed(Box<Evidence>),
     Canceled,
+    /// There is nothing to deploy.
+    Ignored,
 }
 
 impl PhaseEnd {
@@ -113,6 +116,7 @@ pub(crate) async fn run(
     match Box::pin(context.work()).await {
         Ok(output) => PhaseOutcome::Done(output),
         Err(PhaseEnd::Canceled) => PhaseOutcome::Canceled,
+        Err(PhaseEnd::Ignored) => PhaseOutcome::Ignored,
         Err(PhaseEnd::Failed(_)) if context.cancel.is_cancelled() => PhaseOutcome::Canceled,
         Err(PhaseEnd::Failed(evidence)) => PhaseOutcome::Failed(Box::new(context.complete(*evidence))),
     }
@@ -124,8 +128,12 @@ impl PhaseContext<'_> {
         made.map_err(|error| self.disk_error("make the directory", &self.scratch, &error))?;
         match &self.spec.work {
             PhaseWork::Source { source, wanted } => self.source(source, wanted).await,
-            PhaseWork::Environment { toolchains, package_manager } => {
-                self.environment(toolchains, package_manager.as_ref()).await
+            PhaseWork::Environment { toolchains, package_manager, ignore } => {
+                let environment = self.environment(toolchains, package_manager.as_ref()).await?;
+                if let Some(ignore) = ignore {
+                    self.ignore(ignore, &environment).await?;
+                }
+                Ok(environment)
             }
             PhaseWork::Install(command) => self.install(command).await,
             PhaseWork::Build { command, site } => self.build(command, site.as_ref()).await,

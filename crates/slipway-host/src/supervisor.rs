@@ -156,12 +156,10 @@ async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), Ho
     let host = Host { caches: Caches::new(caches_dir.clone()), config, store, sandboxes, toolchains, base };
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
     let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());
-    let store = host.store.clone();
     blocking(move || {
         for directory in [&scratch, &sites] {
             leftover::release_mounts(directory);
         }
-        leftover::remove_sources_of_sites(&store)?;
         for directory in [&caches_dir, &images, &sites] {
             std::fs::create_dir_all(directory).map_err(disk(directory))?;
         }

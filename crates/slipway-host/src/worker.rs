@@ -1,7 +1,7 @@
 //! One build worker: takes the phases of one deployment after another until it is released, then claims again.
 
 use crate::host::Host;
-use crate::{blocking, leftover, phase};
+use crate::{blocking, key, phase};
 use slipway_types::DeploymentId;
 use slipway_types::host::{HostReport, PhaseSpec};
 use std::io;
@@ -123,9 +123,11 @@ impl Worker {
         }
     }
 
+    /// A site stands on its own layer alone: once it is built, its source has served its purpose.
     async fn remove_source_of_site(&self, deployment: &DeploymentId) {
-        let (store, key) = (self.host.store.clone(), deployment.to_string());
-        if let Err(error) = blocking(move || leftover::remove_source_of_site(&store, &key)).await {
+        let (store, site, source) = (self.host.store.clone(), key::site(deployment), key::source(deployment));
+        let removed = blocking(move || if store.contains(&site) { store.remove(&source) } else { Ok(false) }).await;
+        if let Err(error) = removed {
             tracing::warn!(%error, %deployment, "cannot remove the source of a site");
         }
     }
@@ -137,5 +139,6 @@ fn outcome_name(outcome: &slipway_types::host::PhaseOutcome) -> &'static str {
         PhaseOutcome::Done(_) => "done",
         PhaseOutcome::Failed(_) => "failed",
         PhaseOutcome::Canceled => "canceled",
+        PhaseOutcome::Ignored => "ignored",
     }
 }

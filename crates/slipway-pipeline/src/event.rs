@@ -25,7 +25,7 @@ pub enum Event {
     CleanedUp,
     /// The phase's [`crate::deadline`] passed.
     TimedOut { phase: Phase },
-    /// A person wants it to end.
+    /// A person wants it to end, or the service's own ignore command says that there is nothing to deploy.
     CancelRequested,
     /// A newer deployment of the service was created. Ends what is not yet live, leaves what is.
     NewerCreated { sequence: u64 },

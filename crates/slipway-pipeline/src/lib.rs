@@ -1,11 +1,12 @@
 //! Decisions of a deployment: a pure state machine. No I/O, no clock, no randomness.
 //!
-//! - [`begin`]`(now, trigger)` is the first state of a deployment, [`step`]`(now, &Deployment, &Event)` every later
+//! - [`begin`]`(now, trigger, shape)` is the first state of a deployment, [`step`]`(now, &Deployment, &Event)` every later
 //!   one. Both answer with a [`Transition`]: the next state, what to do, and which phases started, finished or were
 //!   skipped.
 //! - [`DeploymentState`] is what is stored; [`DeploymentState::status`] and [`DeploymentState::phase`] are what people
 //!   see.
 //! - [`Deployment`] is the state with the facts that a decision needs: sequence, trigger, [`Shape`], what is live.
+//! - [`BuildInputs`] says whether an image that is there can stand for a build.
 //! - [`deadline`] says when to send [`Event::TimedOut`]; [`next_build`] which deployment an idle worker takes;
 //!   [`rollback_target`] which release a rollback means; [`own_diagnosis`] the diagnoses of codes that the machine
 //!   itself gives.
@@ -19,6 +20,7 @@ mod action;
 mod choice;
 mod deadline;
 mod event;
+mod inputs;
 mod own_diagnosis;
 mod state;
 mod step;
@@ -27,6 +29,7 @@ pub use action::{Action, PhaseChange, Transition};
 pub use choice::{Candidate, PastRelease, RollbackRefusal, next_build, rollback_target};
 pub use deadline::{Deadline, deadline};
 pub use event::Event;
+pub use inputs::BuildInputs;
 pub use own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT, own_diagnosis};
 pub use state::{Deployment, DeploymentState, LiveDeployment, Shape};
 pub use step::{begin, step};

@@ -35,18 +35,26 @@ pub struct Shape {
     pub kind: ServiceKind,
     pub install: bool,
     pub pre_deploy: bool,
+    /// Its image is that of an earlier deployment: source to build are skipped.
+    #[serde(default)]
+    pub reuses_image: bool,
 }
 
 impl Shape {
     pub fn of(plan: &Plan, settings: &ServiceSettings) -> Self {
         // An empty command means "none".
         let pre_deploy = settings.pre_deploy_command.as_deref().is_some_and(|command| !command.trim().is_empty());
-        Self { kind: plan.kind, install: plan.install.is_some(), pre_deploy }
+        Self { kind: plan.kind, install: plan.install.is_some(), pre_deploy, reuses_image: false }
+    }
+
+    /// Of a deployment whose image is there.
+    pub fn reusing(plan: &Plan, settings: &ServiceSettings) -> Self {
+        Self { reuses_image: true, ..Self::of(plan, settings) }
     }
 
     /// Before there is a plan, and for a rollback, which needs none.
     pub fn unplanned(kind: ServiceKind) -> Self {
-        Self { kind, install: true, pre_deploy: false }
+        Self { kind, install: true, pre_deploy: false, reuses_image: false }
     }
 }
 

@@ -25,24 +25,30 @@
 //!                                   NewerCreated, NewerLive → Superseded (a running pre-deploy ends first)
 //! ```
 //!
+//! A deployment that reuses an image has source to build skipped before it begins: a worker claims it for pre-deploy, and
+//! without a pre-deploy command it begins at Starting.
+//!
 //! Restarted asks again for what the state wants, except for a running pre-deploy: whether its migration ran is not
 //! known, so it fails with `interrupted-pre-deploy` rather than run twice.
 
 use crate::own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT};
-use crate::{Action, Deployment, DeploymentState as S, Event as E, PhaseChange, Transition};
+use crate::{Action, Deployment, DeploymentState as S, Event as E, PhaseChange, Shape, Transition};
 use slipway_types::api::PhaseResult;
 use slipway_types::{DeploymentId, Phase, ServiceKind, TimestampMs, Trigger};
 
 /// The first state of a deployment.
-pub fn begin(now: TimestampMs, trigger: Trigger) -> Transition {
-    if trigger.builds() {
-        return Transition { next: S::Queued { since: now }, actions: Vec::new(), phases: Vec::new() };
+pub fn begin(now: TimestampMs, trigger: Trigger, shape: &Shape) -> Transition {
+    let starting = |actions, phases| Transition { next: S::Starting { since: now }, actions, phases };
+    if !trigger.builds() {
+        return starting(vec![Action::StartReplicas], vec![PhaseChange::Started(Phase::Start)]);
     }
-    Transition {
-        next: S::Starting { since: now },
-        actions: vec![Action::StartReplicas],
-        phases: vec![PhaseChange::Started(Phase::Start)],
+    let skipped = |last: Phase| Phase::ALL.into_iter().filter(move |phase| *phase <= last).map(PhaseChange::Skipped);
+    if shape.reuses_image && !shape.pre_deploy {
+        let phases = skipped(Phase::PreDeploy).chain([PhaseChange::Started(Phase::Start)]).collect();
+        return starting(vec![Action::CreateRelease, Action::StartReplicas], phases);
     }
+    let phases = if shape.reuses_image { skipped(Phase::Build).collect() } else { Vec::new() };
+    Transition { next: S::Queued { since: now }, actions: Vec::new(), phases }
 }
 
 /// What becomes of a deployment when something happens.
@@ -51,7 +57,7 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
     let at = At { now, deployment };
     match (&deployment.state, event) {
         // A worker takes it.
-        (S::Queued { .. }, E::WorkerClaimed { worker }) => at.run(Phase::Source, *worker),
+        (S::Queued { .. }, E::WorkerClaimed { worker }) => at.run(at.first(), *worker),
         (S::Resuming { phase, .. }, E::WorkerClaimed { worker }) => at.run(*phase, *worker),
 
         // A phase on the worker ends.
@@ -316,6 +322,11 @@ impl At<'_> {
             actions: vec![Action::ReleaseWorker { worker }, Action::CreateRelease, Action::StartReplicas],
             phases,
         }
+    }
+
+    /// What a worker does first.
+    fn first(&self) -> Phase {
+        if self.deployment.shape.reuses_image { Phase::PreDeploy } else { Phase::Source }
     }
 
     fn has(&self, phase: Phase) -> bool {

@@ -55,16 +55,18 @@ fn settings() -> Vec<Deployment> {
     for kind in [ServiceKind::Web, ServiceKind::Worker] {
         for (install, pre_deploy) in [(false, false), (false, true), (true, false), (true, true)] {
             for trigger in [Trigger::Source, Trigger::Redeploy, Trigger::Rollback] {
-                for live in lives {
-                    all.push(Deployment {
+                // Only a redeploy can find its image there.
+                for reuses_image in [false, true].into_iter().take(1 + usize::from(trigger == Trigger::Redeploy)) {
+                    let shape = Shape { kind, install, pre_deploy, reuses_image };
+                    all.extend(lives.map(|live| Deployment {
                         deployment: id("this"),
                         sequence: SEQUENCE,
                         trigger,
-                        shape: Shape { kind, install, pre_deploy },
+                        shape,
                         live: live.map(|(name, sequence)| LiveDeployment { deployment: id(name), sequence }),
                         route_generation: 7,
-                        state: begin(NOW, trigger).next,
-                    });
+                        state: begin(NOW, trigger, &shape).next,
+                    }));
                 }
             }
         }
@@ -146,6 +148,10 @@ impl World {
             Action::RunPhase { worker, phase } => {
                 assert_eq!(self.worker, Some(*worker), "a phase runs on the bound worker");
                 assert!(phase.on_worker());
+                assert!(
+                    !before.shape.reuses_image || *phase == Phase::PreDeploy,
+                    "{phase} ran for an image that is there"
+                );
                 self.pre_deploys += u8::from(*phase == Phase::PreDeploy);
             }
             Action::CancelPhase => assert!(self.worker.is_some()),
@@ -250,7 +256,7 @@ fn every_reachable_state_keeps_the_promises_under_every_event() {
     let (mut steps, mut names) = (0u64, BTreeSet::new());
     for start in settings() {
         let mut world = World::new(start.trigger);
-        world.apply(None, &start, &begin(NOW, start.trigger));
+        world.apply(None, &start, &begin(NOW, start.trigger, &start.shape));
         let mut seen = HashSet::from([(start.state.clone(), world.clone())]);
         let mut open = VecDeque::from([(start, world)]);
         while let Some((deployment, world)) = open.pop_front() {
@@ -315,14 +321,15 @@ fn walk(mut deployment: Deployment, events: &[Event]) -> (Deployment, Vec<Action
 }
 
 fn deployment(kind: ServiceKind, trigger: Trigger, live: Option<(&str, u64)>) -> Deployment {
+    let shape = Shape { kind, install: true, pre_deploy: false, reuses_image: false };
     Deployment {
         deployment: id("this"),
         sequence: SEQUENCE,
         trigger,
-        shape: Shape { kind, install: true, pre_deploy: false },
+        shape,
         live: live.map(|(name, sequence)| LiveDeployment { deployment: id(name), sequence }),
         route_generation: 7,
-        state: begin(NOW, trigger).next,
+        state: begin(NOW, trigger, &shape).next,
     }
 }
 
@@ -388,6 +395,31 @@ fn a_worker_service_has_neither_health_nor_route() {
     );
     assert!(!actions.contains(&Action::SwitchRoutes));
     assert!(actions.contains(&Action::StopFormerReplicas));
+}
+
+#[test]
+fn a_redeploy_that_reuses_its_image_runs_pre_deploy_and_nothing_before_it() {
+    let mut start = deployment(ServiceKind::Web, Trigger::Redeploy, Some(("older", 3)));
+    start.shape.reuses_image = true;
+    let begun = begin(NOW, start.trigger, &start.shape);
+    assert_eq!(begun.next, S::Starting { since: NOW }, "without a pre-deploy command no worker is waited for");
+    assert_eq!(begun.actions, [Action::CreateRelease, Action::StartReplicas]);
+    let skipped = Phase::ALL.into_iter().filter(|phase| phase.on_worker()).map(PhaseChange::Skipped);
+    assert!(begun.phases.iter().copied().eq(skipped.chain([PhaseChange::Started(Phase::Start)])));
+
+    start.shape.pre_deploy = true;
+    start.state = begin(NOW, start.trigger, &start.shape).next;
+    let (end, actions, _) = walk(start, &[Event::WorkerClaimed { worker: 1 }, done(Phase::PreDeploy)]);
+    assert_eq!(end.state, S::Starting { since: NOW });
+    assert_eq!(
+        actions,
+        [
+            Action::RunPhase { worker: 1, phase: Phase::PreDeploy },
+            Action::ReleaseWorker { worker: 1 },
+            Action::CreateRelease,
+            Action::StartReplicas,
+        ]
+    );
 }
 
 #[test]

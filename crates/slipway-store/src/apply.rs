@@ -8,12 +8,14 @@ use crate::decode::{encoded, json, number, number_option, parsed, parsed_option,
 use crate::event::{NewEvent, insert};
 use crate::{NewDeployment, Store, StoreError, counter, phase};
 use slipway_pipeline::{
-    Action, Deployment, DeploymentState, Event, LiveDeployment, PhaseChange, Shape, Transition, own_diagnosis, step,
+    Action, BuildInputs, Deployment, DeploymentState, Event, LiveDeployment, PhaseChange, Shape, Transition,
+    own_diagnosis, step,
 };
 use slipway_types::api::{DeploymentEvent, PhaseResult};
 use slipway_types::host::PhaseOutput;
 use slipway_types::{
-    Blame, DeploymentId, DeploymentStatus, Diagnosis, Phase, Plan, ServiceId, ServiceSettings, TimestampMs, Trigger,
+    Blame, DeploymentId, DeploymentStatus, Diagnosis, Image, Phase, Plan, ServiceId, ServiceSettings, SettingsPatch,
+    TimestampMs, Trigger,
 };
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -33,6 +35,8 @@ pub struct Change {
     pub planned: Option<Planned>,
     /// A better name of the source, such as the commit that a branch pointed to.
     pub source_label: Option<String>,
+    /// With the end of the build phase.
+    pub image: Option<Image>,
     /// Of a failure. Its code is the event's.
     pub diagnosis: Option<Diagnosis>,
 }
@@ -41,6 +45,10 @@ pub struct Change {
 pub struct Planned {
     pub settings: ServiceSettings,
     pub plan: Plan,
+    /// What the source itself says about its settings.
+    pub source_settings: SettingsPatch,
+    /// What the build reads.
+    pub inputs: BuildInputs,
 }
 
 /// What came of an event.
@@ -113,7 +121,7 @@ pub(crate) async fn advance(
     let mut first = None;
     while let Some((deployment, event, change)) = work.pop_front() {
         let mut loaded = load(connection, &deployment).await?;
-        if let Some(Planned { settings, plan }) = &change.planned {
+        if let Some(Planned { settings, plan, .. }) = &change.planned {
             loaded.deployment.shape = Shape::of(plan, settings);
         }
         let transition = step(now, &loaded.deployment, &event);
@@ -152,8 +160,16 @@ pub(crate) async fn record_start(
     let status = DeploymentEvent::Status { at: now, status: transition.next.status() };
     news.push((new.deployment.clone(), status));
     for change in &transition.phases {
-        let told = phase::write(connection, now, &new.deployment, *change, None, None).await?;
-        news.extend(told.into_iter().map(|event| (new.deployment.clone(), event)));
+        // An image that is there: the build is what would have made it.
+        let reused = new.reuse.as_ref().filter(|_| *change == PhaseChange::Skipped(Phase::Build));
+        let note = reused.map(|reuse| reuse.note.as_str());
+        for told in phase::write(connection, now, &new.deployment, *change, note, None).await? {
+            if let Some(message) = phase_message(&told) {
+                let kind = "phase-finished";
+                insert(connection, &NewEvent { kind, message: &message, ..event }).await?;
+            }
+            news.push((new.deployment.clone(), told));
+        }
     }
     Ok(())
 }
@@ -216,10 +232,15 @@ impl Writer<'_> {
         let planned = self.change.planned.as_ref();
         let settings = planned.map(|planned| encoded("settings", &planned.settings)).transpose()?;
         let plan = planned.map(|planned| encoded("a plan", &planned.plan)).transpose()?;
+        let source_settings = planned.map(|planned| encoded("settings", &planned.source_settings)).transpose()?;
+        let inputs = planned.map(|planned| encoded("inputs of a build", &planned.inputs)).transpose()?;
+        let image = self.change.image.as_ref().map(|image| encoded("an image", image)).transpose()?;
         let done = sqlx::query(
             "UPDATE deployments SET state = $3, status = $4, phase = COALESCE($5, phase), active = $6, \
              version = version + 1, shape = $7, settings = COALESCE($8, settings), plan = COALESCE($9, plan), \
-             source_label = COALESCE($10, source_label), finished_at = COALESCE(finished_at, $11) \
+             source_label = COALESCE($10, source_label), finished_at = COALESCE(finished_at, $11), \
+             source_settings = COALESCE($12, source_settings), build_inputs = COALESCE($13, build_inputs), \
+             image = COALESCE($14, image) \
              WHERE id = $1 AND version = $2",
         )
         .bind(self.loaded.deployment.deployment.as_str())
@@ -233,6 +254,9 @@ impl Writer<'_> {
         .bind(plan)
         .bind(self.change.source_label.as_deref())
         .bind(settled_now.then_some(self.now))
+        .bind(source_settings)
+        .bind(inputs)
+        .bind(image)
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::query("change the deployment", &self.loaded.deployment.deployment))?;

@@ -6,7 +6,7 @@ use crate::database::commit;
 use crate::decode::{encoded, stored};
 use crate::release::ReleaseRow;
 use crate::row::{full_columns, summary_columns};
-use crate::{Applied, DeploymentRow, DeploymentSummary, Store, StoreError};
+use crate::{Applied, DeploymentRow, DeploymentSummary, Reuse, Store, StoreError};
 use slipway_pipeline::{Event, Shape, begin};
 use slipway_types::api::LIMIT_MAX;
 use slipway_types::{DeploymentId, ReleaseId, ServiceId, ServiceKind, SourceSpec, TimestampMs, Trigger};
@@ -25,6 +25,8 @@ pub struct NewDeployment {
     pub message: Option<String>,
     /// For a rollback: what goes live again. Its configuration and variables come with it.
     pub release: Option<ReleaseId>,
+    /// For a redeploy: the image of an earlier deployment, which is not built again.
+    pub reuse: Option<Reuse>,
 }
 
 /// Where the next page of all deployments begins: after this one.
@@ -47,15 +49,20 @@ impl Store {
             Some(release) => Some(crate::release::by_id(&mut write, release).await?),
             None => None,
         };
-        let kind = match &release {
-            Some(release) => release.settings.kind,
-            None => service.settings.kind.unwrap_or(ServiceKind::Web),
+        let shape = match (&release, &new.reuse) {
+            (_, Some(reuse)) => Shape::reusing(&reuse.of.plan, &reuse.settings),
+            (Some(release), None) => Shape::unplanned(release.settings.kind),
+            (None, None) => Shape::unplanned(service.settings.kind.unwrap_or(ServiceKind::Web)),
         };
         let sequence = next_sequence(&mut write, &new.service).await?;
-        let transition = begin(now, new.trigger);
+        let transition = begin(now, new.trigger, &shape);
         let env_revision = release.as_ref().map_or(service.env_revision, |release| release.env_revision);
-        let row = Insert { new, release: release.as_ref(), sequence, shape: Shape::unplanned(kind), env_revision };
+        let row = Insert { new, release: release.as_ref(), sequence, shape, env_revision };
         row.write(&mut write, now, &transition.next).await?;
+        let image_of = new.reuse.as_ref().map(|reuse| &reuse.of.deployment);
+        if let Some(former) = image_of.or(release.as_ref().map(|release| &release.deployment)) {
+            crate::built::copy(&mut write, former, &new.deployment).await?;
+        }
 
         let mut news: News = Vec::new();
         record_start(&mut write, now, new, &transition, &mut news).await?;
@@ -193,7 +200,9 @@ impl Insert<'_> {
         now: TimestampMs,
         state: &slipway_pipeline::DeploymentState,
     ) -> Result<(), StoreError> {
-        let settings = self.release.map(|release| encoded("settings", &release.settings)).transpose()?;
+        let settings = self.release.map(|release| &release.settings);
+        let settings = settings.or(self.new.reuse.as_ref().map(|reuse| &reuse.settings));
+        let settings = settings.map(|settings| encoded("settings", settings)).transpose()?;
         sqlx::query(
             "INSERT INTO deployments (id, service, sequence, trigger_kind, shape, state, status, phase, active, version, \
              source, source_label, message, settings, plan, env_revision, release_id, release_number, diagnosis, \

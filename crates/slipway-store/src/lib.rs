@@ -8,7 +8,8 @@
 //!   to tell who watches ([`Applied::news`]).
 //! - Services: `ensure_service`, `service`, `service_named`, `overviews`, `merge_settings`, `put_settings`, `put_env`,
 //!   `env`, `destroy`.
-//! - Deployments: `deployment`, `deployments_of`, `deployments`, `active_deployments`, `serving_deployments`, `phases`.
+//! - Deployments: `deployment`, `deployments_of`, `deployments`, `active_deployments`, `serving_deployments`, `newest_built`,
+//!   `phases`.
 //! - Releases: `create_release`, `release`, `releases`, `rollback_release`.
 //! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`,
 //!   `upload`, `put_token`, `token`, `next_generation`, `generation`.
@@ -17,6 +18,7 @@
 //! all; a commit survives a crash of the process and a loss of power; a git credential is never written.
 
 mod apply;
+mod built;
 mod claim;
 mod counter;
 mod database;
@@ -35,6 +37,7 @@ mod token;
 mod upload;
 
 pub use apply::{Applied, Change, Planned};
+pub use built::{BuiltRow, Reuse};
 pub use counter::Generation;
 pub use database::Store;
 pub use deployment::{Before, NewDeployment};

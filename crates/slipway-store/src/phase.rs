@@ -82,8 +82,8 @@ pub(crate) async fn write(
         }
         PhaseChange::Skipped(phase) => {
             start(connection, now, deployment, phase).await?;
-            finish(connection, now, deployment, phase, PhaseResult::Skipped, None, None).await?;
-            Ok(vec![finished(phase, now, now, PhaseResult::Skipped, None)])
+            finish(connection, now, deployment, phase, PhaseResult::Skipped, note, None).await?;
+            Ok(vec![finished(phase, now, now, PhaseResult::Skipped, note.map(str::to_owned))])
         }
         PhaseChange::Finished(phase, result) => {
             let started_at = finish(connection, now, deployment, phase, result, note, output).await?;

@@ -5,7 +5,7 @@ use crate::decode::{get, json, json_option, number, number_option, parsed, parse
 use slipway_pipeline::{DeploymentState, Shape};
 use slipway_types::api::DeploymentView;
 use slipway_types::{
-    DeploymentId, DeploymentStatus, Diagnosis, Phase, Plan, ProjectName, ReleaseId, ServiceId, ServiceKind,
+    DeploymentId, DeploymentStatus, Diagnosis, Image, Phase, Plan, ProjectName, ReleaseId, ServiceId, ServiceKind,
     ServiceName, ServiceSettings, SourceSpec, TimestampMs, Trigger,
 };
 use sqlx::sqlite::SqliteRow;
@@ -20,7 +20,7 @@ macro_rules! summary_columns {
 /// Columns of [`DeploymentRow`] beyond the summary.
 macro_rules! full_columns {
     () => {
-        concat!(summary_columns!(), ", d.state, d.source, d.settings, d.plan, d.env_revision, d.release_id")
+        concat!(summary_columns!(), ", d.state, d.source, d.settings, d.plan, d.env_revision, d.release_id, d.image")
     };
 }
 pub(crate) use {full_columns, summary_columns};
@@ -103,6 +103,8 @@ pub struct DeploymentRow {
     /// Of the service's variables, as it was at creation (for a rollback: the release's). 0: none were ever set.
     pub env_revision: u64,
     pub release: Option<ReleaseId>,
+    /// From the end of the build phase on; of one that reuses an image from the beginning.
+    pub image: Option<Image>,
 }
 
 impl DeploymentRow {
@@ -116,6 +118,7 @@ impl DeploymentRow {
             plan: json_option(row, "plan")?,
             env_revision: number(row, "env_revision")?,
             release: parsed_option(row, "release_id", ReleaseId::parse)?,
+            image: json_option(row, "image")?,
         })
     }
 }

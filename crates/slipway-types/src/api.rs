@@ -44,6 +44,22 @@ pub struct DeployParams {
     pub message: Option<String>,
 }
 
+/// `POST /v1/projects/{project}/services/{service}/redeploy`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedeployParams {
+    /// Builds also when nothing that the build reads has changed.
+    #[serde(default)]
+    pub rebuild: bool,
+}
+
+/// `GET /v1/projects/{project}/services/{service}/redeploy`: what a redeploy would do now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedeployView {
+    pub rebuilds: bool,
+    /// One sentence.
+    pub because: String,
+}
+
 /// `POST /v1/projects/{project}/services/{service}/rollback`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackParams {
@@ -132,9 +148,16 @@ pub struct EnvValue {
     pub value: crate::Secret,
     #[serde(default)]
     pub secret: bool,
-    /// Given to install and build commands too. Variables with a public prefix always are.
+    /// Given to install and build commands. Variables with a public prefix that are no secrets always are.
     #[serde(default)]
     pub build: bool,
+    /// Given to the running app and the pre-deploy command.
+    #[serde(default = "given")]
+    pub run: bool,
+}
+
+fn given() -> bool {
+    true
 }
 
 /// A variable as it is answered.
@@ -145,6 +168,7 @@ pub struct EnvView {
     pub value: Option<String>,
     pub secret: bool,
     pub build: bool,
+    pub run: bool,
     pub updated_at: TimestampMs,
 }
 

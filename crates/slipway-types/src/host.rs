@@ -84,6 +84,9 @@ pub enum PhaseWork {
         /// As in the plan.
         toolchains: Vec<Toolchain>,
         package_manager: Option<PackageManager>,
+        /// Run on the source once the environment is there; its layers and directories of `PATH` are that one's. When
+        /// it ends with 0 the phase ends as [`PhaseOutcome::Ignored`].
+        ignore: Option<Box<CommandSpec>>,
     },
     Install(CommandSpec),
     Build {
@@ -170,6 +173,8 @@ pub enum PhaseOutcome {
     /// The user's input or command failed, or the host could not do its part; the evidence says which.
     Failed(Box<Evidence>),
     Canceled,
+    /// The service's own ignore command says that there is nothing to deploy.
+    Ignored,
 }
 
 /// What a phase hands to the next.

@@ -71,8 +71,14 @@ pub struct ServiceSettings {
     pub node_version: Option<String>,
     /// Version range of Python that overrides what the source asks for.
     pub python_version: Option<String>,
+    /// Shell command, run on the source of a commit before it is installed: when it ends with 0, there is nothing to
+    /// deploy. An empty command means "none".
+    pub ignore_command: Option<String>,
     /// Removes what only the build needs from the image's dependencies.
     pub prune: bool,
+    /// Names of variables that the build needs: it does not begin without them. Naming one gives nothing.
+    #[serde(default)]
+    pub build_variables: Vec<String>,
     /// Directory that is published without a process, relative to the root. None: the plan's detection decides.
     pub site_directory: Option<String>,
     /// File that answers for paths that are no file. None: the plan's detection decides; empty: none.
@@ -102,7 +108,9 @@ impl Default for ServiceSettings {
             pre_deploy_command: None,
             node_version: None,
             python_version: None,
+            ignore_command: None,
             prune: false,
+            build_variables: Vec::new(),
             site_directory: None,
             site_fallback: None,
             port: 3000,

@@ -67,6 +67,7 @@ fn fill_history(server: &TestServer) -> Result<()> {
                 source_label: "up-archive".to_owned(),
                 message: None,
                 release: None,
+                reuse: None,
             };
             store.create_deployment(i64::from(number), &new).await?;
             if number == HISTORY {

@@ -2,7 +2,8 @@
 
 use super::case::Case;
 use super::entry::{
-    HEALTH_NOT_HTTP, HEALTH_PATH_STATUS, HEALTH_TIMEOUT, LISTENS_ON_LOOPBACK, LISTENS_ON_NOTHING, LISTENS_ON_WRONG_PORT,
+    DJANGO_ALLOWED_HOSTS, HEALTH_NOT_HTTP, HEALTH_PATH_STATUS, HEALTH_TIMEOUT, LISTENS_ON_LOOPBACK, LISTENS_ON_NOTHING,
+    LISTENS_ON_WRONG_PORT,
 };
 use slipway_types::Diagnosis;
 use slipway_types::agent::ListeningSocket;
@@ -70,6 +71,13 @@ fn on_nothing(case: &Case<'_>, facts: &HealthFacts) -> Diagnosis {
 
 fn path_status(case: &Case<'_>, facts: &HealthFacts, status: u16) -> Diagnosis {
     let path = facts.path.as_deref().unwrap_or("/");
+    if let Some(line) = case.output.find(&["Invalid HTTP_HOST header"]).filter(|_| status == 400) {
+        return DJANGO_ALLOWED_HOSTS
+            .diagnosis("Django refuses the host name of the health check")
+            .at(format!("`GET {path}` on port {}", facts.port))
+            .because(line.trim().to_owned())
+            .hint("add the service's names to `ALLOWED_HOSTS`; behind the edge, which passes on only names of the service, `[\"*\"]` is safe");
+    }
     let diagnosis = HEALTH_PATH_STATUS
         .diagnosis(format!("the health path `{path}` answers with status {status}"))
         .at(format!("`GET {path}` on port {}", facts.port));

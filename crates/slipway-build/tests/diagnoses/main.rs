@@ -88,7 +88,7 @@ fn output_is_untrusted() {
     for phase in Phase::ALL {
         let mut evidence = built("x", 1, &lines).evidence;
         evidence.phase = Some(phase);
-        let diagnosis = diagnose(&evidence, None);
+        let diagnosis = diagnose(&evidence, None, &[]);
         assert!(diagnosis.why.len() < 4000 && !diagnosis.why.contains('\u{1b}'), "{diagnosis:?}");
     }
 }
@@ -138,7 +138,9 @@ fn refused_trees() -> Vec<String> {
     let of_static_kind = ServiceSettings { kind: ServiceKind::Static, ..Default::default() };
     let in_directory = ServiceSettings { root: "apps/web".into(), ..Default::default() };
     vec![
+        slipway_build::not_given("NPM_TOKEN", false).code,
         manifest(&tree(&[("slipway.toml", "port =")])).unwrap_err().code,
+        decide(&tree(&[("netlify.toml", "[build")]), &SettingsPatch::default()).unwrap_err().code,
         decide(&tree(&[]), &out_of_range).unwrap_err().code,
         decide(&site, &SettingsPatch::default()).unwrap_err().code,
         plan(&tree(&[("web/package.json", "{}")]), &settings).unwrap_err().code,
@@ -165,7 +167,7 @@ fn tree(files: &[(&str, &str)]) -> TreeListing {
 impl Checked {
     /// Diagnoses the case and compares.
     pub(crate) fn check(&mut self, case: Case, expected: Expected) {
-        let diagnosis = diagnose(&case.evidence, None);
+        let diagnosis = diagnose(&case.evidence, None, &[]);
         let (code, place, why, hint) = expected;
         assert_eq!((diagnosis.code.as_str(), diagnosis.r#where.as_str()), (code, place), "{diagnosis:#?}");
         assert!(diagnosis.why.contains(why), "{why:?} is not in {diagnosis:#?}");

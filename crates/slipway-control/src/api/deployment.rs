@@ -4,11 +4,12 @@ use super::body::{DeploymentPath, Json, Params, ServicePath};
 use super::{Api, service};
 use crate::executor::Command;
 use crate::refusal::Refusal;
+use crate::reuse::Build;
 use crate::{source, view};
 use axum::extract::State;
 use http::StatusCode;
 use slipway_types::SourceSpec;
-use slipway_types::api::{DeployParams, DeploymentView, RollbackParams};
+use slipway_types::api::{DeployParams, DeploymentView, RedeployParams, RedeployView, RollbackParams};
 
 /// Deployments of a listing that does not say how many.
 const LIST_DEFAULT: u32 = 50;
@@ -41,9 +42,21 @@ pub(super) async fn create(State(api): State<Api>, path: ServicePath, Json(param
     api.ask(|reply| Command::Deploy { service, source, message, reply }).await.map(created)
 }
 
-pub(super) async fn redeploy(State(api): State<Api>, path: ServicePath) -> Created {
+pub(super) async fn redeploy(State(api): State<Api>, path: ServicePath, Json(params): Json<RedeployParams>) -> Created {
     let service = service::existing(&api, &path).await?;
-    api.ask(|reply| Command::Redeploy { service, reply }).await.map(created)
+    api.ask(|reply| Command::Redeploy { service, rebuild: params.rebuild, reply }).await.map(created)
+}
+
+/// What a redeploy would do now.
+pub(super) async fn show_redeploy(
+    State(api): State<Api>,
+    path: ServicePath,
+) -> Result<axum::Json<RedeployView>, Refusal> {
+    let service = service::existing(&api, &path).await?;
+    Ok(axum::Json(match api.shared.redeploy(&service, false).await?.build {
+        Build::Again { because } => RedeployView { rebuilds: true, because },
+        Build::Reuse(reuse) => RedeployView { rebuilds: false, because: reuse.note },
+    }))
 }
 
 pub(super) async fn rollback(State(api): State<Api>, path: ServicePath, Json(params): Json<RollbackParams>) -> Created {

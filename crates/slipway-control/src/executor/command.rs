@@ -2,9 +2,10 @@
 
 use super::Executor;
 use crate::refusal::{Refusal, cause_chain};
+use crate::reuse::{Build, Redeploy};
 use crate::{source, view};
 use slipway_pipeline::{Event, RollbackRefusal};
-use slipway_store::{Change, Destroyed, NewDeployment, RollbackChoice, ServiceRow, StoreError};
+use slipway_store::{Change, Destroyed, NewDeployment, Reuse, RollbackChoice, ServiceRow, StoreError};
 use slipway_types::api::DeploymentView;
 use slipway_types::host::HostCommand;
 use slipway_types::{DeploymentId, ReleaseId, ServiceId, SourceSpec, Trigger};
@@ -22,10 +23,19 @@ type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     Deploy { service: ServiceRow, source: SourceSpec, message: Option<String>, reply: Reply<DeploymentView> },
-    Redeploy { service: ServiceRow, reply: Reply<DeploymentView> },
+    Redeploy { service: ServiceRow, rebuild: bool, reply: Reply<DeploymentView> },
     Rollback { service: ServiceRow, release: Option<u32>, reply: Reply<DeploymentView> },
     Cancel { deployment: DeploymentId, reply: Reply<DeploymentView> },
     Destroy { service: ServiceRow, reply: Reply<()> },
+}
+
+/// What a deployment begins with.
+enum Begin {
+    /// Its source.
+    Build,
+    /// An image that is there.
+    Reuse(Box<Reuse>),
+    Release(ReleaseId),
 }
 
 impl Executor {
@@ -35,8 +45,8 @@ impl Executor {
             Command::Deploy { service, source, message, reply } => {
                 let _ = reply.send(self.deploy(&service.service_id, source, message).await);
             }
-            Command::Redeploy { service, reply } => {
-                let _ = reply.send(self.redeploy(&service.service_id).await);
+            Command::Redeploy { service, rebuild, reply } => {
+                let _ = reply.send(self.redeploy(&service.service_id, rebuild).await);
             }
             Command::Rollback { service, release, reply } => {
                 let _ = reply.send(self.rollback(&service.service_id, release).await);
@@ -60,29 +70,34 @@ impl Executor {
             .credentials
             .keep(&self.shared.key, service, &source)
             .map_err(|error| Refusal::internal("could not keep the git credential", &error))?;
-        self.create(service, Trigger::Source, source, message, None).await
+        self.create(service, Trigger::Source, source, message, Begin::Build).await
     }
 
-    async fn redeploy(&mut self, service: &ServiceId) -> Result<DeploymentView, Refusal> {
-        let newest = self.shared.store.deployments_of(service, None, 1).await?.pop();
-        let newest = newest.ok_or_else(|| {
-            Refusal::conflict("nothing-to-redeploy", "the service has no deployment yet").hint("run `slipway up`")
-        })?;
-        let source = self.shared.store.deployment(&newest.deployment).await?.source;
+    async fn redeploy(&mut self, service: &ServiceId, rebuild: bool) -> Result<DeploymentView, Refusal> {
+        // Settings and variables are not to change between the decision and the deployment that it is about.
+        let shared = self.shared.clone();
+        let _turn = shared.editing.lock().await;
+        let service = self.shared.store.service(service).await?;
+        let Redeploy { source, message, build } = self.shared.redeploy(&service, rebuild).await?;
+        let id = &service.service_id;
+        if let Build::Reuse(reuse) = build {
+            return self.create(id, Trigger::Redeploy, source, message, Begin::Reuse(reuse)).await;
+        }
         if let SourceSpec::Upload { upload } = &source
             && !self.shared.uploads.contains(upload)
         {
             return Err(Refusal::conflict("upload-gone", format!("the upload `{upload}` is no longer kept"))
                 .hint("run `slipway up` in the directory again"));
         }
-        self.create(service, Trigger::Redeploy, source, newest.message, None).await
+        self.create(id, Trigger::Redeploy, source, message, Begin::Build).await
     }
 
     async fn rollback(&mut self, service: &ServiceId, wanted: Option<u32>) -> Result<DeploymentView, Refusal> {
         match self.shared.store.rollback_release(service, wanted).await? {
             RollbackChoice::To(release) => {
                 let message = Some(format!("rollback to v{}", release.number));
-                self.create(service, Trigger::Rollback, release.source, message, Some(release.release)).await
+                let begin = Begin::Release(release.release);
+                self.create(service, Trigger::Rollback, release.source, message, begin).await
             }
             RollbackChoice::Refused(refusal) => Err(rollback_refused(refusal)),
         }
@@ -94,17 +109,26 @@ impl Executor {
         trigger: Trigger,
         source: SourceSpec,
         message: Option<String>,
-        release: Option<ReleaseId>,
+        begin: Begin,
     ) -> Result<DeploymentView, Refusal> {
         let deployment = new_deployment_id()?;
+        let (release, reuse) = match begin {
+            Begin::Build => (None, None),
+            Begin::Reuse(reuse) => (None, Some(*reuse)),
+            Begin::Release(release) => (Some(release), None),
+        };
         let new = NewDeployment {
             deployment: deployment.clone(),
             service: service.clone(),
             trigger,
-            source_label: source::label(&source),
+            source_label: match &reuse {
+                Some(reuse) => reuse.of.source_label.clone(),
+                None => source::label(&source),
+            },
             source: source::without_credential(source),
             message,
             release,
+            reuse,
         };
         let applied = self.shared.store.create_deployment(self.shared.now(), &new).await?;
         self.absorb(applied).await;

@@ -2,11 +2,11 @@
 //! deployment's.
 
 use super::fleet::replica_id;
-use super::work::{MissingInput, Work};
+use super::work::{Live, MissingInput, OwnerOfWork, Work};
 use super::{Executor, Fault};
 use slipway_pipeline::{Action, DeploymentState, Event};
 use slipway_store::{DeploymentRow, NewRelease, ReleaseRow};
-use slipway_types::host::{HostCommand, PhaseSpec, ReplicaSpec};
+use slipway_types::host::{HostCommand, PhaseOutput, PhaseSpec, ReplicaSpec};
 use slipway_types::settings::DurationMs;
 use slipway_types::{
     DeploymentId, DeploymentStatus, Phase, ReleaseId, ServiceKind, ServiceSettings, SourceSpec, Trigger, UploadId,
@@ -79,8 +79,15 @@ impl Executor {
         let masker = self.maskers.entry(service.clone()).or_default();
         variables.add_secrets_to(masker);
         masker.add(crate::source::credential(&source));
-        let stored = self.shared.store.service(service).await?.settings;
-        Ok(Work::new(source, variables, stored))
+        let row = self.shared.store.service(service).await?;
+        let live = Box::pin(self.live_source(row.live.as_ref())).await?;
+        let owner = OwnerOfWork { key: self.shared.key.clone(), service: service.clone(), variables };
+        Ok(Work::new(source, row.settings, owner).with_live(live))
+    }
+
+    async fn live_source(&self, live: Option<&DeploymentId>) -> Result<Live, Fault> {
+        let Some(live) = live else { return Ok(Live::Nothing) };
+        Ok(Live::Source(self.shared.store.deployment(live).await?.summary.source_label))
     }
 
     /// From what is stored of the phases that have ended.
@@ -89,9 +96,12 @@ impl Executor {
         if let (Some(plan), Some(settings)) = (&row.plan, &row.settings) {
             work.restore_plan(plan.clone(), settings.clone());
         }
+        work.restore_image(row.image.clone());
         for phase in self.shared.store.phases(&row.summary.deployment).await? {
-            if let Some(output) = phase.output.filter(|_| phase.phase != Phase::Source) {
-                work.take(phase.phase, output);
+            match phase.output {
+                Some(PhaseOutput::Source(facts)) => work.restore_commit(facts.commit),
+                Some(output) => drop(work.take(phase.phase, output)),
+                None => {}
             }
         }
         Ok(work)
@@ -102,11 +112,12 @@ impl Executor {
         if row.release.is_some() {
             return Ok(());
         }
-        let work = match self.active.get_mut(deployment).and_then(|active| active.work.take()) {
-            Some(work) => work,
-            None => self.restore_work(&row).await?,
+        // The work stays: a diagnosis of the start wants to know the plan and the source too.
+        let image = match self.active.get(deployment).and_then(|active| active.work.as_ref()) {
+            Some(work) => work.image().cloned(),
+            None => self.restore_work(&row).await?.image().cloned(),
         };
-        let image = work.image().ok_or(MissingInput::new(Phase::Start, "an image"))?;
+        let image = image.ok_or(MissingInput::new(Phase::Start, "an image"))?;
         let release = ReleaseId::parse(deployment.as_str().replacen("dpl-", "rel-", 1)).map_err(Fault::Id)?;
         let new = NewRelease { release, deployment: deployment.clone(), image };
         self.shared.store.create_release(self.shared.now(), &new).await?;

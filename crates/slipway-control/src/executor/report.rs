@@ -57,9 +57,12 @@ impl Executor {
         let Some(work) = self.active.get_mut(deployment).and_then(|active| active.work.as_mut()) else { return };
         match outcome {
             PhaseOutcome::Done(output) => match work.take(phase, output) {
-                Taken::Done { skipped, change } => {
+                Taken::Done { skipped, lines, change } => {
                     if phase == Phase::Source {
                         self.log_plan(deployment);
+                    }
+                    for line in lines {
+                        self.phase_line(deployment, phase, Stream::Stdout, &line);
                     }
                     let event = Event::PhaseDone { phase, skipped };
                     self.push(deployment, Happening { event, change: *change });
@@ -70,6 +73,10 @@ impl Executor {
             PhaseOutcome::Failed(evidence) => {
                 let diagnosis = self.diagnose(deployment, phase, *evidence);
                 self.fail_phase(deployment, phase, diagnosis);
+            }
+            PhaseOutcome::Ignored => {
+                let change = Change { note: Some(work.ignored()), ..Change::default() };
+                self.push(deployment, Happening { event: Event::CancelRequested, change });
             }
             // Whoever canceled it has settled the deployment already.
             PhaseOutcome::Canceled => {}
@@ -85,7 +92,11 @@ impl Executor {
         }
     }
 
-    pub(super) fn fail_phase(&mut self, deployment: &DeploymentId, phase: Phase, diagnosis: Diagnosis) {
+    pub(super) fn fail_phase(&mut self, deployment: &DeploymentId, phase: Phase, mut diagnosis: Diagnosis) {
+        // Of a source without a plan too: it may quote a file that has a secret in it.
+        if let Some(active) = self.active.get(deployment) {
+            self.masker(&active.service).mask_diagnosis(&mut diagnosis);
+        }
         let event = Event::PhaseFailed { phase, code: diagnosis.code.clone() };
         let change = Change { diagnosis: Some(diagnosis), ..Change::default() };
         self.push(deployment, Happening { event, change });
@@ -98,7 +109,8 @@ impl Executor {
         let masker = active.map_or(&NO_SECRETS, |active| self.masker(&active.service));
         masker.mask_evidence(&mut evidence);
         let planned = active.and_then(|active| active.work.as_ref()).and_then(|work| work.planned());
-        let mut diagnosis = slipway_build::diagnose(&evidence, planned.map(|planned| &planned.plan));
+        let paths = active.and_then(|active| active.work.as_ref()).map_or(&[][..], |work| work.paths());
+        let mut diagnosis = slipway_build::diagnose(&evidence, planned.map(|planned| &planned.plan), paths);
         masker.mask_diagnosis(&mut diagnosis);
         diagnosis
     }

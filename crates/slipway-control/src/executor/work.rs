@@ -1,14 +1,19 @@
 //! What each phase on a worker is given, made of the plan, the settings, the owner's variables and the outputs of the
 //! phases before. Lives in memory only: after a restart of the server a build begins again from its source.
 
+use crate::reuse::Owner;
+use crate::seal::MasterKey;
 use crate::variable::Variables;
 use slipway_build::Decision;
+use slipway_build::netlify::DeployContext;
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
-use slipway_types::site::SiteFacts;
-use slipway_types::source::SourceFacts;
-use slipway_types::{Diagnosis, Phase, Plan, Secret, ServiceSettings, SettingsPatch, SourceSpec, TreeListing};
+use slipway_types::site::{SiteFacts, SiteRules};
+use slipway_types::source::{GitSource, SourceFacts};
+use slipway_types::{
+    Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing,
+};
 
 /// Where the source tree is in a sandbox.
 const SOURCE_DIR: &str = "/app";
@@ -17,15 +22,39 @@ const SOURCE_DIR: &str = "/app";
 #[derive(Debug)]
 pub(crate) struct Work {
     source: SourceSpec,
-    variables: Variables,
+    owner: OwnerOfWork,
     /// What `service set` said when the deployment began.
     stored: SettingsPatch,
     planned: Option<Planned>,
+    /// Files of the source, for diagnoses. Empty after a restart of the server.
+    paths: Vec<String>,
     environment: Option<Environment>,
     dependencies: Option<LayerRef>,
     /// Source and output.
     built: Option<Vec<LayerRef>>,
     site: Option<SiteFacts>,
+    /// Once the build phase has ended, or that of an earlier deployment.
+    image: Option<Image>,
+    /// Of this deployment, when its source is git.
+    commit: Option<String>,
+    live: Live,
+}
+
+/// What is the owner's, of a service that is built.
+#[derive(Debug)]
+pub(crate) struct OwnerOfWork {
+    pub(crate) key: MasterKey,
+    pub(crate) service: ServiceId,
+    pub(crate) variables: Variables,
+}
+
+/// What is live of the service while another deployment of it is built.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Live {
+    #[default]
+    Nothing,
+    /// With the name of its source: a commit when that is git.
+    Source(String),
 }
 
 /// Known from the end of the source phase on.
@@ -62,6 +91,8 @@ impl MissingInput {
 pub(crate) enum Taken {
     Done {
         skipped: bool,
+        /// For the log of the phase.
+        lines: Vec<String>,
         /// What is stored with the phase's end.
         change: Box<Change>,
     },
@@ -72,26 +103,48 @@ pub(crate) enum Taken {
 }
 
 impl Work {
-    pub(crate) fn new(source: SourceSpec, variables: Variables, stored: SettingsPatch) -> Self {
+    pub(crate) fn new(source: SourceSpec, stored: SettingsPatch, owner: OwnerOfWork) -> Self {
         Self {
             source,
-            variables,
+            owner,
             stored,
             planned: None,
+            paths: Vec::new(),
             environment: None,
             dependencies: None,
             built: None,
             site: None,
+            image: None,
+            commit: None,
+            live: Live::Nothing,
         }
+    }
+
+    pub(crate) fn with_live(self, live: Live) -> Self {
+        Self { live, ..self }
     }
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
         self.planned.as_ref()
     }
 
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
     /// The plan as it was stored.
     pub(crate) fn restore_plan(&mut self, plan: Plan, settings: ServiceSettings) {
         self.planned = Some(Planned { plan, settings });
+    }
+
+    /// The commit as it was stored.
+    pub(crate) fn restore_commit(&mut self, commit: Option<String>) {
+        self.commit = commit;
+    }
+
+    /// The image as it was stored.
+    pub(crate) fn restore_image(&mut self, image: Option<Image>) {
+        self.image = image;
     }
 
     /// Keeps what a phase made.
@@ -117,7 +170,11 @@ impl Work {
                 let commandless = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
                 let nothing = commandless && self.site.is_none();
                 let published = self.site.as_ref().map(|site| format!("{} files published", site.files));
-                done(nothing, nothing.then(|| "there is nothing to build".to_owned()).or(published), stored)
+                self.image = self.built_image();
+                let note = nothing.then(|| "there is nothing to build".to_owned()).or(published);
+                let lines = self.rules().map(|(_, warnings)| warnings).unwrap_or_default();
+                let change = Change { note, output: stored, image: self.image.clone(), ..Change::default() };
+                Taken::Done { skipped: nothing, lines, change: Box::new(change) }
             }
             (Phase::PreDeploy, PhaseOutput::PreDeploy) => done(false, None, stored),
             _ => Taken::Other,
@@ -125,21 +182,40 @@ impl Work {
     }
 
     fn take_source(&mut self, facts: SourceFacts) -> Taken {
-        let Decision { plan, settings } = match slipway_build::decide(&facts.tree, &self.stored) {
+        let context = deploy_context(&self.source);
+        let decision = match slipway_build::decide_in(&facts.tree, &self.stored, &context) {
             Ok(decision) => decision,
             Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
+        if let Some(missing) = self.missing_build_variable(&decision) {
+            return Taken::NoPlan(Box::new(missing));
+        }
+        let Decision { plan, settings, said, source_settings } = decision;
+        let OwnerOfWork { key, service, variables } = &self.owner;
+        let owner = Owner { key, service, variables };
+        let inputs = crate::reuse::inputs(owner, &self.source, facts.commit.as_deref(), &said, &plan);
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
-        // The listing has served its purpose.
+        self.commit.clone_from(&facts.commit);
+        self.paths = facts.tree.paths;
+        // The texts have served their purpose.
         let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
         let change = Change {
             note: facts.commit.as_ref().map(|commit| format!("commit {}", short(commit))),
             output: Some(PhaseOutput::Source(stored)),
-            planned: Some(slipway_store::Planned { settings, plan }),
+            planned: Some(slipway_store::Planned { settings, plan, source_settings, inputs }),
             source_label: facts.commit,
+            image: None,
             diagnosis: None,
         };
-        Taken::Done { skipped: false, change: Box::new(change) }
+        Taken::Done { skipped: false, lines: Vec::new(), change: Box::new(change) }
+    }
+
+    /// Whatever the source says that its build needs and its owner has not given.
+    fn missing_build_variable(&self, decision: &Decision) -> Option<Diagnosis> {
+        let variables = &self.owner.variables;
+        let given = variables.for_build(&decision.plan.public_prefixes);
+        let missing = decision.said.build_variables.iter().find(|name| !given.contains_key(*name))?;
+        Some(slipway_build::not_given(missing, variables.is_secret(missing).is_some()))
     }
 
     fn environment_note(&self, runtimes: &[String], manager_version: Option<&str>) -> Option<String> {
@@ -166,6 +242,7 @@ impl Work {
             Phase::Environment => Ok(PhaseWork::Environment {
                 toolchains: plan.toolchains.clone(),
                 package_manager: plan.package_manager.clone(),
+                ignore: self.ignore(planned).map(Box::new),
             }),
             Phase::Install => {
                 let environment = self.environment.as_ref().ok_or(missing("a toolchain"))?;
@@ -176,14 +253,46 @@ impl Work {
                 Ok(PhaseWork::Build { command: self.build(planned, environment), site: plan.site().cloned() })
             }
             Phase::PreDeploy => Ok(PhaseWork::PreDeploy {
-                image: self.image().ok_or(missing("an image"))?,
+                image: self.image().cloned().ok_or(missing("an image"))?,
                 command: settings.pre_deploy_command.clone().unwrap_or_default(),
-                env: self.variables.for_run(),
+                env: self.owner.variables.for_run(),
                 limits: settings.run,
                 timeout: settings.pre_deploy_timeout,
             }),
             _ => Err(missing("a worker, which it has none")),
         }
+    }
+
+    /// The service's ignore command. It decides about commits: whoever uploads a directory wants it deployed, and so
+    /// does the owner of a service that has nothing live yet.
+    fn ignore(&self, planned: &Planned) -> Option<CommandSpec> {
+        let Planned { plan, settings } = planned;
+        let command = settings.ignore_command.as_deref().filter(|command| !command.trim().is_empty())?;
+        let commit = self.commit.as_ref()?;
+        let Live::Source(live) = &self.live else { return None };
+        let before = if is_commit(live) { live } else { commit };
+        let mut env = self.build_env(plan);
+        for (name, value) in [("COMMIT_REF", commit), ("CACHED_COMMIT_REF", before)] {
+            env.insert(name.to_owned(), Secret::new(value.clone()));
+        }
+        Some(CommandSpec {
+            layers: Vec::new(),
+            command: command.to_owned(),
+            cwd: plan.root.clone(),
+            env,
+            path: Vec::new(),
+            key_files: Vec::new(),
+            key_words: Vec::new(),
+            cache_dirs: Vec::new(),
+            limits: settings.build,
+            timeout: settings.build_timeout,
+        })
+    }
+
+    /// What is said when the ignore command ended with 0.
+    pub(crate) fn ignored(&self) -> String {
+        let command = self.planned.as_ref().and_then(|planned| planned.settings.ignore_command.as_deref());
+        format!("ignored: `{}` exited with status 0; what is live stays", command.unwrap_or_default())
     }
 
     fn install(&self, planned: &Planned, environment: &Environment) -> CommandSpec {
@@ -230,11 +339,24 @@ impl Work {
     /// The plan's variables with the owner's over them.
     fn build_env(&self, plan: &Plan) -> Env {
         let planned = plan.build_env.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone())));
-        planned.chain(self.variables.for_build(&plan.public_prefixes)).collect()
+        planned.chain(self.owner.variables.for_build(&plan.public_prefixes)).collect()
+    }
+
+    /// Redirects and headers of what was built, and what is to be said about them.
+    fn rules(&self) -> Option<(SiteRules, Vec<String>)> {
+        let plan = &self.planned.as_ref()?.plan;
+        Some(match &self.site {
+            Some(site) => slipway_build::netlify::published_rules(site, &plan.rules),
+            None => (plan.rules.clone(), Vec::new()),
+        })
     }
 
     /// The image, once the build phase has ended.
-    pub(crate) fn image(&self) -> Option<Image> {
+    pub(crate) fn image(&self) -> Option<&Image> {
+        self.image.as_ref()
+    }
+
+    fn built_image(&self) -> Option<Image> {
         let plan = &self.planned.as_ref()?.plan;
         let environment = self.environment.as_ref()?;
         let built = self.built.as_ref()?;
@@ -242,7 +364,7 @@ impl Work {
             "" => SOURCE_DIR.to_owned(),
             root => format!("{SOURCE_DIR}/{root}"),
         };
-        let rules = plan.rules.clone();
+        let (rules, _) = self.rules()?;
         let Some(command) = plan.start_command() else {
             return Some(Image { layers: built.clone(), start: ImageStart::Site, rules });
         };
@@ -259,8 +381,21 @@ impl Work {
     }
 }
 
+/// What is deployed without the name of a branch, or from the one that most repositories call their main one, is
+/// production.
+fn deploy_context(source: &SourceSpec) -> DeployContext {
+    match source {
+        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
+        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
+    }
+}
+
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
-    Taken::Done { skipped, change: Box::new(Change { note, output, ..Change::default() }) }
+    Taken::Done { skipped, lines: Vec::new(), change: Box::new(Change { note, output, ..Change::default() }) }
+}
+
+fn is_commit(label: &str) -> bool {
+    matches!(label.len(), 40 | 64) && label.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn short(commit: &str) -> &str {

@@ -7,6 +7,7 @@ mod client;
 mod fake;
 mod pipeline;
 mod restart;
+mod reuse;
 mod service;
 mod upload;
 mod world;

@@ -120,22 +120,6 @@ async fn a_rollback_builds_nothing_and_restores_the_variables() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redeploy_builds_the_newest_source_again() {
-    let world = World::new().await;
-    let first = world.deploy_to_end().await;
-    let again: DeploymentView = world.client.post(&format!("{WEB}/redeploy"), json!({})).await.json();
-    world.client.follow(again.deployment.as_str()).await;
-    let again = world.deployment(&again).await;
-    assert_eq!(
-        (again.status, again.trigger, &again.source),
-        (DeploymentStatus::Live, Trigger::Redeploy, &first.source)
-    );
-    assert_eq!(again.release, Some(2));
-    let listed: Vec<DeploymentView> = world.client.get(&format!("{WEB}/deployments?limit=1")).await.json();
-    assert_eq!((listed.len(), &listed[0].deployment), (1, &again.deployment));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logs_can_be_asked_for_since_an_instant() {
     let world = World::new().await;
     world.fake.script(|script| script.prints = Some("hello".to_owned()));

@@ -5,11 +5,16 @@
 mod bounds;
 mod client;
 mod drain;
+mod files;
 mod forward;
 mod harness;
 mod refusal;
 mod retry;
 mod routing;
+mod rules;
+mod site;
+mod site_paths;
+mod site_switch;
 mod stream;
 mod switch;
 mod upgrade;

@@ -2,7 +2,7 @@
 //!
 //! On a few threads of low priority: a deploy that waits is bad, apps of the same machine that wait are worse.
 
-use super::compress::{Encoding, is_compressible, pays};
+use super::compress::{Effort, Encoding, is_compressible, pays};
 use super::walk::Listing;
 use super::{Notes, Packed, SiteError, open_file};
 use slipway_types::site::{FILES_DIRECTORY, MANIFEST_FILE, SiteFacts, SiteFile, SiteManifest};
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// More would not be faster on the disk, and each holds a file and its compressed form in memory.
 const THREADS_MAX: usize = 4;
-/// Of 19: behind every app and build of the machine.
-const NICE: i32 = 10;
+/// Of 19: behind the apps of the machine, without waiting for them all.
+const NICE: i32 = 5;
 /// Compressing ends after this long, whatever is left: such a site is served, only larger.
 const COMPRESS_TIME_MAX: Duration = Duration::from_secs(30);
 /// A larger file is copied as it is: it is an archive or a film, and would have to be held in memory.
@@ -37,6 +37,7 @@ struct Packer<'p> {
     directory: PathBuf,
     jobs: Vec<Job<'p>>,
     next: AtomicUsize,
+    effort: Effort,
     /// Contents that a thread has taken upon itself.
     taken: Mutex<HashSet<String>>,
     until: Instant,
@@ -62,6 +63,7 @@ pub(super) fn write(directory: &Path, listing: Listing, cancel: &CancellationTok
         directory: contents,
         jobs: jobs(&listing.files),
         next: AtomicUsize::new(0),
+        effort: Effort::of_site(listing.bytes),
         taken: Mutex::default(),
         until: Instant::now() + COMPRESS_TIME_MAX,
         cancel,
@@ -182,7 +184,8 @@ impl Packer<'_> {
         done.late += usize::from(compresses && !in_time);
         let mut sizes = [None, None];
         for ((encoding, form), size) in Encoding::ALL.into_iter().zip(forms).zip(&mut sizes) {
-            let form = form.or_else(|| (compresses && in_time).then(|| encoding.compress(content)).flatten());
+            let form =
+                form.or_else(|| (compresses && in_time).then(|| encoding.compress(content, self.effort)).flatten());
             let Some(form) = form else { continue };
             self.store(&format!("{digest}.{}", encoding.extension()), &form)?;
             *size = Some(form.len() as u64);

@@ -181,8 +181,8 @@ fn what_nobody_publishes_on_purpose_is_left_out() {
 #[test]
 fn compressed_forms_of_the_build_are_taken_only_when_they_are_true() {
     let script = TEXT.repeat(100);
-    let good = compress::Encoding::Brotli.compress(script.as_bytes()).unwrap();
-    let bomb = compress::Encoding::Gzip.compress(&vec![0; 64 << 20]).unwrap();
+    let good = compress::Encoding::Brotli.compress(script.as_bytes(), compress::Effort::of_site(0)).unwrap();
+    let bomb = compress::Encoding::Gzip.compress(&vec![0; 64 << 20], compress::Effort::of_site(0)).unwrap();
     let bench = Bench::new().source(&[("a.js", &script), ("alone.js.br", "no original"), ("p.png", "png")]).fill(
         "source",
         |app| {

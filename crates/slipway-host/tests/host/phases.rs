@@ -57,7 +57,7 @@ pub(crate) async fn ground(bench: &mut Bench) -> Ground {
     assert_eq!(facts.tree.texts["package.json"], PACKAGE);
     let toolchains = vec![Toolchain { name: ToolchainName::Node, version_range: "22".to_owned() }];
     let package_manager = Some(PackageManager { name: PackageManagerName::Npm, version: None });
-    let output = bench.done(PhaseWork::Environment { toolchains, package_manager }).await;
+    let output = bench.done(PhaseWork::Environment { toolchains, package_manager, ignore: None }).await;
     let PhaseOutput::Environment { layers, path, runtime_versions, package_manager_version } = output else {
         panic!("{output:?}")
     };
@@ -186,7 +186,7 @@ async fn sources_that_cannot_be_had_are_told_apart() {
         assert_eq!(evidence.host_error.unwrap().code, code);
     }
     let toolchains = vec![Toolchain { name: ToolchainName::Node, version_range: ">=99".to_owned() }];
-    let outcome = bench.phase(PhaseWork::Environment { toolchains, package_manager: None }).await;
+    let outcome = bench.phase(PhaseWork::Environment { toolchains, package_manager: None, ignore: None }).await;
     let PhaseOutcome::Failed(evidence) = outcome else { panic!("{outcome:?}") };
     let error = evidence.host_error.unwrap();
     assert_eq!(error.code, "version-unavailable");
@@ -208,7 +208,7 @@ async fn every_package_manager_runs_in_a_sandbox() {
     ] {
         let toolchains = vec![Toolchain { name: ToolchainName::Node, version_range: "22".to_owned() }];
         let package_manager = Some(PackageManager { name, version: version.map(str::to_owned) });
-        let output = bench.done(PhaseWork::Environment { toolchains, package_manager }).await;
+        let output = bench.done(PhaseWork::Environment { toolchains, package_manager, ignore: None }).await;
         let PhaseOutput::Environment { layers, path, package_manager_version, .. } = output else {
             panic!("{output:?}")
         };

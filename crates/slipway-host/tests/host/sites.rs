@@ -18,7 +18,7 @@ async fn ground(bench: &mut Bench) -> Ground {
     let upload =
         bench.upload("site", &[("public/index.html", PAGE), ("public/_redirects", "/a /b"), ("notes.txt", "no")]);
     bench.done(PhaseWork::Source { source: SourceSpec::Upload { upload }, wanted: vec![] }).await;
-    let output = bench.done(PhaseWork::Environment { toolchains: vec![], package_manager: None }).await;
+    let output = bench.done(PhaseWork::Environment { toolchains: vec![], package_manager: None, ignore: None }).await;
     let PhaseOutput::Environment { layers, path, .. } = output else { panic!("{output:?}") };
     Ground { layers, path }
 }

@@ -1,6 +1,6 @@
 //! A database file of its own for each test, and the short way to put things into it.
 
-use slipway_pipeline::Event;
+use slipway_pipeline::{BuildInputs, Event};
 use slipway_store::{Applied, Change, NewDeployment, NewRelease, Planned, ServiceRow, Store};
 use slipway_types::host::PhaseOutput;
 use slipway_types::image::ImageStart;
@@ -9,7 +9,7 @@ use slipway_types::site::SiteRules;
 use slipway_types::source::GitSource;
 use slipway_types::{
     DeploymentId, Image, LayerKind, LayerRef, Phase, Plan, ProjectName, ReleaseId, Secret, ServiceId, ServiceKind,
-    ServiceName, ServiceSettings, SourceSpec, StartConfig, Trigger,
+    ServiceName, ServiceSettings, SettingsPatch, SourceSpec, StartConfig, Trigger,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -84,6 +84,7 @@ pub(crate) fn new_deployment(service: &ServiceRow, name: &str) -> NewDeployment 
         source_label: "main".into(),
         message: None,
         release: None,
+        reuse: None,
     }
 }
 
@@ -125,7 +126,9 @@ pub(crate) fn planned() -> Planned {
         rules: SiteRules::default(),
         reasons: Vec::new(),
     };
-    Planned { settings: ServiceSettings { replicas: 2, ..ServiceSettings::default() }, plan }
+    let settings = ServiceSettings { replicas: 2, ..ServiceSettings::default() };
+    let inputs = BuildInputs::new("main".into(), &settings, BTreeMap::new());
+    Planned { settings, plan, source_settings: SettingsPatch { replicas: Some(2), ..Default::default() }, inputs }
 }
 
 pub(crate) fn build_output() -> PhaseOutput {

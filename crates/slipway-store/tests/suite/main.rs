@@ -6,5 +6,6 @@ mod fixture;
 mod history;
 mod integrity;
 mod progress;
+mod reuse;
 mod service;
 mod speed;

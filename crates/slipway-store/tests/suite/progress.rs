@@ -127,6 +127,7 @@ async fn what_comes_with_an_event_is_written_only_when_it_fits() {
         output: Some(build_output()),
         planned: Some(planned()),
         source_label: Some("0123abcd".into()),
+        image: None,
         diagnosis: None,
     };
     let early = fixture.store.apply(11, &id("d1"), &done(Phase::Source), &change).await.unwrap();

@@ -60,7 +60,11 @@ pub struct BuildPatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<DurationMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -235,7 +239,9 @@ impl BuildPatch {
         set_some(&mut settings.build_command, &self.command);
         set_some(&mut settings.node_version, &self.node_version);
         set_some(&mut settings.python_version, &self.python_version);
+        set_some(&mut settings.ignore_command, &self.ignore);
         set(&mut settings.prune, &self.prune);
+        set(&mut settings.build_variables, &self.variables);
         set(&mut settings.build_timeout, &self.timeout);
         set(&mut settings.build.memory, &self.memory);
         set(&mut settings.build.cpus, &self.cpus);
@@ -248,7 +254,9 @@ impl BuildPatch {
         merge(&mut self.command, &newer.command);
         merge(&mut self.node_version, &newer.node_version);
         merge(&mut self.python_version, &newer.python_version);
+        merge(&mut self.ignore, &newer.ignore);
         merge(&mut self.prune, &newer.prune);
+        merge(&mut self.variables, &newer.variables);
         merge(&mut self.timeout, &newer.timeout);
         merge(&mut self.memory, &newer.memory);
         merge(&mut self.cpus, &newer.cpus);

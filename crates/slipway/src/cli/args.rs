@@ -71,8 +71,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         follow: FollowOptions,
     },
-    /// Build the newest source again and deploy it
+    /// Deploy the newest source again; it is built again when something that the build reads has changed
     Redeploy {
+        /// Build in any case
+        #[arg(long)]
+        rebuild: bool,
         #[command(flatten)]
         follow: FollowOptions,
     },
@@ -139,6 +142,22 @@ pub(crate) struct FollowOptions {
     pub(crate) detach: bool,
 }
 
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ApplyOptions {
+    /// Redeploy with the change; what the build reads decides whether it is built again
+    #[arg(long)]
+    pub(crate) deploy: bool,
+    /// With --deploy: return once the deployment is queued
+    #[arg(long, short, requires = "deploy")]
+    detach: bool,
+}
+
+impl ApplyOptions {
+    pub(crate) fn follow(self) -> FollowOptions {
+        FollowOptions { detach: self.detach }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct LogsOptions {
     /// Go on with new lines
@@ -176,14 +195,21 @@ pub(crate) enum EnvCommand {
         /// Also given to the install and build commands
         #[arg(long)]
         build: bool,
+        /// Given to the install and build commands alone, and not to the app
+        #[arg(long, conflicts_with = "build")]
+        build_only: bool,
         /// Read from standard input, so that a value is in no process list or shell history
         #[arg(long)]
         stdin: bool,
+        #[command(flatten)]
+        apply: ApplyOptions,
     },
     /// Remove variables
     Unset {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+        #[command(flatten)]
+        apply: ApplyOptions,
     },
     /// List variables; a secret's value is not shown
     Ls,

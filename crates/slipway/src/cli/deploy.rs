@@ -6,7 +6,7 @@ use super::{Session, follow, upload};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::{output, render};
-use slipway_types::api::{DeployParams, DeploymentView};
+use slipway_types::api::{DeployParams, DeploymentView, RedeployParams};
 use slipway_types::source::GitSource;
 use slipway_types::{DeploymentId, Secret, SourceSpec};
 use std::path::Path;
@@ -41,9 +41,13 @@ pub(super) async fn git(
     show(global, &client, deployment, options).await
 }
 
-pub(super) async fn redeploy(global: &GlobalOptions, options: FollowOptions) -> Result<ExitCode, Failure> {
+pub(super) async fn redeploy(
+    global: &GlobalOptions,
+    rebuild: bool,
+    options: FollowOptions,
+) -> Result<ExitCode, Failure> {
     let session = Session::here(global)?;
-    let deployment = session.client.redeploy(session.path()).await?;
+    let deployment = session.client.redeploy(session.path(), &RedeployParams { rebuild }).await?;
     show(global, &session.client, deployment, options).await
 }
 

@@ -1,42 +1,61 @@
 //! `env`: variables and secrets of a service. A secret can be written, never read.
 
-use super::args::{EnvCommand, GlobalOptions};
-use super::{Session, pairs};
+use super::args::{ApplyOptions, EnvCommand, GlobalOptions};
+use super::{Session, deploy, pairs};
 use crate::failure::Failure;
 use crate::output::{self, Palette};
 use crate::render::{Table, age};
 use slipway_types::Secret;
-use slipway_types::api::{EnvParams, EnvValue};
+use slipway_types::api::{EnvParams, EnvValue, RedeployView};
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::process::ExitCode;
 
 /// All variables of a service together are passed to a process, whose arguments and environment have 2 MB.
 const STDIN_BYTES_MAX: u64 = 1 << 20;
 
-pub(super) async fn run(global: &GlobalOptions, command: EnvCommand) -> Result<(), Failure> {
+pub(super) async fn run(global: &GlobalOptions, command: EnvCommand) -> Result<ExitCode, Failure> {
     match command {
-        EnvCommand::Set { pairs, secret, build, stdin } => {
+        EnvCommand::Set { pairs, secret, build, build_only, stdin, apply } => {
             let values = if stdin { from_stdin(&pairs, &read_stdin()?)? } else { from_arguments(&pairs)? };
-            let value = |value| EnvValue { value: Secret::new(value), secret, build };
+            let value =
+                |value| EnvValue { value: Secret::new(value), secret, build: build || build_only, run: !build_only };
             let set = values.into_iter().map(|(name, text)| (name, value(text))).collect();
-            change(global, EnvParams { set, unset: Vec::new() }).await
+            change(global, EnvParams { set, unset: Vec::new() }, apply).await
         }
-        EnvCommand::Unset { names } => {
+        EnvCommand::Unset { names, apply } => {
             names.iter().try_for_each(|name| check_name(name))?;
-            change(global, EnvParams { set: BTreeMap::new(), unset: names }).await
+            change(global, EnvParams { set: BTreeMap::new(), unset: names }, apply).await
         }
-        EnvCommand::Ls => list(global).await,
+        EnvCommand::Ls => list(global).await.map(|()| ExitCode::SUCCESS),
     }
 }
 
-async fn change(global: &GlobalOptions, params: EnvParams) -> Result<(), Failure> {
+async fn change(global: &GlobalOptions, params: EnvParams, apply: ApplyOptions) -> Result<ExitCode, Failure> {
     let session = Session::here(global)?;
     let variables = session.client.change_variables(session.path(), &params).await?;
+    if apply.deploy {
+        return deploy::redeploy(global, false, apply.follow()).await;
+    }
     if global.json {
-        return output::json(&variables);
+        output::json(&variables)?;
+        return Ok(ExitCode::SUCCESS);
     }
     output::say(&format!("the variables of {} are changed from its next deployment on", session.target));
-    Ok(())
+    if let Some(next) = next(&session).await {
+        output::say(&next);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How to apply the change, and at what price. None: nothing was ever deployed, or the server can't say; the change is made
+/// in any case.
+async fn next(session: &Session) -> Option<String> {
+    let RedeployView { rebuilds, because } = session.client.redeploy_view(session.path()).await.ok()?;
+    Some(match rebuilds {
+        false => "`slipway redeploy` applies them without a build".to_owned(),
+        true => format!("`slipway redeploy` applies them and builds again: {}", output::printable(&because)),
+    })
 }
 
 async fn list(global: &GlobalOptions) -> Result<(), Failure> {
@@ -53,7 +72,11 @@ async fn list(global: &GlobalOptions) -> Result<(), Failure> {
     let mut table = Table::new(&["NAME", "VALUE", "GIVEN TO", "CHANGED"]);
     for variable in variables {
         let value = if variable.secret { "(secret)".to_owned() } else { variable.value.unwrap_or_default() };
-        let given = if variable.build { "build, run" } else { "run" };
+        let given = match (variable.build, variable.run) {
+            (true, true) => "build, run",
+            (true, false) => "build",
+            (false, _) => "run",
+        };
         table.row(vec![variable.name, value, given.to_owned(), age(variable.updated_at, now)]);
     }
     output::data(&table.render(Palette::of_stdout()))

@@ -6,13 +6,14 @@ use slipway_types::settings::{Manifest, ServiceSettings};
 use toml::{Table, Value};
 
 /// Settings that are text, whatever the text looks like: `build.node_version=24`, `start_command=true`.
-const TEXT_KEYS: [&str; 8] = [
+const TEXT_KEYS: [&str; 9] = [
     "kind",
     "root",
     "start_command",
     "pre_deploy_command",
     "build.install_command",
     "build.command",
+    "build.ignore",
     "build.node_version",
     "health.path",
 ];

@@ -7,8 +7,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use serde::de::IgnoredAny;
 use slipway_types::api::{
-    DeployParams, DeploymentView, EnvParams, EnvView, EventView, RollbackParams, ServerView, ServiceView, SettingsView,
-    UploadView,
+    DeployParams, DeploymentView, EnvParams, EnvView, EventView, RedeployParams, RedeployView, RollbackParams,
+    ServerView, ServiceView, SettingsView, UploadView,
 };
 use slipway_types::{DeploymentId, ProjectName, ServiceName, TimestampMs};
 use std::fmt::Write;
@@ -54,8 +54,17 @@ impl Client {
         self.post(&of.with("/deployments"), params).await
     }
 
-    pub(crate) async fn redeploy(&self, of: ServicePath<'_>) -> Result<DeploymentView, ClientError> {
-        self.post(&of.with("/redeploy"), &serde_json::json!({})).await
+    pub(crate) async fn redeploy(
+        &self,
+        of: ServicePath<'_>,
+        params: &RedeployParams,
+    ) -> Result<DeploymentView, ClientError> {
+        self.post(&of.with("/redeploy"), params).await
+    }
+
+    /// What a redeploy would do now.
+    pub(crate) async fn redeploy_view(&self, of: ServicePath<'_>) -> Result<RedeployView, ClientError> {
+        self.get(&of.with("/redeploy")).await
     }
 
     pub(crate) async fn rollback(

@@ -229,6 +229,12 @@ fn rollback_and_redeploy_ask_for_it() {
     assert_eq!(posts[0].line, "POST /v1/projects/shop/services/web/rollback");
     assert_eq!(posts[0].json(), json!({"release": 2}));
     assert_eq!(posts[1].line, "POST /v1/projects/shop/services/api/redeploy");
+    assert_eq!(posts[1].json(), json!({"rebuild": false}));
+    assert_eq!(run_with(&server, source.path(), &["redeploy", "--rebuild"]).code, Some(0));
+    assert_eq!(
+        server.asked().into_iter().rfind(|asked| asked.line.starts_with("POST")).unwrap().json(),
+        json!({"rebuild": true})
+    );
 }
 
 #[test]

@@ -31,11 +31,14 @@ fn server() -> FakeServer {
         }
         "PUT /v1/projects/shop/services/web/settings" => Reply::Json(200, asked.json()),
         "PATCH /v1/projects/shop/services/web/env" => Reply::Json(200, json!([])),
+        "GET /v1/projects/shop/services/web/redeploy" => {
+            Reply::Json(200, json!({"rebuilds": true, "because": "the build reads the variable `A`, which changed"}))
+        }
         "GET /v1/projects/shop/services/web/env" => Reply::Json(
             200,
             json!([
-                {"name": "A", "value": "1", "secret": false, "build": true, "updated_at": 1},
-                {"name": "KEY", "value": null, "secret": true, "build": false, "updated_at": 1},
+                {"name": "A", "value": "1", "secret": false, "build": true, "run": true, "updated_at": 1},
+                {"name": "KEY", "value": null, "secret": true, "build": false, "run": true, "updated_at": 1},
             ]),
         ),
         "GET /v1/projects/shop/services/web/logs?follow=false" => Reply::Lines(vec![json!(
@@ -120,11 +123,15 @@ fn secrets_are_sent_and_never_shown() {
     let arguments = ["env", "set", "KEY", "--secret", "--stdin", "--project", "shop"];
     let run_ = run_with_input(&server, Path::new("/"), &arguments, "hush\n");
     assert_eq!(run_.code, Some(0), "{}", run_.stderr);
+    let next = "`slipway redeploy` applies them and builds again: the build reads the variable `A`, which changed";
+    assert!(run_.stderr.contains(next), "{}", run_.stderr);
     assert!(!run_.stderr.contains("hush") && !run_.stdout.contains("hush"));
-    let sent = server.asked().pop().unwrap().json();
-    assert_eq!(sent["set"], json!({"KEY": {"value": "hush", "secret": true, "build": false}}));
+    let patched =
+        |server: &FakeServer| server.asked().into_iter().rfind(|asked| asked.line.starts_with("PATCH")).unwrap().json();
+    let sent = patched(&server);
+    assert_eq!(sent["set"], json!({"KEY": {"value": "hush", "secret": true, "build": false, "run": true}}));
     run(&server, &["env", "unset", "A", "B"]);
-    assert_eq!(server.asked().pop().unwrap().json(), json!({"set": {}, "unset": ["A", "B"]}));
+    assert_eq!(patched(&server), json!({"set": {}, "unset": ["A", "B"]}));
     let listed = run(&server, &["env", "ls"]);
     let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[1][..4], ["A", "1", "build,", "run"]);

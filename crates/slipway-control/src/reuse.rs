@@ -1,0 +1,129 @@
+//! Whether a redeploy builds: it does when something that the build reads has changed since the newest image was made of
+//! the same source, and else takes that image with the settings and variables of now.
+
+use crate::refusal::Refusal;
+use crate::seal::MasterKey;
+use crate::shared::Shared;
+use crate::variable::Variables;
+use slipway_pipeline::BuildInputs;
+use slipway_store::{BuiltRow, DeploymentRow, Reuse, ServiceRow};
+use slipway_types::source::GitSource;
+use slipway_types::{Plan, ServiceId, ServiceSettings, SettingsPatch, SourceSpec};
+
+/// What a redeploy is about to do.
+#[derive(Debug)]
+pub(crate) struct Redeploy {
+    pub(crate) source: SourceSpec,
+    pub(crate) message: Option<String>,
+    pub(crate) build: Build,
+}
+
+#[derive(Debug)]
+pub(crate) enum Build {
+    Reuse(Box<Reuse>),
+    /// One sentence.
+    Again {
+        because: String,
+    },
+}
+
+/// What a build reads of the owner: the rest follows from the source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner<'o> {
+    pub(crate) key: &'o MasterKey,
+    pub(crate) service: &'o ServiceId,
+    pub(crate) variables: &'o Variables,
+}
+
+/// `settings` as said, before detection had its word.
+pub(crate) fn inputs(
+    owner: Owner<'_>,
+    source: &SourceSpec,
+    commit: Option<&str>,
+    settings: &ServiceSettings,
+    plan: &Plan,
+) -> BuildInputs {
+    let identity = match source {
+        SourceSpec::Upload { upload } => upload.to_string(),
+        SourceSpec::Git(git) => format!("{} {}", git.url, commit.unwrap_or_default()),
+    };
+    let given = owner.variables.for_build(&plan.public_prefixes);
+    let digests = given.iter().map(|(name, value)| (name.clone(), owner.key.digest(owner.service, name, value)));
+    BuildInputs::new(identity, settings, digests.collect())
+}
+
+/// What detection decides over what was said, for the release.
+pub(crate) fn with_plan(mut settings: ServiceSettings, plan: &Plan) -> ServiceSettings {
+    // Detection has the last word on what answers: a process or files.
+    settings.kind = plan.kind;
+    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
+    settings
+}
+
+/// The settings that count for a source: what it says itself over what is stored over the defaults.
+pub(crate) fn settings(
+    stored: &SettingsPatch,
+    of_source: &SettingsPatch,
+) -> Result<ServiceSettings, slipway_types::settings::SettingsError> {
+    ServiceSettings::resolve([stored, of_source])
+}
+
+impl Shared {
+    /// Of the source of the service's newest deployment, as it was then: of a git source the same commit.
+    pub(crate) async fn redeploy(&self, service: &ServiceRow, rebuild: bool) -> Result<Redeploy, Refusal> {
+        let newest = self.store.deployments_of(&service.service_id, None, 1).await?.pop();
+        let newest = newest.ok_or_else(|| {
+            Refusal::conflict("nothing-to-redeploy", "the service has no deployment yet").hint("run `slipway up`")
+        })?;
+        let newest = self.store.deployment(&newest.deployment).await?;
+        let message = newest.summary.message.clone();
+        let build = match rebuild {
+            true => Build::Again { because: "it was asked for".to_owned() },
+            false => self.build(service, &newest).await?,
+        };
+        let source = match &build {
+            Build::Reuse(_) => newest.source,
+            Build::Again { .. } => at_commit(newest),
+        };
+        Ok(Redeploy { source, message, build })
+    }
+
+    async fn build(&self, service: &ServiceRow, newest: &DeploymentRow) -> Result<Build, Refusal> {
+        let again = |because: &str| Ok(Build::Again { because: because.to_owned() });
+        let id = &service.service_id;
+        let Some(built) = self.store.newest_built(id).await? else { return again("nothing was built so far") };
+        let commit = Some(built.source_label.as_str());
+        if built.source != newest.source || built.source_label != newest.summary.source_label {
+            return again("what was built last is another source");
+        }
+        // What can't be resolved is diagnosed by the build.
+        let Ok(settings) = settings(&service.settings, &built.source_settings) else {
+            return again("a setting is not usable");
+        };
+        let variables = self.variables(id, service.env_revision).await?;
+        let owner = Owner { key: &self.key, service: id, variables: &variables };
+        if let Some(because) = built.inputs.changed(&inputs(owner, &built.source, commit, &settings, &built.plan)) {
+            return Ok(Build::Again { because });
+        }
+        let note = format!("unchanged since {}: nothing that the build reads has changed", name(&built));
+        Ok(Build::Reuse(Box::new(Reuse { settings: with_plan(settings, &built.plan), of: built, note })))
+    }
+}
+
+fn name(built: &BuiltRow) -> String {
+    built.built_release.map_or_else(|| built.built_by.to_string(), |number| format!("v{number}"))
+}
+
+/// A branch may have moved meanwhile: the commit that was read is what is meant.
+fn at_commit(row: DeploymentRow) -> SourceSpec {
+    let label = row.summary.source_label;
+    match row.source {
+        SourceSpec::Git(git) if is_commit(&label) => SourceSpec::Git(GitSource { reference: Some(label), ..git }),
+        source => source,
+    }
+}
+
+/// A full SHA-1 or SHA-256 name.
+fn is_commit(label: &str) -> bool {
+    matches!(label.len(), 40 | 64) && label.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
