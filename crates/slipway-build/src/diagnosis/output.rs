@@ -5,6 +5,9 @@ const QUOTED_LINES_MAX: usize = 8;
 /// Longest quoted line, in characters.
 const QUOTED_CHARACTERS_MAX: usize = 300;
 
+/// A rule looks at this much of a line: longer ones are minified code or data. In characters.
+const LINE_CHARACTERS_MAX: usize = 4096;
+
 /// Beginnings of lines that never say why something failed.
 const NOISE: [&str; 30] = [
     "$ ",
@@ -196,7 +199,7 @@ fn says_something(line: &str) -> bool {
 /// Without terminal escapes (CSI and OSC) and other control characters.
 fn without_escapes(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
-    let mut rest = line.chars().peekable();
+    let mut rest = line.chars().take(LINE_CHARACTERS_MAX);
     while let Some(c) = rest.next() {
         match c {
             '\u{1b}' => match rest.next() {

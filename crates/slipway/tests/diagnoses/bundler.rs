@@ -12,7 +12,7 @@ macro_rules! builds {
     };
 }
 
-pub(crate) const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case<'_>] = &[
     Case {
         name: "tsc",
         code: "typescript-error",

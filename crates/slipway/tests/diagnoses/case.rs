@@ -5,8 +5,8 @@ use slipway_testing::{App, TestServer};
 use std::path::Path;
 
 /// One deployment that must fail.
-#[derive(Debug)]
-pub(crate) struct Case {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Case<'c> {
     /// Of the project: unique in its group.
     pub(crate) name: &'static str,
     pub(crate) code: &'static str,
@@ -17,33 +17,36 @@ pub(crate) struct Case {
     /// Lines of `slipway.toml` below the project's name.
     pub(crate) settings: &'static str,
     pub(crate) files: &'static [(&'static str, &'static str)],
-    /// Arguments of `slipway env set`, if any.
-    pub(crate) variables: &'static [&'static str],
+    /// `NAME=value`, for the app.
+    pub(crate) variables: &'c [&'c str],
 }
 
-impl Case {
-    pub(crate) const EMPTY: Case =
+impl Case<'_> {
+    pub(crate) const EMPTY: Case<'static> =
         Case { name: "", code: "", place: "", says: &[], settings: "", files: &[], variables: &[] };
 }
 
 /// Deploys each case and compares; all of them run before the test fails.
-pub(crate) fn provoke(cases: &[Case]) {
+pub(crate) fn provoke(cases: &[Case<'_>]) {
+    provoke_on(&TestServer::start(BINARY), cases);
+}
+
+/// As [`provoke`], on a server of the caller's.
+pub(crate) fn provoke_on(server: &TestServer, cases: &[Case<'_>]) {
     let only = std::env::var("SLIPWAY_TEST_CASE").ok();
     let cases = cases.iter().filter(|case| only.as_deref().is_none_or(|name| name == case.name));
-    let server = TestServer::start(BINARY);
-    let wrong: Vec<String> = cases.filter_map(|case| differs(&server, case)).collect();
+    let wrong: Vec<String> = cases.filter_map(|case| differs(server, case)).collect();
     assert!(wrong.is_empty(), "{} cases differ:\n\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
 /// What is not as expected.
-fn differs(server: &TestServer, case: &Case) -> Option<String> {
+fn differs(server: &TestServer, case: &Case<'_>) -> Option<String> {
     let app = App::empty(case.name).settings(case.settings);
     for (path, text) in case.files {
         app.write(path, text);
     }
-    if !case.variables.is_empty() {
-        let arguments: Vec<&str> = ["env", "set"].iter().chain(case.variables).copied().collect();
-        drop(server.run_in(app.path(), &arguments).expect_code(0));
+    for variable in case.variables {
+        drop(server.run_in(app.path(), &["env", "set", variable]).expect_code(0));
     }
     let run = server.run_in(app.path(), &["up"]);
     keep(case, &run.stderr);

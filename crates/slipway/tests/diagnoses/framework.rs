@@ -7,7 +7,7 @@ const NEXT: &str = r#"{"name":"x","private":true,"scripts":{"build":"next build"
 const LAYOUT: &str = "export default function Layout({ children }: { children: React.ReactNode }) { return <html><body>{children}</body></html>; }\n";
 const PAGE: &str = "export default function Page() { return <p>page</p>; }\n";
 
-pub(crate) const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case<'_>] = &[
     Case {
         name: "next-export",
         code: "dynamic-route-export",

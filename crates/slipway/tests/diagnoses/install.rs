@@ -11,7 +11,7 @@ require('node:http').createServer((request, response) => {
 }).listen(4873, '127.0.0.1');
 "#;
 
-pub(crate) const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case<'_>] = &[
     Case {
         name: "npm-404",
         code: "package-not-found",

@@ -4,7 +4,7 @@ use crate::case::{Case, provoke};
 
 const PACKAGE: &str = r#"{"name":"x","version":"1.0.0","dependencies":{"is-number":"7.0.0"}}"#;
 
-pub(crate) const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case<'_>] = &[
     Case {
         name: "npm-stale",
         code: "lockfile-out-of-step",

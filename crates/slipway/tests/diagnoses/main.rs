@@ -7,6 +7,7 @@
 
 mod bundler;
 mod case;
+mod coverage;
 mod database;
 mod framework;
 mod install;
@@ -15,5 +16,6 @@ mod native;
 mod other_manager;
 mod program;
 mod run;
+mod source;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_slipway");

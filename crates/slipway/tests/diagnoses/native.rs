@@ -4,7 +4,7 @@ use crate::case::{Case, provoke};
 
 const PACKAGE: &str = r#"{"name":"x"}"#;
 
-pub(crate) const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case<'_>] = &[
     Case {
         name: "elf-header",
         code: "wrong-architecture",

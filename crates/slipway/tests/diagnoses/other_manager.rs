@@ -2,7 +2,7 @@
 
 use crate::case::{Case, provoke};
 
-pub(crate) const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case<'_>] = &[
     Case {
         name: "pnpm-404",
         code: "package-not-found",

@@ -6,7 +6,7 @@ const PACKAGE: &str = r#"{"name":"x"}"#;
 const MODULE: &str = r#"{"name":"x","type":"module"}"#;
 const START: &str = "start_command = \"node start.js\"";
 
-pub(crate) const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case<'_>] = &[
     Case {
         name: "throws",
         code: "app-exited",
@@ -231,6 +231,45 @@ pub(crate) const CASES: &[Case] = &[
                 "const { spawn } = require('node:child_process');\nfor (let i = 0; i < 60; i += 1) spawn('sleep', ['20'], { stdio: 'ignore' }).unref();\n",
             ),
         ],
+        ..Case::EMPTY
+    },
+    Case {
+        name: "prisma",
+        code: "client-not-generated",
+        place: "start.js",
+        says: &["prisma generate"],
+        settings: "start_command = \"node start.js\"\n[build]\ninstall_command = \"npm install --ignore-scripts\"",
+        files: &[
+            ("package.json", r#"{"name":"x","dependencies":{"@prisma/client":"6.12.0"}}"#),
+            ("start.js", "const { PrismaClient } = require('@prisma/client');\nnew PrismaClient();\n"),
+        ],
+        ..Case::EMPTY
+    },
+    Case {
+        name: "python-module",
+        code: "app-module-not-found",
+        place: "main.py:2",
+        says: &["`no_such_module`"],
+        settings: "start_command = \"python3 main.py\"",
+        files: &[("package.json", PACKAGE), ("main.py", "import os\nimport no_such_module\n")],
+        ..Case::EMPTY
+    },
+    Case {
+        name: "python-syntax",
+        code: "syntax-error",
+        place: "main.py:2",
+        says: &["SyntaxError"],
+        settings: "start_command = \"python3 main.py\"",
+        files: &[("package.json", PACKAGE), ("main.py", "import os\ndef f(:\n    pass\n")],
+        ..Case::EMPTY
+    },
+    Case {
+        name: "python-variable",
+        code: "missing-variable",
+        place: "python3 main.py",
+        says: &["slipway env set STRIPE_KEY"],
+        settings: "start_command = \"python3 main.py\"",
+        files: &[("package.json", PACKAGE), ("main.py", "import os\nkey = os.environ['STRIPE_KEY']\n")],
         ..Case::EMPTY
     },
     Case {

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, provoke};
 
-pub(crate) const CASES: &[Case] = &[Case {
+pub(crate) const CASES: &[Case<'_>] = &[Case {
     name: "not-http",
     code: "health-not-http",
     place: "port 3000",

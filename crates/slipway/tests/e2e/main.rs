@@ -15,6 +15,7 @@ mod redeploy;
 mod refusal;
 mod run_failure;
 mod secret;
+mod site;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};
