@@ -62,7 +62,7 @@ fn astro_as_files_and_as_a_server() {
 
     let site = project.deploy(&server);
     site.shows("/", "My Astro Site");
-    site.shows("/about", "About this site");
+    site.shows("/about/", "About this site");
     site.has_asset("/", "/_astro/", ".css", "text/css");
     site.answers("/robots.txt", "User-agent");
     site.misses("/nothing-here", "Lost in space");

@@ -1,7 +1,11 @@
 //! What a deployed service answers.
 
-use slipway_testing::TestServer;
 use slipway_testing::http::{Connection, Response};
+use slipway_testing::{TestServer, wait};
+use std::time::Duration;
+
+/// Until the replicas of an earlier deployment are gone: more than the grace that they are given.
+const PROCESS_END_BOUND: Duration = Duration::from_secs(60);
 
 /// A service that is live.
 pub(crate) struct Served<'s> {
@@ -61,7 +65,8 @@ impl<'s> Served<'s> {
             "a page must not be cached for ever: {:?}",
             page.headers
         );
-        assert_eq!(self.server.sandboxes(), Vec::<String>::new(), "a site needs no process");
+        // An earlier deployment's process may still be ending.
+        wait::until("a site without a process", PROCESS_END_BOUND, || self.server.sandboxes().is_empty().then_some(()));
     }
 
     /// The page names a file that begins with `prefix` and ends with `ending`; it is served for ever, and compressed.
