@@ -41,7 +41,11 @@ const ELSEWHERE: [(&str, &str, &str); 23] = [
 ];
 
 /// Not provoked, and why. What their tools print is in the tests of `slipway-build`.
-const NOT_PROVOKED: [(&str, &str); 14] = [
+const NOT_PROVOKED: [(&str, &str); 15] = [
+    (
+        "settings-invalid",
+        "the CLI and the API refuse such a value before it is stored; the decision itself is tested in slipway-build",
+    ),
     ("upload-unusable", "control checks an archive before it keeps it: one that the host refuses can't be uploaded"),
     ("budget-exceeded", "Angular's tools are 400 MB for one line of text"),
     ("watch-limit", "the limit is the whole machine's: to reach it would disturb whatever else runs"),
