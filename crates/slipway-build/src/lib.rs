@@ -15,18 +15,22 @@ pub mod netlify;
 mod package_json;
 mod place;
 mod plan;
+mod requirement;
 mod tree;
 
-pub use decision::{Decision, decide, decide_in};
+pub use decision::{Decision, decide, decide_in, settings_with};
 pub use diagnosis::{CATALOGUE, Entry, diagnose, render_catalogue};
 pub use explain::explain;
 pub use manifest::{MANIFEST_FILE, manifest};
 pub use plan::plan;
+pub use requirement::{Given, check_build_variables};
 
 /// Names of the files (last part of the path) whose text detection reads.
 pub const WANTED_FILES: &[&str] = &[
     MANIFEST_FILE,
     netlify::NETLIFY_FILE,
+    "_redirects",
+    "_headers",
     "package.json",
     "pnpm-lock.yaml",
     "yarn.lock",
@@ -77,6 +81,10 @@ pub const WANTED_FILES: &[&str] = &[
     "vite.config.ts",
     "vite.config.mts",
     "vite.config.cts",
+    "webpack.config.js",
+    "webpack.config.mjs",
+    "webpack.config.cjs",
+    "webpack.config.ts",
     "vue.config.js",
     "vue.config.mjs",
     "vue.config.cjs",
@@ -98,4 +106,34 @@ pub const WANTED_FILES: &[&str] = &[
     "eleventy.config.ts",
     "eleventy.config.mts",
     "eleventy.config.cts",
+    // Of Python.
+    "pyproject.toml",
+    "uv.lock",
+    "uv.toml",
+    "poetry.lock",
+    "Pipfile",
+    "requirements.txt",
+    "base.txt",
+    "prod.txt",
+    "production.txt",
+    "common.txt",
+    "setup.py",
+    "setup.cfg",
+    ".python-version",
+    "runtime.txt",
+    "mise.toml",
+    ".mise.toml",
+    "manage.py",
+    "settings.py",
+    "base.py",
+    "production.py",
+    "main.py",
+    "app.py",
+    "api.py",
+    "server.py",
+    "asgi.py",
+    "wsgi.py",
+    "run.py",
+    "application.py",
+    "__init__.py",
 ];

@@ -16,6 +16,7 @@ mod node_version;
 mod package_manager;
 mod procfile;
 mod prune;
+mod python;
 mod refusal;
 mod script;
 mod site;
@@ -47,6 +48,7 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
     }
     let mut plan = match language(&tree, settings)? {
         Language::Node => node::plan(tree, settings)?,
+        Language::Python => python::plan(tree, settings)?,
         Language::Hugo => hugo::plan(&tree, settings),
         Language::Files(directory) => files::plan(&tree, directory, settings),
     };
@@ -57,6 +59,7 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
 /// What a service is written in.
 enum Language<'t> {
     Node,
+    Python,
     Hugo,
     /// Nothing: files that are published as they are, from this directory.
     Files(&'t str),
@@ -65,6 +68,9 @@ enum Language<'t> {
 /// The first that fits. A `package.json` often lies beside another language's files, as a list of tools: it decides
 /// only where it has dependencies or scripts.
 fn language<'t>(tree: &Tree<'_>, settings: &'t ServiceSettings) -> Result<Language<'t>, Diagnosis> {
+    if python::is_service(tree, settings) {
+        return Ok(Language::Python);
+    }
     let package = PackageJson::read(tree)?;
     let says_something =
         |package: &PackageJson| package.dependencies().next().is_some() || package.scripts().next().is_some();

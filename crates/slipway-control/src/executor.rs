@@ -148,7 +148,7 @@ impl Executor {
                     }
                 }
                 report = self.edge.reports.recv() => self.edge_report(report.ok_or(ExecutorError::EdgeGone)?),
-                Some(command) = self.commands.recv() => self.command(command).await,
+                Some(command) = self.commands.recv() => Box::pin(self.command(command)).await,
                 report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
                 () = tokio::time::sleep(until_deadline) => self.deadlines(),
             }

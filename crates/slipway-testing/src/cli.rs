@@ -51,6 +51,11 @@ impl Outcome {
         self.last["event"].as_str().unwrap_or_default()
     }
 
+    /// All that the CLI printed.
+    pub fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
     pub fn text(&self, key: &str) -> String {
         let nested = &self.last["deployment"][key];
         let value = if nested.is_null() { &self.last[key] } else { nested };

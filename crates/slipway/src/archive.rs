@@ -1,7 +1,7 @@
 //! A directory as the archive that is uploaded: gzip-compressed tar.
 //!
 //! Guarantees: the same tree gives the same bytes (sorted, no owners, one fixed modification time, two modes); what
-//! `.gitignore` and `.slipwayignore` name is left out, `.git` and `node_modules` always; a link that leads out of
+//! `.gitignore` and `.slipwayignore` name is left out, `.git`, `node_modules`, `.venv` and `__pycache__` always; a link that leads out of
 //! the directory is refused here already. Memory does not grow with the tree.
 
 mod link;

@@ -140,7 +140,7 @@ impl Noise {
     fn word(&mut self) -> String {
         let rank = self.next() % 4000;
         let rank = rank * rank / 4000;
-        let letters = (rank * 2_654_435 + 12_345) % 11_881_376;
+        let letters = u64::from(rank) * 2_654_435_761;
         let length = 2 + rank % 8;
         (0..length).map(|place| char::from(b'a' + ((letters >> (place * 3)) % 26) as u8)).collect()
     }

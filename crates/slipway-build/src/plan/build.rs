@@ -107,6 +107,9 @@ pub(super) fn finished(
         });
     }
     let prune = prune::command(project, start, reasons);
+    // Of the owner's command nothing is known: what follows it must hang on all of it.
+    let is_owners = project.settings.build_command.is_some() && (after.is_some() || prune.is_some());
+    let command = command.map(|command| if is_owners { format!("{{ {command}\n}}") } else { command });
     let parts: Vec<String> = [command, after, prune].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(" && "))
 }

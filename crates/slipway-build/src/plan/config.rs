@@ -25,6 +25,14 @@ pub(super) enum Value<'t> {
     Computed,
 }
 
+/// A directory that a configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Directory {
+    pub(super) path: String,
+    /// It starts at the configuration's own directory, whatever else is set.
+    pub(super) is_absolute: bool,
+}
+
 impl<'t> Value<'t> {
     pub(super) fn literal(self) -> Option<&'t str> {
         match self {
@@ -74,6 +82,32 @@ impl<'t> Config<'t> {
         self.tokens.contains(&Token::Text(text))
     }
 
+    /// A directory, also one that is put together from the configuration's own: `path.resolve(__dirname, "web", "x")`.
+    /// What is computed otherwise is none.
+    pub(super) fn directory(&self, keys: &[&str]) -> Option<Directory> {
+        let (last, before) = keys.split_last()?;
+        let at = self.place(|chain, key| key == *last && chain == before)?;
+        if let Value::Literal(text) = self.value_at(at) {
+            return Some(Directory { path: text.to_owned(), is_absolute: false });
+        }
+        let rest = self.tokens.get(at..)?;
+        let call = rest.iter().position(|token| *token == Token::Mark('('))?;
+        let is_join = matches!(rest.get(call.checked_sub(1)?)?, Token::Word("resolve" | "join"));
+        let base = rest.get(call + 1..)?.iter().position(|token| *token == Token::Mark(','))?;
+        let own = rest.get(call + 1..call + 1 + base)?;
+        let is_own = own.last() == Some(&Token::Word("__dirname")) || own.last() == Some(&Token::Word("dirname"));
+        let mut parts = Vec::new();
+        for token in rest.get(call + 2 + base..)?.iter().filter(|_| is_join && is_own) {
+            match token {
+                Token::Text(part) => parts.push(*part),
+                Token::Mark(',') => {}
+                Token::Mark(')') => return Some(Directory { path: parts.join("/"), is_absolute: true }),
+                _ => return None,
+            }
+        }
+        None
+    }
+
     /// The first argument of a method's call, such as `setOutputDirectory("x")`.
     pub(super) fn argument(&self, method: &str) -> Value<'t> {
         let call = self.tokens.windows(2).position(|pair| pair == [Token::Word(method), Token::Mark('(')]);
@@ -97,6 +131,11 @@ impl<'t> Config<'t> {
     }
 
     fn find(&self, wanted: impl Fn(&[&str], &str) -> bool) -> Value<'t> {
+        self.place(wanted).map_or(Value::Absent, |at| self.value_at(at))
+    }
+
+    /// Where the value of the first key stands that is wanted.
+    fn place(&self, wanted: impl Fn(&[&str], &str) -> bool) -> Option<usize> {
         // One entry for each open bracket: the key whose object it is, where it has one.
         let mut open: Vec<Option<&str>> = Vec::new();
         for (at, token) in self.tokens.iter().enumerate() {
@@ -109,13 +148,13 @@ impl<'t> Config<'t> {
                 Token::Word(key) | Token::Text(key) => {
                     let chain: Vec<&str> = open.iter().copied().flatten().collect();
                     if let Some(value) = self.value_index(at).filter(|_| wanted(&chain, key)) {
-                        return self.value_at(value);
+                        return Some(value);
                     }
                 }
                 Token::Mark(_) | Token::Computed => {}
             }
         }
-        Value::Absent
+        None
     }
 
     /// `build: {` has the key `build` before its bracket.
@@ -205,5 +244,22 @@ mod tests {
         assert_eq!(config("e.setOutputDirectory('dist');").argument("setOutputDirectory"), Value::Literal("dist"));
         assert_eq!(config("{ prerender: ['/', \"/a\",], x: 1 }").list("prerender"), Some(vec!["/", "/a"]));
         assert_eq!(config("{ prerender: ['/', f()] }").list("prerender"), None);
+    }
+
+    #[test]
+    fn directories_are_put_together() {
+        for (value, path) in [
+            ("'web'", Some(("web", false))),
+            ("path.resolve(__dirname, 'dist/public')", Some(("dist/public", true))),
+            ("join(import.meta.dirname, '..', 'web')", Some(("../web", true))),
+            ("path.resolve('web')", None),
+            ("path.resolve(__dirname, out)", None),
+            ("f(__dirname, 'x')", None),
+        ] {
+            let text = format!("export default {{ build: {{ outDir: {value}, x: 1 }} }}");
+            let found = config(&text).directory(&["build", "outDir"]);
+            let found = found.as_ref().map(|directory| (directory.path.as_str(), directory.is_absolute));
+            assert_eq!(found, path, "{value}");
+        }
     }
 }

@@ -107,6 +107,11 @@ impl Found {
         self
     }
 
+    /// The same, where nothing more telling is said yet.
+    fn or_from(self, from: impl Into<String>) -> Self {
+        if self.from.is_some() { self } else { self.from(from) }
+    }
+
     /// A fallback with a name of its own that the build makes only sometimes: else the front page takes its place.
     fn with_fallback_made(mut self) -> Self {
         if let Shape::Site { directory, fallback: Some(fallback) } = &self.shape {
@@ -131,7 +136,7 @@ impl Framework {
 
 /// The first framework that the package depends on, and what gave it away.
 pub(super) fn detect(tree: &Tree<'_>, package: &PackageJson) -> Option<(&'static Framework, String)> {
-    catalog::FRAMEWORKS.iter().chain(&site_catalog::FRAMEWORKS).chain(&catalog::LIBRARIES).find_map(|framework| {
+    catalog::FRAMEWORKS.iter().chain(site_catalog::FRAMEWORKS).chain(catalog::LIBRARIES).find_map(|framework| {
         let holds = framework.condition.is_none_or(|condition| condition(tree, package));
         let seen = framework.packages.iter().find(|name| package.dependency(name).is_some());
         match seen {

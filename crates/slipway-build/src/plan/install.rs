@@ -29,8 +29,13 @@ const CONFIGURATION_DIRECTORIES: [&str; 5] =
 /// Scripts of `package.json` that every package manager runs at an install.
 const INSTALL_SCRIPTS: [&str; 6] = ["preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare"];
 
-/// Beginnings of install scripts that read no other file of the tree than configuration and patches.
-const HARMLESS_SCRIPTS: [&str; 8] = [
+/// Beginnings of install scripts that read no other file of the tree than configuration and patches, or write only what
+/// the build writes again.
+const HARMLESS_SCRIPTS: [&str; 12] = [
+    "svelte-kit sync",
+    "nuxt prepare",
+    "nuxi prepare",
+    "react-router typegen",
     "husky",
     "patch-package",
     "only-allow",
@@ -189,6 +194,9 @@ fn below<'t>(directory: &Tree<'t>, path: &str) -> Vec<String> {
 fn reads_anything(package: &PackageJson) -> bool {
     INSTALL_SCRIPTS.iter().filter_map(|name| package.script(name)).flat_map(|script| script.split("&&")).any(
         |command| {
+            // `svelte-kit sync || echo ''` is the same, and may fail.
+            let command =
+                command.strip_suffix("|| echo ''").or_else(|| command.strip_suffix("|| true")).unwrap_or(command);
             let command = command.trim();
             let harmless = HARMLESS_SCRIPTS.iter().any(|known| {
                 command.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))

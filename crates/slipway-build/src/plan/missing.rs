@@ -13,10 +13,11 @@ const CANDIDATES_MAX: usize = 3;
 /// Files that are never alone: beside each of them belongs a `package.json`.
 const LOCKFILES: [&str; 4] = ["package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock"];
 
+/// Endings of files that Node.js runs.
+const PROGRAM_ENDINGS: [&str; 5] = ["js", "mjs", "cjs", "ts", "mts"];
+
 /// Files that tell of another language, with its name.
-const OTHER_LANGUAGES: [(&str, &str); 11] = [
-    ("requirements.txt", "Python"),
-    ("pyproject.toml", "Python"),
+const OTHER_LANGUAGES: [(&str, &str); 9] = [
     ("go.mod", "Go"),
     ("Cargo.toml", "Rust"),
     ("Gemfile", "Ruby"),
@@ -56,7 +57,7 @@ pub(super) fn package_json(tree: &Tree<'_>) -> Diagnosis {
 
 /// Nothing in the service's directory says what it is.
 pub(super) fn nothing_recognised(tree: &Tree<'_>) -> Diagnosis {
-    if !candidates(tree).is_empty() || LOCKFILES.iter().any(|file| tree.has(file)) {
+    if !candidates(tree).is_empty() || is_node(tree) {
         return package_json(tree);
     }
     let language = other_language(tree);
@@ -68,6 +69,13 @@ pub(super) fn nothing_recognised(tree: &Tree<'_>) -> Diagnosis {
         .hint("an app of Node.js has a `package.json`, one of Python a `requirements.txt` or `pyproject.toml`, a site an `index.html`")
         .hint("if the app is in a directory below, set `root` in `slipway.toml`")
         .hint("if these are the files of a site, set `directory` in the section `[site]` of `slipway.toml`")
+}
+
+/// Whether a lockfile or a program of Node.js lies in the directory itself.
+fn is_node(tree: &Tree<'_>) -> bool {
+    let is_program = |name: &str| name.rsplit_once('.').is_some_and(|(_, ending)| PROGRAM_ENDINGS.contains(&ending));
+    let mut own = tree.files().filter_map(|path| tree.relative(path)).filter(|name| !name.contains('/'));
+    own.any(|name| LOCKFILES.contains(&name) || is_program(name))
 }
 
 fn place(tree: &Tree<'_>) -> String {

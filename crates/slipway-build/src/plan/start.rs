@@ -48,10 +48,17 @@ pub(super) fn decide(
         reasons.push(Reason { decided: format!("start: `{command}`"), from });
         return Ok(Start::Command { command });
     }
-    let plain =
-        settings.kind == ServiceKind::Web && matches!(found.shape, Shape::Unsaid) && project.framework.is_none();
-    let site = if plain { of_site(project, found, reasons) } else { None };
+    let site = if is_page(project, builds) { of_site(project, found, reasons) } else { None };
     site.ok_or_else(|| refusal::no_start(project, found))
+}
+
+/// Whether files that lie in the source are the site. With a build, a page in a directory of its own may be what the
+/// build reads and not what it writes, unless the build names that directory.
+fn is_page(project: &Project<'_>, builds: bool) -> bool {
+    project.settings.kind == ServiceKind::Web
+        && project.framework.is_none()
+        && files::directory(&project.tree)
+            .is_some_and(|directory| !builds || directory.is_empty() || project.build_text().contains(directory))
 }
 
 /// The site that the framework makes, else the directory with a page in it.
@@ -132,9 +139,10 @@ fn by_file(project: &Project<'_>, found: &Found, builds: bool) -> Option<(String
     let path = project.tree.path(PACKAGE_JSON);
     let bun = project.packages.manager.name == PackageManagerName::Bun;
     let program = if bun { "bun" } else { "node" };
+    // `index.js` is what `npm init` writes: a build makes files in directories of its own.
+    let built = |main: &str| builds && main.trim_start_matches("./").contains('/');
     for field in if bun { &["main", "module"][..] } else { &["main"] } {
-        let is_page = project.framework.is_none() && files::directory(&project.tree).is_some();
-        let main = project.package.text(&[field]).filter(|main| exists(project, main) || (builds && !is_page));
+        let main = project.package.text(&[field]).filter(|main| exists(project, main) || built(main));
         if let Some(main) = main {
             return Some((format!("exec {program} {}", shell_word(main)), format!("`{field}` in `{path}`")));
         }

@@ -239,6 +239,8 @@ fn trees_without_a_plan() {
     assert_eq!(code, "no-package-json");
     assert!(why.contains("`README.md`, `apps/`"), "{why}");
     assert_eq!(hint, "`apps/web` has a `package.json`: set `root = \"apps/web\"` in `slipway.toml`");
+    let (code, why, _) = refused(&[("server.js", "")], &settings);
+    assert!(code == "no-package-json" && why.contains("`server.js`"), "{why}");
     let (code, why, _) = refused(&[("go.mod", "")], &settings);
     assert!(code == "nothing-recognised" && why.contains("Go"), "{why}");
     let (code, why, _) = refused(&[], &settings);

@@ -12,7 +12,7 @@ mod unrelated;
 use case::{Case, built};
 use command::{builds, installs, installs_of_other_package_managers, limits, pre_deploy};
 use run::{apps_that_end, apps_that_never_get_healthy, hosts};
-use slipway_build::{CATALOGUE, decide, diagnose, manifest, plan, render_catalogue};
+use slipway_build::{CATALOGUE, Given, check_build_variables, decide, diagnose, manifest, plan, render_catalogue};
 use slipway_types::settings::ServiceKind;
 use slipway_types::{Diagnosis, Phase, ServiceSettings, SettingsPatch, TreeListing};
 use std::collections::BTreeSet;
@@ -154,7 +154,9 @@ fn refused_trees() -> Vec<String> {
     ]);
     let of_static_kind = ServiceSettings { kind: ServiceKind::Static, ..Default::default() };
     let in_directory = ServiceSettings { root: "apps/web".into(), ..Default::default() };
+    let needing = ServiceSettings { build_variables: vec!["NPM_TOKEN".into()], ..Default::default() };
     vec![
+        check_build_variables(&needing, |_| Given::Nowhere).unwrap_err().code,
         manifest(&tree(&[("slipway.toml", "port =")])).unwrap_err().code,
         decide(&tree(&[("netlify.toml", "[build")]), &SettingsPatch::default()).unwrap_err().code,
         decide(&tree(&[]), &out_of_range).unwrap_err().code,
@@ -164,6 +166,8 @@ fn refused_trees() -> Vec<String> {
         plan(&tree(&[("notes.txt", "")]), &of_static_kind).unwrap_err().code,
         plan(&tree(&[("package.json", "{")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{\"engines\":{\"node\":\"new\"}}")]), &settings).unwrap_err().code,
+        plan(&tree(&[("pyproject.toml", "[")]), &settings).unwrap_err().code,
+        plan(&tree(&[("main.py", ""), (".python-version", "new")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{}")]), &settings).unwrap_err().code,
         plan(&tree(&[("package.json", "{}")]), &in_directory).unwrap_err().code,
     ]

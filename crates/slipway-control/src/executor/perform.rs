@@ -80,12 +80,14 @@ impl Executor {
         variables.add_secrets_to(masker);
         masker.add(crate::source::credential(&source));
         let row = self.shared.store.service(service).await?;
-        let live = match &row.live {
-            Some(live) => Live::Source(self.shared.store.deployment(live).await?.summary.source_label),
-            None => Live::Nothing,
-        };
+        let live = Box::pin(self.live_source(row.live.as_ref())).await?;
         let owner = OwnerOfWork { key: self.shared.key.clone(), service: service.clone(), variables };
         Ok(Work::new(source, row.settings, owner).with_live(live))
+    }
+
+    async fn live_source(&self, live: Option<&DeploymentId>) -> Result<Live, Fault> {
+        let Some(live) = live else { return Ok(Live::Nothing) };
+        Ok(Live::Source(self.shared.store.deployment(live).await?.summary.source_label))
     }
 
     /// From what is stored of the phases that have ended.

@@ -73,10 +73,14 @@ impl HeaderRules {
 
     /// The logins that open `path`; None: it is open. Of several rules the last one counts, as for headers.
     pub(crate) fn logins(&self, path: &str) -> Option<&[String]> {
-        if self.rules.iter().all(|rule| rule.logins.is_none()) {
+        if !self.has_logins() {
             return None;
         }
         self.matching(path).into_iter().rev().find_map(|rule| rule.logins.as_deref())
+    }
+
+    pub(crate) fn has_logins(&self) -> bool {
+        self.rules.iter().any(|rule| rule.logins.is_some())
     }
 
     fn matching(&self, path: &str) -> Vec<&Rule> {

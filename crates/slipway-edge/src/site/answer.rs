@@ -7,11 +7,13 @@ use super::file::{self, FileBody, Opened};
 use super::name::FileName;
 use super::range::{self, Asked};
 use super::resolve::{self, NOT_FOUND_PAGE, Resolved};
-use super::{Entry, Site, media_type};
+use super::{Entry, Site};
 use crate::activity::Activity;
 use crate::backend::Permit;
 use crate::body::ResponseBody;
+use crate::login;
 use crate::page;
+use crate::percent;
 use crate::refusal::Refusal;
 use crate::rules::{Action, Decision};
 use crate::table::RouteEntry;
@@ -27,6 +29,9 @@ use std::sync::Arc;
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// What must be asked for again, which costs a 304.
 const REVALIDATED: HeaderValue = HeaderValue::from_static("public, max-age=0, must-revalidate");
+
+/// Behind a login: no cache on the way may keep it.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=0, must-revalidate");
 
 /// One request for a site.
 #[derive(Debug)]
@@ -141,6 +146,9 @@ impl Visit<'_> {
         };
         let bytes = page.entry.bytes(encoding).unwrap_or(file.bytes);
         let mut headers = page.headers(encoding);
+        if self.is_locked(page.name)? {
+            headers.insert(CACHE_CONTROL, PRIVATE);
+        }
         self.route.rules.headers.add(self.uri.path(), &mut headers);
         let (status, start, length) = match range {
             _ if is_ok && self.is_known(&headers) => (StatusCode::NOT_MODIFIED, 0, 0),
@@ -166,6 +174,23 @@ impl Visit<'_> {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
+    }
+
+    /// Whether a login was needed. A file is locked at each of its addresses when it is at one of them: `/a` is `/a.html`.
+    fn is_locked(&self, name: &str) -> Result<bool, Refusal> {
+        let rules = &self.route.rules.headers;
+        if !rules.has_logins() {
+            return Ok(false);
+        }
+        let mut file = String::from("/");
+        percent::encode_into(&mut file, name, |byte| byte == b'/' || percent::unreserved(byte));
+        let addresses = [Some(file.as_str()), file.strip_suffix(".html"), file.strip_suffix("index.html")];
+        let mut is_locked = rules.logins(self.uri.path()).is_some();
+        for address in addresses.into_iter().flatten() {
+            login::check(self.route, address, self.headers)?;
+            is_locked |= rules.logins(address).is_some();
+        }
+        Ok(is_locked)
     }
 
     fn range(&self, page: &Page<'_>) -> Asked {
@@ -217,7 +242,7 @@ impl Page<'_> {
     fn headers(&self, encoding: Encoding) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
         let is_immutable = self.entry.is_fingerprinted && self.is_direct;
-        headers.insert(CONTENT_TYPE, media_type::of(self.name));
+        headers.insert(CONTENT_TYPE, self.entry.kind.clone());
         headers.insert(CACHE_CONTROL, if is_immutable { IMMUTABLE } else { REVALIDATED });
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if self.status == StatusCode::OK {

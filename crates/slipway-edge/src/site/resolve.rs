@@ -33,9 +33,12 @@ pub(crate) fn resolve(asked: &FileName, exists: impl Fn(&str) -> bool) -> Resolv
     if name.split('/').any(str::is_empty) {
         return Resolved::Missing;
     }
+    // The usual case, without building other names.
+    if !asked.slash && is_there(name) {
+        return Resolved::File(name.to_owned());
+    }
     let (page, index) = (format!("{name}.html"), format!("{name}/{INDEX}"));
     match (asked.slash, is_there(&page), is_there(&index)) {
-        (false, ..) if is_there(name) => Resolved::File(name.to_owned()),
         (false, false, true) => Resolved::Directory,
         (true, _, true) => Resolved::File(index),
         (_, true, _) => Resolved::File(page),

@@ -15,12 +15,15 @@ use std::time::Duration;
 const LOCK_TRY: Duration = Duration::from_millis(200);
 
 /// Caches of package managers below the home directory: large, and never read again.
-const CACHES: [&str; 5] = [
+const CACHES: [&str; 8] = [
     "home/app/.npm",
     "home/app/.cache/yarn",
     "home/app/.local/share/pnpm/store",
     "home/app/.cache/pnpm",
     "home/app/.bun/install/cache",
+    "home/app/.cache/pip",
+    "home/app/.cache/uv",
+    "home/app/.cache/pypoetry",
 ];
 
 impl PhaseContext<'_> {

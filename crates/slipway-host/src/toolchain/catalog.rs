@@ -25,6 +25,8 @@ pub(crate) enum Source {
         base_url: String,
     },
     Npm,
+    /// The Python package index.
+    Pypi,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const CONNECT_TIMEOUT_SECONDS: &str = "4";
 const FILE_BYTES_MAX: u64 = 512 << 20;
 /// Lists of versions: nodejs.org's is 300 KB, the largest package's under 1 MB.
-const LIST_BYTES_MAX: usize = 16 << 20;
+pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
 
 /// Fetches an address into memory.
 pub(crate) async fn text(url: &str, work: &Work<'_, impl LineSink>) -> Result<Vec<u8>, ToolchainError> {
@@ -103,6 +103,10 @@ fn npm_command(npm: &Path, directory: &Path) -> Command {
     command
 }
 
-async fn captured(command: Command, bytes_max: usize, work: &Work<'_, impl LineSink>) -> Result<Vec<u8>, ProgramError> {
+pub(super) async fn captured(
+    command: Command,
+    bytes_max: usize,
+    work: &Work<'_, impl LineSink>,
+) -> Result<Vec<u8>, ProgramError> {
     run_captured(command, RunBounds { timeout: DOWNLOAD_TIMEOUT, cancel: work.cancel }, bytes_max).await
 }

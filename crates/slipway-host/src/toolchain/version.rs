@@ -53,6 +53,20 @@ pub(crate) fn near<'v>(versions: impl Iterator<Item = &'v str>) -> Vec<String> {
     parsed.iter().take(NEAR_MAX).map(Version::to_string).collect()
 }
 
+/// The newest version of each of the newest minors, newest first: for tools whose major says nothing.
+pub(crate) fn near_minor<'v>(versions: impl Iterator<Item = &'v str>) -> Vec<String> {
+    let mut parsed: Vec<Version> =
+        versions.filter_map(|text| Version::parse(text).ok()).filter(|v| v.pre_release().is_empty()).collect();
+    parsed.sort_by(|a, b| b.cmp(a));
+    parsed.dedup_by_key(|version| (version.major(), version.minor()));
+    parsed.iter().take(NEAR_MAX).map(Version::to_string).collect()
+}
+
+/// The first two numbers of a version: `3.11.2` → `3.11`.
+pub(crate) fn minor(version: &str) -> String {
+    version.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
 /// The leading number of a version or range: `^4.1` → 4.
 pub(crate) fn leading_number(range: &str) -> Option<u64> {
     let digits: String =
@@ -112,5 +126,7 @@ mod tests {
     #[test]
     fn a_refusal_offers_one_version_per_major() {
         assert_eq!(near(NODE.into_iter()), ["26.0.0", "25.9.0", "24.21.0", "22.12.0", "20.19.0", "18.20.8"]);
+        assert_eq!(near_minor(["3.11.2", "3.12.4", "3.12.16", "3.16.0a2"].into_iter()), ["3.12.16", "3.11.2"]);
+        assert_eq!(minor("3.11.2"), "3.11");
     }
 }

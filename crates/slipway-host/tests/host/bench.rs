@@ -55,6 +55,7 @@ impl Bench {
             base,
             node: NodeSource::Npm,
             npm_program: "npm".into(),
+            python: slipway_host::PythonSource::default(),
         };
         let stamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() % 1_000_000_000_000;
         let tag = format!("{number}-{stamp}");
@@ -220,6 +221,7 @@ async fn base_made(base: &BaseConfig) {
         base: base.clone(),
         node: NodeSource::Npm,
         npm_program: "npm".into(),
+        python: slipway_host::PythonSource::default(),
     };
     let lines = std::sync::Mutex::new(Vec::new());
     slipway_host::prepare(&config, |line| lines.lock().unwrap().push(line.to_owned())).await.unwrap();

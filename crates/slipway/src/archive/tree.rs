@@ -6,8 +6,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Never uploaded: history, which the build does not need, and what the install phase makes.
-const ALWAYS_LEFT_OUT: [&str; 2] = [".git", "node_modules"];
+/// Never uploaded: history, which the build does not need, and what the install phase and running make.
+const ALWAYS_LEFT_OUT: [&str; 4] = [".git", "node_modules", ".venv", "__pycache__"];
 const IGNORE_FILE: &str = ".slipwayignore";
 
 /// The files, links and directories to upload, sorted by path.

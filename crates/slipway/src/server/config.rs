@@ -8,7 +8,7 @@ use crate::cli::{Driver, GlobalOptions, ServerOptions};
 use crate::client::DATA_DIR_DEFAULT;
 use crate::failure::Failure;
 use file::{ConfigFile, NodeKind};
-use slipway_host::{BaseConfig, HostConfig, NodeSource};
+use slipway_host::{BaseConfig, HostConfig, NodeSource, PythonSource};
 use slipway_sandbox::{NetworkConfig, SandboxConfig};
 use slipway_types::api::UPLOAD_BYTES_MAX;
 use slipway_types::settings::{ByteSize, DurationMs};
@@ -104,6 +104,7 @@ fn host_config(data_dir: &Path, file: ConfigFile) -> Result<HostConfig, Failure>
         },
         node: node_source(file.node.source, file.node.url)?,
         npm_program: file.node.npm.unwrap_or_else(|| PathBuf::from("npm")),
+        python: python_source(file.python)?,
         sandbox: sandbox_config(data_dir, file.sandbox)?,
     })
 }
@@ -126,6 +127,16 @@ fn node_source(kind: Option<NodeKind>, url: Option<String>) -> Result<NodeSource
             Err(Failure::usage("`node.url` goes with `node.source = \"nodejs-org\"` only"))
         }
     }
+}
+
+fn python_source(table: file::PythonTable) -> Result<PythonSource, Failure> {
+    let is_url = |text: &str| ["https://", "http://", "file://"].iter().any(|scheme| text.starts_with(scheme));
+    if let Some(mirror) = table.mirror.as_ref().filter(|mirror| !is_url(mirror)) {
+        return Err(Failure::usage(format!("`python.mirror = \"{mirror}\"` is not a URL"))
+            .hint("it begins with `https://`, `http://` or `file://`"));
+    }
+    let default = PythonSource::default();
+    Ok(PythonSource { pip_program: table.pip.unwrap_or(default.pip_program), mirror: table.mirror, list: table.list })
 }
 
 fn sandbox_config(data_dir: &Path, table: file::SandboxTable) -> Result<SandboxConfig, Failure> {

@@ -48,11 +48,6 @@ super::catalogue! { SOURCE:
         "Correct the place that the diagnosis names.",
         "Remove the file if the project no longer runs on Netlify: `slipway.toml` says the same things.",
     ];
-    MISSING_BUILD_VARIABLE = User, "missing-build-variable", "The build needs a variable that it is not given",
-        "`build.variables` in the source names variables without which a build is of no use, and one of them is not set for builds. To give it is the owner's alone, or any branch could ask for any secret.", [
-        "Give it: `slipway env set NAME --build --secret --stdin < value.txt`, then `slipway redeploy`.",
-        "Or take it out of `build.variables` in `slipway.toml`.",
-    ];
     ROOT_MISSING = User, "root-missing", "The service's directory is not in the source",
         "The setting `root` names a directory that the source does not have. Case matters, and git keeps no empty directories.", [
         "`git ls-files DIRECTORY` must list files; correct `root` in `slipway.toml` if it lists none.",
@@ -79,6 +74,19 @@ super::catalogue! { SOURCE:
     INVALID_NODE_VERSION = User, "invalid-node-version", "Not a Node.js version",
         "What the setting, `engines.node`, `.nvmrc`, `.node-version`, `.tool-versions` or `mise.toml` asks for is neither a version, a semver range nor an alias such as `lts/*`.", [
         "Write a major version, such as `22`, or a range, such as `>=22 <25`.",
+    ];
+    INVALID_PYPROJECT = User, "invalid-pyproject", "pyproject.toml is not valid TOML",
+        "No tool for Python could read the file either (or the `Pipfile`). The place is the first one at which the text stops being TOML.", [
+        "Correct the place; usual are a missing quote, a key that stands twice, or the marks of a merge conflict.",
+    ];
+    INVALID_PYTHON_VERSION = User, "invalid-python-version", "Not a Python version",
+        "What the setting, `.python-version`, `runtime.txt`, `.tool-versions`, `mise.toml`, `requires-python` or the `Pipfile` asks for is neither a version nor a range of versions.", [
+        "Write a version such as `3.12`, or a range such as `>=3.11,<4`.",
+    ];
+    MISSING_BUILD_VARIABLE = User, "missing-build-variable", "The build is not given a variable that it needs",
+        "`build.variables` in `slipway.toml` names what the build needs; to give it is for the owner of the service alone, so that no branch can ask for a secret.", [
+        "`slipway env set NAME --build-only --stdin`, with `--secret` when it is one, then deploy again.",
+        "Remove the name from `build.variables` if the build does not need it any more.",
     ];
     NO_START_COMMAND = User, "no-start-command", "Nothing says how the app starts",
         "There is no `start_command`, no script `start`, no `main` and no well-known file such as `server.js`, or the build makes output for another platform.", [

@@ -6,7 +6,7 @@ use super::{Framework, Output, PLAIN, angular, astro, next, nuxt, react_router, 
 /// Vite's programs, which frameworks on top of it leave to scripts.
 const VITE: &[&str] = &["vite", "vite dev", "vite serve", "vite preview"];
 
-pub(super) static FRAMEWORKS: [Framework; 11] = [
+pub(super) static FRAMEWORKS: &[Framework] = &[
     Framework {
         name: "Next.js",
         packages: &["next"],
@@ -122,6 +122,15 @@ pub(super) static FRAMEWORKS: [Framework; 11] = [
         ..PLAIN
     },
     Framework {
+        name: "RedwoodJS",
+        packages: &["@redwoodjs/core"],
+        build_command: "rw build",
+        development_commands: &["rw dev", "redwood dev"],
+        public_prefixes: &["REDWOOD_ENV_"],
+        output: Output::Server("rw serve"),
+        ..PLAIN
+    },
+    Framework {
         name: "Vike",
         packages: &["vike", "vite-plugin-ssr"],
         public_prefixes: &["PUBLIC_ENV__", "VITE_"],
@@ -131,7 +140,7 @@ pub(super) static FRAMEWORKS: [Framework; 11] = [
 
 /// Libraries for a server: the source says what it builds and how it starts. Asked last, because an app of any other
 /// framework may depend on one of them.
-pub(super) static LIBRARIES: [Framework; 5] = [
+pub(super) static LIBRARIES: &[Framework] = &[
     // `fastify start` listens on the loopback address unless it is told otherwise.
     Framework { name: "Fastify", packages: &["fastify"], run_env: &[("FASTIFY_ADDRESS", "0.0.0.0")], ..PLAIN },
     Framework { name: "Express", packages: &["express"], ..PLAIN },

