@@ -5,6 +5,7 @@ use super::{Rule, framework, install, module, native, program, python, syntax, t
 pub(super) const RULES: &[Rule] = &[
     native::optional_package_missing,
     native::build_failed,
+    program::client_not_generated,
     install::undeclared_dependency,
     typescript::tsconfig_missing,
     module::not_found,

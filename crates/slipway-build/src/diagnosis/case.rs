@@ -109,7 +109,7 @@ impl<'e> Case<'e> {
             Phase::Start | Phase::Health => self.plan?.start_command(),
             _ => None,
         };
-        let command = self.evidence.command.as_deref().or_else(planned)?;
+        let command = self.evidence.command.as_deref().or_else(planned).filter(|command| !command.trim().is_empty())?;
         // What the plan puts in front, so that programs of dependencies are found.
         Some(
             command

@@ -57,7 +57,7 @@ pub(super) fn migration_locked(case: &Case<'_>) -> Option<Diagnosis> {
             .at(case.place())
             .because(line.trim().trim_start_matches("Error: ").to_owned())
             .hint("wait until the other one has ended, and deploy again")
-            .hint("a stale lock is given back when its session ends: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`; knex keeps it in a table: `npx knex migrate:unlock`"),
+            .hint("a stale lock is given back when its session ends: `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'`; knex keeps it in a table: `npx knex migrate:unlock`"),
     )
 }
 

@@ -188,7 +188,11 @@ pub(super) fn browser_missing(case: &Case<'_>) -> Option<Diagnosis> {
 }
 
 pub(super) fn client_not_generated(case: &Case<'_>) -> Option<Diagnosis> {
-    let said = ["@prisma/client did not initialize yet", "could not locate the Query Engine for runtime"];
+    let said = [
+        "@prisma/client did not initialize yet",
+        "could not locate the Query Engine for runtime",
+        "Cannot find module '.prisma/client",
+    ];
     let line = case.output.find(&said)?;
     Some(
         CLIENT_NOT_GENERATED

@@ -6,6 +6,9 @@ use super::output::first_quoted;
 use slipway_types::Diagnosis;
 use slipway_types::plan::{PackageManagerName, ToolchainName};
 
+/// Requirements of a conflict that a diagnosis names.
+const REQUIREMENTS_NAMED_MAX: usize = 4;
+
 /// Whether the service, or at least the command, is one of Python.
 pub(super) fn is_of(case: &Case<'_>) -> bool {
     let first = case.plan.and_then(|plan| plan.toolchains.first()).map(|tool| tool.name);
@@ -62,11 +65,12 @@ pub(super) fn version_not_found(case: &Case<'_>) -> Option<String> {
 pub(super) fn conflict(case: &Case<'_>) -> Option<String> {
     let said = ["ResolutionImpossible", "No solution found when resolving dependencies", "version solving failed"];
     case.output.find(&said)?;
-    let because = case.output.find(&["Because ", "The conflict is caused by:"]);
-    Some(because.map_or_else(
-        || case.with_last_lines("the requirements exclude each other"),
-        |line| case.with_last_lines(line.trim()),
-    ))
+    let at = case.output.lines().position(|line| line.contains("The conflict is caused by:"));
+    if let Some(at) = at {
+        let pip = case.output.lines().skip(at + 1).take_while(|line| line.starts_with(' '));
+        return Some(pip.take(REQUIREMENTS_NAMED_MAX).map(str::trim).collect::<Vec<_>>().join("; "));
+    }
+    Some(case.with_last_lines("the requirements exclude each other"))
 }
 
 /// A package, or the project, wants another Python.

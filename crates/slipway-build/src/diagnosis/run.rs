@@ -3,11 +3,12 @@
 use super::case::Case;
 use super::entry::{APP_EXITED, APP_MODULE_NOT_FOUND, BUILD_OUTPUT_MISSING, PORT_IN_USE, PRE_DEPLOY_FAILED};
 use super::module::{self, node_module};
-use super::{Rule, explained, first, install, native, python};
+use super::{Rule, explained, first, install, native, program, python};
 use slipway_types::Diagnosis;
 
 const RULES: &[Rule] = &[
     native::optional_package_missing,
+    program::client_not_generated,
     install::undeclared_dependency,
     python::app_import_failed,
     module_not_found,

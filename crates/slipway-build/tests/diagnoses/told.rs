@@ -43,7 +43,7 @@ pub(crate) fn says(checked: &mut Checked) {
         ("migration-failed", place, "failed migrations", "migrate resolve"),
     );
     checked.check(
-        released(migrate, &["Error: P1002", "Context: Timed out trying to acquire a postgres advisory lock (SELECT pg_advisory_lock(72707369)). Elapsed: 10000ms."]),
+        released(migrate, &["Error: P1002", "Context: Timed out trying to acquire a postgres advisory lock (select pg_advisory_lock(72707369)). Elapsed: 10000ms."]),
         ("migration-locked", place, "advisory lock", "pg_terminate_backend"),
     );
     checked.check(

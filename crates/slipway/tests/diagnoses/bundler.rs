@@ -183,7 +183,10 @@ pub(crate) const CASES: &[Case<'_>] = &[
         says: &["webpack"],
         settings: "start_command = \"true\"",
         files: &[
-            ("package.json", r#"{"name":"x","scripts":{"build":"node build.js"},"dependencies":{"webpack":"4.46.0"}}"#),
+            (
+                "package.json",
+                r#"{"name":"x","scripts":{"build":"NODE_OPTIONS= node build.js"},"dependencies":{"webpack":"4.46.0"}}"#,
+            ),
             (
                 "build.js",
                 "require('webpack')({ mode: 'production', entry: './main.js' }, (error) => { if (error) throw error; });\n",

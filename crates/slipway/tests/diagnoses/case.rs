@@ -50,12 +50,14 @@ fn differs(server: &TestServer, case: &Case<'_>) -> Option<String> {
     }
     let run = server.run_in(app.path(), &["up"]);
     keep(case, &run.stderr);
-    let failure = run.stderr.rsplit_once("error: ").map_or("", |(_, failure)| failure);
+    let failure = run.stderr.rsplit_once("\nerror: ").map_or("", |(_, failure)| failure);
     let place = failure.lines().find_map(|line| line.strip_prefix("where: ")).unwrap_or_default();
     let mut missing: Vec<&str> = case.says.iter().filter(|text| !failure.contains(**text)).copied().collect();
     missing.extend((!place.contains(case.place)).then_some(case.place));
     let is_code = failure.lines().next().is_some_and(|line| line.ends_with(&format!("[{}]", case.code)));
-    let right = run.code == 1 && is_code && missing.is_empty();
+    // Every diagnosis says where, why and what to do.
+    let complete = ["where: ", "why: ", "hint: "].iter().all(|part| failure.lines().any(|line| line.starts_with(part)));
+    let right = run.code == 1 && is_code && complete && missing.is_empty();
     let name = case.name;
     (!right).then(|| {
         format!("{name}: expected [{}], exit code 1 and {missing:?}; exit code {}\n{}", case.code, run.code, run.stderr)

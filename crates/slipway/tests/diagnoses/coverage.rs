@@ -1,6 +1,6 @@
 //! Every code of the catalogue is provoked: by a case here, by a test elsewhere, or there is a reason why not.
 
-use crate::{bundler, database, framework, install, lockfile, native, other_manager, program, run, source};
+use crate::{bundler, database, framework, install, lockfile, native, other_manager, program, python, run, source};
 use slipway_build::CATALOGUE;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -41,13 +41,14 @@ const ELSEWHERE: [(&str, &str, &str); 23] = [
 ];
 
 /// Not provoked, and why. What their tools print is in the tests of `slipway-build`.
-const NOT_PROVOKED: [(&str, &str); 14] = [
+const NOT_PROVOKED: [(&str, &str); 12] = [
+    (
+        "settings-invalid",
+        "the CLI and the API refuse such a value before it is stored; the decision itself is tested in slipway-build",
+    ),
     ("upload-unusable", "control checks an archive before it keeps it: one that the host refuses can't be uploaded"),
     ("budget-exceeded", "Angular's tools are 400 MB for one line of text"),
     ("watch-limit", "the limit is the whole machine's: to reach it would disturb whatever else runs"),
-    ("app-import-failed", "needs a Python service"),
-    ("django-settings", "needs a Python service"),
-    ("django-allowed-hosts", "needs a Python service"),
     ("sandbox-failed", "needs a machine whose kernel or OCI runtime is broken"),
     ("host-disk-full", "needs a full disk of the machine"),
     ("host-error", "stands for codes of a newer host"),
@@ -73,6 +74,7 @@ fn every_code() {
         native::CASES,
         other_manager::CASES,
         program::CASES,
+        python::CASES,
         run::CASES,
         source::CASES,
     ];

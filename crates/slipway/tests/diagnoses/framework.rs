@@ -49,20 +49,6 @@ pub(crate) const CASES: &[Case<'_>] = &[
         ..Case::EMPTY
     },
     Case {
-        name: "next-case",
-        code: "file-name-case",
-        place: "app/page.tsx",
-        says: &["`app/header.tsx`", "`./Header`"],
-        settings: "",
-        files: &[
-            ("package.json", NEXT),
-            ("app/layout.tsx", LAYOUT),
-            ("app/page.tsx", "import Header from './Header';\nexport default function Page() { return <Header/>; }\n"),
-            ("app/header.tsx", PAGE),
-        ],
-        ..Case::EMPTY
-    },
-    Case {
         name: "next-unbuilt",
         code: "build-output-missing",
         place: "next start",

@@ -15,6 +15,7 @@ mod lockfile;
 mod native;
 mod other_manager;
 mod program;
+mod python;
 mod run;
 mod source;
 

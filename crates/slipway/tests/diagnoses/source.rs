@@ -4,18 +4,9 @@ use crate::case::{Case, provoke};
 
 pub(crate) const CASES: &[Case<'_>] = &[
     Case {
-        name: "range",
-        code: "settings-invalid",
-        place: "slipway.toml",
-        says: &["replicas"],
-        settings: "replicas = 0",
-        files: &[("package.json", r#"{"scripts":{"start":"true"}}"#)],
-        ..Case::EMPTY
-    },
-    Case {
         name: "site-migrates",
         code: "pre-deploy-without-process",
-        place: "slipway.toml",
+        place: "pre_deploy_command",
         says: &["npm run migrate"],
         settings: "kind = \"static\"\npre_deploy_command = \"npm run migrate\"",
         files: &[("index.html", "x")],
@@ -32,8 +23,8 @@ pub(crate) const CASES: &[Case<'_>] = &[
     Case {
         name: "root",
         code: "root-missing",
-        place: "apps/web",
-        says: &["root"],
+        place: "the setting `root`",
+        says: &["apps/web"],
         settings: "root = \"apps/web\"",
         files: &[("package.json", "{}")],
         ..Case::EMPTY
@@ -49,8 +40,8 @@ pub(crate) const CASES: &[Case<'_>] = &[
     Case {
         name: "no-directory",
         code: "no-site-directory",
-        place: "",
-        says: &["site.directory"],
+        place: "the setting `kind`",
+        says: &["[site]"],
         settings: "kind = \"static\"",
         files: &[("README.md", "hello")],
         ..Case::EMPTY

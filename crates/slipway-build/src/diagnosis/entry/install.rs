@@ -64,7 +64,7 @@ super::catalogue! { INSTALL:
     PRIVATE_GIT_DEPENDENCY = User, "private-git-dependency", "A dependency in a private git repository",
         "A dependency is fetched from a git repository that asks for credentials. Builds have no SSH key and nobody to ask for a password.", [
         "Publish it to a registry, or put it into the same repository as a workspace.",
-        "Or let git take a token: set `slipway env set --build --secret GIT_TOKEN=…` and, in `slipway.toml`, `build.install_command` to `git config --global url.\"https://x-access-token:${GIT_TOKEN}@HOST/\".insteadOf \"ssh://git@HOST/\" && npm ci`.",
+        "Or give builds a token for its host, as `https://user:token@host`: `slipway env set GIT_CREDENTIALS --build-only --secret --stdin < credentials.txt`. With it, addresses like `git@host:…` are fetched by `https`.",
     ];
     PEER_CONFLICT = User, "peer-conflict", "Packages need different versions of another one",
         "What packages require of each other can't be satisfied together: peer dependencies of npm and pnpm, or requirements of Python packages.", [

@@ -31,7 +31,7 @@ super::catalogue! { NETWORK:
     MIGRATION_LOCKED = User, "migration-locked", "Another migration holds the lock",
         "The migration tool takes a lock in the database so that only one runs at a time, and something else holds it: a migration that still runs, or one that ended without giving it back.", [
         "Wait until the other one has ended, and deploy again.",
-        "See who holds it: `SELECT pid, query FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'`; end a stale one with `SELECT pg_terminate_backend(PID)`.",
+        "See who holds it: `select pid, query from pg_stat_activity join pg_locks using (pid) where locktype = 'advisory'`; end a stale one with `select pg_terminate_backend(PID)`.",
         "Tools that keep the lock in a table have a command for it: `npx knex migrate:unlock`. A pooler in transaction mode can't hold such locks: give the migration the database's own address.",
     ];
     MIGRATION_FAILED = User, "migration-failed", "A migration failed",

@@ -44,7 +44,7 @@ super::catalogue! { RUN:
     ];
     DJANGO_ALLOWED_HOSTS = User, "django-allowed-hosts", "Django refuses the host name",
         "Django answers only for the names in `ALLOWED_HOSTS`, and refuses every other one with status 400, the health check's too.", [
-        "Add the names of the service: `ALLOWED_HOSTS = [\".example.com\"]`. The edge passes on only names that lead to the service, so `ALLOWED_HOSTS = [\"*\"]` is safe behind it.",
+        "Add the names of the service, and `localhost` for the health check: `ALLOWED_HOSTS = [\".example.com\", \"localhost\"]`. The edge passes on only names that lead to the service, so `ALLOWED_HOSTS = [\"*\"]` is safe behind it.",
     ];
     PORT_IN_USE = User, "port-in-use", "The app listens twice on one port",
         "A sandbox holds nothing but the app, so the port can only be taken by the app itself or another process of its start command.", [

@@ -232,13 +232,13 @@ pub(super) fn private_git_dependency(case: &Case<'_>) -> Option<Diagnosis> {
         url.as_deref().is_some_and(|url| url.starts_with("ssh:") || url.starts_with("git@")) || line.contains("ssh");
     let diagnosis = PRIVATE_GIT_DEPENDENCY.diagnosis(what).at(manifest(case)).because(without_prefix(line).to_owned());
     let diagnosis = if ssh {
-        diagnosis.hint("builds have no SSH key: use an `https` URL in the manifest and the lockfile")
+        diagnosis.hint("builds have no SSH key; with `GIT_CREDENTIALS` addresses of SSH are fetched by `https`")
     } else {
         diagnosis
     };
     Some(
         diagnosis
-            .hint("give git a token: set `slipway env set --build --secret GIT_TOKEN=…`, and before the install run `git config --global url.\"https://x-access-token:${GIT_TOKEN}@HOST/\".insteadOf \"https://HOST/\"`")
+            .hint("give builds a token for its host: `slipway env set GIT_CREDENTIALS --build-only --secret --stdin`, with lines `https://user:token@host`")
             .hint("or publish the package to a registry, or put it into this repository as a workspace"),
     )
 }
