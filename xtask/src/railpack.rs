@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use case::{Case, Check};
 use slipway_testing::{TestServer, http};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Beginnings of the names of examples in the languages that are built here.
@@ -107,7 +107,7 @@ struct Deployed {
     output: String,
 }
 
-fn deploy(server: &TestServer, dir: &PathBuf, name: &str, case: &Case) -> Result<Deployed> {
+fn deploy(server: &TestServer, dir: &Path, name: &str, case: &Case) -> Result<Deployed> {
     // Host names take 30 characters of each part.
     let project: String = name.chars().take(24).collect();
     let project = project.trim_end_matches('-');

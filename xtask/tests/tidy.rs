@@ -99,6 +99,7 @@ fn crates_depend_in_one_direction() {
 
 #[test]
 fn sql_stands_in_the_store_alone() {
+    // Of the server's database; tests of apps have one of their own.
     let words = ["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "sqlx::"];
     // The apps that tests deploy have databases of their own.
     let of_the_product = |path: &&PathBuf| {

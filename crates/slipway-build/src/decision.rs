@@ -40,7 +40,7 @@ pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployCon
     let owners = stored.merged_with(&manifest.settings);
     let said = ServiceSettings::resolve([&owners]).map_err(|error| invalid(&error))?;
     let netlify = netlify::resolve(tree, owners.root.as_deref(), context)?;
-    let (mut settings, mut plan) = match &netlify {
+    let (wanted, mut plan) = match &netlify {
         None => (said.clone(), plan(tree, &said)?),
         Some(netlify) => {
             let resolved = ServiceSettings::resolve([&netlify.settings(), &owners]);
@@ -49,14 +49,12 @@ pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployCon
             (settings, plan)
         }
     };
-    plan.reasons.extend(ignore_reason(&settings, &said));
-    // Detection has the last word on what answers: a process or files.
-    settings.kind = plan.kind;
+    netlify::add_rules_of_assets(tree, &mut plan);
+    plan.reasons.extend(ignore_reason(&wanted, &said));
     if plan.kind == ServiceKind::Static {
-        refuse_pre_deploy(&settings)?;
         plan.pre_deploy_command = None;
     }
-    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
+    let settings = settings_with(&plan, &wanted)?;
     Ok(Decision { plan, settings, said, source_settings: manifest.settings })
 }
 
@@ -66,6 +64,20 @@ fn ignore_reason(settings: &ServiceSettings, said: &ServiceSettings) -> Option<R
         if said.ignore_command.is_some() { "the setting `build.ignore`" } else { "`build.ignore` in `netlify.toml`" };
     let decided = format!("a commit for which `{command}` ends with 0 is not deployed");
     Some(Reason { decided, from: from.to_owned() })
+}
+
+/// The settings that hold with a plan: also of a plan that was made earlier, with what its owner says now of the rest.
+///
+/// # Errors
+/// When what was said does not go with the plan.
+pub fn settings_with(plan: &Plan, said: &ServiceSettings) -> Result<ServiceSettings, Diagnosis> {
+    // Detection has the last word on what answers: a process or files.
+    let mut settings = ServiceSettings { kind: plan.kind, ..said.clone() };
+    if plan.kind == ServiceKind::Static {
+        refuse_pre_deploy(&settings)?;
+    }
+    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
+    Ok(settings)
 }
 
 fn invalid(error: &SettingsError) -> Diagnosis {

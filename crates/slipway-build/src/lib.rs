@@ -15,18 +15,22 @@ pub mod netlify;
 mod package_json;
 mod place;
 mod plan;
+mod requirement;
 mod tree;
 
-pub use decision::{Decision, decide, decide_in};
+pub use decision::{Decision, decide, decide_in, settings_with};
 pub use diagnosis::{CATALOGUE, Entry, diagnose, render_catalogue};
 pub use explain::explain;
 pub use manifest::{MANIFEST_FILE, manifest};
 pub use plan::plan;
+pub use requirement::{Given, check_build_variables};
 
 /// Names of the files (last part of the path) whose text detection reads.
 pub const WANTED_FILES: &[&str] = &[
     MANIFEST_FILE,
     netlify::NETLIFY_FILE,
+    "_redirects",
+    "_headers",
     "package.json",
     "pnpm-lock.yaml",
     "yarn.lock",

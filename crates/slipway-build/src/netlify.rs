@@ -19,6 +19,7 @@ mod warning;
 pub use context::DeployContext;
 pub use file::{NETLIFY_FILE, resolve};
 pub use header::from_text as headers;
+pub(crate) use plan::add_rules_of_assets;
 pub use redirect::from_text as redirects;
 pub use rule::published_rules;
 pub use warning::{RulePlace, RuleWarning};
@@ -76,3 +77,6 @@ impl Problem {
         Self { key: format!("context.{context}.{}", self.key), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests;

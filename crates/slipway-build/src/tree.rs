@@ -107,7 +107,8 @@ pub(crate) fn resolve(directory: &str, relative: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-fn join(directory: &str, name: &str) -> String {
+/// `name` below `directory`, which may be empty.
+pub(crate) fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 

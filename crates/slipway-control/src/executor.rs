@@ -49,7 +49,7 @@ const SEND_AGAIN: Duration = Duration::from_secs(1);
 struct Active {
     service: ServiceId,
     journal: Journal,
-    /// Of one that builds.
+    /// From its first phase on; after a restart of the server, from the next phase that a worker runs.
     work: Option<work::Work>,
     /// As last stored.
     state: DeploymentState,
@@ -148,7 +148,7 @@ impl Executor {
                     }
                 }
                 report = self.edge.reports.recv() => self.edge_report(report.ok_or(ExecutorError::EdgeGone)?),
-                Some(command) = self.commands.recv() => self.command(command).await,
+                Some(command) = self.commands.recv() => Box::pin(self.command(command)).await,
                 report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
                 () = tokio::time::sleep(until_deadline) => self.deadlines(),
             }

@@ -8,7 +8,7 @@ use crate::variable::Variables;
 use slipway_pipeline::BuildInputs;
 use slipway_store::{BuiltRow, DeploymentRow, Reuse, ServiceRow};
 use slipway_types::source::GitSource;
-use slipway_types::{Plan, ServiceId, ServiceSettings, SettingsPatch, SourceSpec};
+use slipway_types::{Plan, ServiceId, ServiceSettings, SourceSpec};
 
 /// What a redeploy is about to do.
 #[derive(Debug)]
@@ -52,22 +52,6 @@ pub(crate) fn inputs(
     BuildInputs::new(identity, settings, digests.collect())
 }
 
-/// What detection decides over what was said, for the release.
-pub(crate) fn with_plan(mut settings: ServiceSettings, plan: &Plan) -> ServiceSettings {
-    // Detection has the last word on what answers: a process or files.
-    settings.kind = plan.kind;
-    settings.pre_deploy_command = settings.pre_deploy_command.or_else(|| plan.pre_deploy_command.clone());
-    settings
-}
-
-/// The settings that count for a source: what it says itself over what is stored over the defaults.
-pub(crate) fn settings(
-    stored: &SettingsPatch,
-    of_source: &SettingsPatch,
-) -> Result<ServiceSettings, slipway_types::settings::SettingsError> {
-    ServiceSettings::resolve([stored, of_source])
-}
-
 impl Shared {
     /// Of the source of the service's newest deployment, as it was then: of a git source the same commit.
     pub(crate) async fn redeploy(&self, service: &ServiceRow, rebuild: bool) -> Result<Redeploy, Refusal> {
@@ -97,16 +81,19 @@ impl Shared {
             return again("what was built last is another source");
         }
         // What can't be resolved is diagnosed by the build.
-        let Ok(settings) = settings(&service.settings, &built.source_settings) else {
+        let Ok(said) = ServiceSettings::resolve([&service.settings, &built.source_settings]) else {
             return again("a setting is not usable");
+        };
+        let Ok(settings) = slipway_build::settings_with(&built.plan, &said) else {
+            return again("a setting does not go with the plan");
         };
         let variables = self.variables(id, service.env_revision).await?;
         let owner = Owner { key: &self.key, service: id, variables: &variables };
-        if let Some(because) = built.inputs.changed(&inputs(owner, &built.source, commit, &settings, &built.plan)) {
+        if let Some(because) = built.inputs.changed(&inputs(owner, &built.source, commit, &said, &built.plan)) {
             return Ok(Build::Again { because });
         }
         let note = format!("unchanged since {}: nothing that the build reads has changed", name(&built));
-        Ok(Build::Reuse(Box::new(Reuse { settings: with_plan(settings, &built.plan), of: built, note })))
+        Ok(Build::Reuse(Box::new(Reuse { settings, of: built, note })))
     }
 }
 

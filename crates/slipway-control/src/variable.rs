@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::seal::{MasterKey, SealError, SealedFor};
 use serde::{Deserialize, Serialize};
 use slipway_store::StoreError;
-use slipway_types::api::{EnvParams, EnvView};
+use slipway_types::api::{EnvParams, EnvValue, EnvView};
 use slipway_types::host::Env;
 use slipway_types::{Secret, ServiceId, TimestampMs};
 use std::collections::BTreeMap;
@@ -29,7 +29,14 @@ pub(crate) struct Variable {
     value: Secret,
     secret: bool,
     build: bool,
+    /// Older revisions have no such word: theirs were given to the app.
+    #[serde(default = "given")]
+    run: bool,
     updated_at: TimestampMs,
+}
+
+fn given() -> bool {
+    true
 }
 
 /// One revision of a service's variables.
@@ -79,8 +86,12 @@ impl Variables {
             if value.secret {
                 check_secret(name, value.value.expose())?;
             }
-            let variable =
-                Variable { value: value.value.clone(), secret: value.secret, build: value.build, updated_at: now };
+            let EnvValue { value, secret, build, run } = value.clone();
+            if !build && !run {
+                let message = format!("`{name}` would be given to nobody: neither to builds nor to the app");
+                return Err(Refusal::unusable("env-unused", message));
+            }
+            let variable = Variable { value, secret, build, run, updated_at: now };
             changed.0.insert(name.clone(), variable);
         }
         let bytes: usize = changed.0.iter().map(|(name, variable)| name.len() + variable.value.expose().len()).sum();
@@ -97,14 +108,16 @@ impl Variables {
             value: (!variable.secret).then(|| variable.value.expose().to_owned()),
             secret: variable.secret,
             build: variable.build,
+            run: variable.run,
             updated_at: variable.updated_at,
         };
         self.0.iter().map(view).collect()
     }
 
-    /// For replicas and the pre-deploy command: all of them.
+    /// For replicas and the pre-deploy command: all but those that are of the build alone.
     pub(crate) fn for_run(&self) -> Env {
-        self.0.iter().map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
+        let given = self.0.iter().filter(|(_, variable)| variable.run);
+        given.map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
     }
 
     /// For install and build commands: those that their owner gave to builds, and those that a build bakes in anyway. A
@@ -118,9 +131,8 @@ impl Variables {
             .collect()
     }
 
-    /// None: there is no such variable.
-    pub(crate) fn is_secret(&self, name: &str) -> Option<bool> {
-        self.0.get(name).map(|variable| variable.secret)
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     pub(crate) fn add_secrets_to(&self, masker: &mut Masker) {
@@ -164,10 +176,9 @@ fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slipway_types::api::EnvValue;
 
     fn set(name: &str, value: &str, secret: bool, build: bool) -> EnvParams {
-        let value = EnvValue { value: Secret::new(value), secret, build };
+        let value = EnvValue { value: Secret::new(value), secret, build, run: true };
         EnvParams { set: BTreeMap::from([(name.to_owned(), value)]), unset: Vec::new() }
     }
 
@@ -191,6 +202,20 @@ mod tests {
         assert_eq!(variables.for_run().len(), 5);
         let shown: Vec<_> = variables.views().into_iter().filter_map(|view| view.value).collect();
         assert_eq!(shown, ["2", "3", "1"], "secrets are write-only");
+    }
+
+    #[test]
+    fn what_is_of_the_build_alone_does_not_reach_the_app() {
+        let mut params = set("NPM_TOKEN", "hunter2", true, true);
+        params.set.values_mut().for_each(|value| value.run = false);
+        let variables = Variables::default().changed(1, &params).unwrap();
+        assert_eq!((variables.for_run().len(), variables.for_build(&[]).len()), (0, 1));
+        params.set.values_mut().for_each(|value| value.build = false);
+        assert_eq!(refusal(&params), "env-unused");
+        // As revisions were stored before there was such a choice.
+        let older: Variables =
+            serde_json::from_str(r#"{"A": {"value": "x", "secret": false, "build": true, "updated_at": 1}}"#).unwrap();
+        assert_eq!(older.for_run().len(), 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The variables that every process in a sandbox finds, and those of the three kinds of work.
 
+use crate::git_credential;
 use slipway_types::Secret;
 use slipway_types::host::{Env, ReplicaSpec};
 use std::collections::BTreeMap;
@@ -66,6 +67,7 @@ pub(crate) fn of_build(path: &[String], ca: BTreeMap<String, String>, owner: &En
     set(&mut env, &PYTHON_BUILD);
     env.extend(owner.clone());
     activate(&mut env);
+    git_credential::add_to(&mut env);
     env
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Rises when what a key stands for changes, so that older layers are never taken for newer ones.
 const FORMAT: &str = "dependencies 2";
 /// In names of credentials: who fetches does not change what is fetched.
-const CREDENTIAL_WORDS: [&str; 4] = ["TOKEN", "SECRET", "PASSWORD", "AUTH"];
+const CREDENTIAL_WORDS: [&str; 5] = ["TOKEN", "SECRET", "PASSWORD", "AUTH", "CREDENTIAL"];
 
 /// The layer that the install command makes of these files.
 pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<blake3::Hash>>) -> LayerRef {
@@ -28,7 +28,7 @@ pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<b
         // Install scripts may read any variable; layers are shared by all services, so none may be left out.
         let upper = name.to_ascii_uppercase();
         if !CREDENTIAL_WORDS.iter().any(|word| upper.contains(word)) {
-            key = key.part("variable", name).part("value", value.expose());
+            key = key.part("variable", name).part("value", without_user(value.expose()));
         }
     }
     for (path, digest) in files {
@@ -39,6 +39,18 @@ pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<b
         };
     }
     key.layer(LayerKind::Dependencies)
+}
+
+/// An address without user and password: which index a package comes from counts, who asks it does not.
+fn without_user(value: &str) -> String {
+    let words = value.split(' ').map(|word| {
+        let parts = word.split_once("://").and_then(|(scheme, rest)| {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            Some(format!("{scheme}://{}{path}", authority.rsplit_once('@')?.1))
+        });
+        parts.unwrap_or_else(|| word.to_owned())
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 pub(crate) fn source(deployment: &DeploymentId) -> LayerRef {
@@ -100,12 +112,24 @@ mod tests {
     }
 
     #[test]
+    fn the_index_counts_and_who_asks_it_does_not() {
+        let key = |url: &str| {
+            let env = [("PIP_EXTRA_INDEX_URL".to_owned(), Secret::new(url))].into();
+            dependencies(&CommandSpec { env, ..spec() }, &files("1"))
+        };
+        let plain = key("https://a.example/simple https://b.example/simple");
+        assert_eq!(plain, key("https://me:pw@a.example/simple https://x:y@b.example/simple"));
+        assert_ne!(plain, key("https://a.example/simple https://c.example/simple"));
+    }
+
+    #[test]
     fn what_does_not_keeps_it() {
         let key = dependencies(&spec(), &files("1"));
         let mut other = spec();
         other.env.insert("NPM_TOKEN".into(), Secret::new("another"));
         other.key_words.reverse();
         other.timeout = DurationMs::seconds(9);
+        other.env.insert("GIT_CREDENTIALS".into(), Secret::new("https://me:token@git.example"));
         assert_eq!(dependencies(&other, &files("1")), key);
     }
 }

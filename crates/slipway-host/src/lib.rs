@@ -11,6 +11,7 @@ mod config;
 mod environment;
 mod fleet;
 mod git;
+mod git_credential;
 mod host;
 mod key;
 mod leftover;

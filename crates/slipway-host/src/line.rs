@@ -31,6 +31,8 @@ pub(crate) struct LineSplitter {
     escape: Escape,
     /// A carriage return came: what follows overwrites the line, unless it is the line's end.
     returned: bool,
+    /// Up to the end of this line, whose beginning was lost.
+    losing: bool,
 }
 
 impl LineSplitter {
@@ -45,15 +47,27 @@ impl LineSplitter {
         lines
     }
 
+    /// Output was lost here: half a line is neither shown nor joined to the half of another, which could be half a secret
+    /// that nobody recognises.
+    pub(crate) fn lost(&mut self) {
+        self.line.clear();
+        self.escape = Escape::None;
+        self.returned = false;
+        self.losing = true;
+    }
+
     /// What stands in the last, unended line.
     pub(crate) fn finish(&mut self) -> Option<String> {
         self.escape = Escape::None;
         self.returned = false;
+        self.losing = false;
         (!self.line.is_empty()).then(|| self.end_line())
     }
 
     fn take(&mut self, byte: u8, lines: &mut Vec<String>) {
         match byte {
+            b'\n' if std::mem::take(&mut self.losing) => {}
+            _ if self.losing => {}
             b'\n' => {
                 self.returned = false;
                 lines.push(self.end_line());
@@ -173,6 +187,14 @@ mod tests {
         }
         let lines = splitter.push(b"\nnext\n");
         assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LOG_LINE_BYTES_MAX, 4]);
+    }
+
+    #[test]
+    fn half_a_line_is_not_shown_where_output_was_lost() {
+        let mut splitter = LineSplitter::default();
+        assert!(splitter.push(b"half of a ").is_empty());
+        splitter.lost();
+        assert_eq!(splitter.push(b"other half\nwhole\n"), ["whole"]);
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl BuildSettings {
             site_directory,
             site_fallback,
             build_variables: _,
+            // Whether it is built, not what.
             ignore_command: _,
             pre_deploy_command: _,
             port: _,

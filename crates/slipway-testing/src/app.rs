@@ -19,6 +19,13 @@ impl App {
             .with("slipway.toml", &format!("project = \"{name}\"\n"))
     }
 
+    /// The files of `source`, without what `npm install` may have left there.
+    pub fn copy_of(name: &str, source: &Path) -> App {
+        let app = App { dir: tempfile::tempdir().unwrap(), name: name.to_owned() };
+        copy(source, app.path());
+        app
+    }
+
     /// A Node.js server without dependencies that answers `version`.
     pub fn node(name: &str, version: &str) -> App {
         App::empty(name)
@@ -41,8 +48,13 @@ impl App {
     /// The app's `slipway.toml`, with more lines after the project's name.
     #[must_use]
     pub fn settings(self, lines: &str) -> App {
-        let text = format!("project = \"{}\"\n{lines}\n", self.name);
-        self.with("slipway.toml", &text)
+        self.settings_again(lines);
+        self
+    }
+
+    /// Replaces what [`App::settings`] wrote.
+    pub fn settings_again(&self, lines: &str) {
+        self.write("slipway.toml", &format!("project = \"{}\"\n{lines}\n", self.name));
     }
 
     pub fn write(&self, path: &str, text: &str) {
@@ -80,6 +92,19 @@ impl App {
         git(&["add", "-A"]);
         git(&["commit", "-q", "--allow-empty", "-m", message]);
         git(&["rev-parse", "HEAD"])
+    }
+}
+
+fn copy(source: &Path, target: &Path) {
+    std::fs::create_dir_all(target).unwrap();
+    for entry in std::fs::read_dir(source).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), target.join(entry.file_name()));
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() && entry.file_name() != "node_modules" => copy(&from, &to),
+            kind if kind.is_file() => drop(std::fs::copy(&from, &to).unwrap()),
+            _ => {}
+        }
     }
 }
 

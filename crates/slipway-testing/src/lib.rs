@@ -6,9 +6,11 @@
 pub mod app;
 pub mod cli;
 pub mod http;
+pub mod image;
 pub mod load;
 pub mod neighbour;
 pub mod postgres;
+pub mod registry;
 pub mod server;
 pub mod slot;
 pub mod wait;
@@ -17,4 +19,5 @@ pub use app::App;
 pub use cli::{Outcome, Run};
 pub use neighbour::Neighbour;
 pub use postgres::Postgres;
+pub use registry::Registry;
 pub use server::TestServer;

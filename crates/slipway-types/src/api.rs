@@ -148,9 +148,16 @@ pub struct EnvValue {
     pub value: crate::Secret,
     #[serde(default)]
     pub secret: bool,
-    /// Given to install and build commands too. Variables with a public prefix always are.
+    /// Given to install and build commands. Variables with a public prefix that are no secrets always are.
     #[serde(default)]
     pub build: bool,
+    /// Given to the running app and the pre-deploy command.
+    #[serde(default = "given")]
+    pub run: bool,
+}
+
+fn given() -> bool {
+    true
 }
 
 /// A variable as it is answered.
@@ -161,6 +168,7 @@ pub struct EnvView {
     pub value: Option<String>,
     pub secret: bool,
     pub build: bool,
+    pub run: bool,
     pub updated_at: TimestampMs,
 }
 

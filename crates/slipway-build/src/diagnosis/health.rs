@@ -2,7 +2,8 @@
 
 use super::case::Case;
 use super::entry::{
-    HEALTH_NOT_HTTP, HEALTH_PATH_STATUS, HEALTH_TIMEOUT, LISTENS_ON_LOOPBACK, LISTENS_ON_NOTHING, LISTENS_ON_WRONG_PORT,
+    DJANGO_ALLOWED_HOSTS, HEALTH_NOT_HTTP, HEALTH_PATH_STATUS, HEALTH_TIMEOUT, LISTENS_ON_LOOPBACK, LISTENS_ON_NOTHING,
+    LISTENS_ON_WRONG_PORT,
 };
 use slipway_types::Diagnosis;
 use slipway_types::agent::ListeningSocket;
@@ -68,8 +69,18 @@ fn on_nothing(case: &Case<'_>, facts: &HealthFacts) -> Diagnosis {
         .hint("if it answers no HTTP, set `kind = \"worker\"` in `slipway.toml`")
 }
 
+/// The health check comes as `localhost`.
+const ALLOWED_HOSTS: &str = "add the service's names, and `localhost` for the health check, to `ALLOWED_HOSTS`; behind the edge, which passes on only names of the service, `[\"*\"]` is safe";
+
 fn path_status(case: &Case<'_>, facts: &HealthFacts, status: u16) -> Diagnosis {
     let path = facts.path.as_deref().unwrap_or("/");
+    if let Some(line) = case.output.find(&["Invalid HTTP_HOST header"]).filter(|_| status == 400) {
+        return DJANGO_ALLOWED_HOSTS
+            .diagnosis("Django refuses the host name of the health check")
+            .at(format!("`GET {path}` on port {}", facts.port))
+            .because(line.trim().to_owned())
+            .hint(ALLOWED_HOSTS);
+    }
     let diagnosis = HEALTH_PATH_STATUS
         .diagnosis(format!("the health path `{path}` answers with status {status}"))
         .at(format!("`GET {path}` on port {}", facts.port));
@@ -80,6 +91,11 @@ fn path_status(case: &Case<'_>, facts: &HealthFacts, status: u16) -> Diagnosis {
         401 | 403 => diagnosis
             .because(format!("`{path}` asks for credentials, which a health check has not"))
             .hint(format!("let `{path}` answer without a login, or set another `health.path` in `slipway.toml`")),
+        // Without `DEBUG` it says nothing of the reason.
+        400 if case.plan.and_then(|plan| plan.framework.as_deref()) == Some("Django") => diagnosis
+            .because("a healthy answer has a status of 200 to 399; Django answers 400 to a host name that is not in `ALLOWED_HOSTS`")
+            .hint(ALLOWED_HOSTS)
+            .hint(format!("or `{path}` itself answers 400: let it answer 200, or set another `health.path` in `slipway.toml`")),
         500.. => diagnosis
             .because(case.with_last_lines("the app serves the port, but fails at this path"))
             .hint("`slipway logs` shows what the app printed")

@@ -20,7 +20,10 @@ pub fn render_catalogue() -> String {
         let _ = writeln!(page, "| [`{0}`](#{0}) | {1} | {2} |", entry.code, blame(entry), entry.title);
     }
     for entry in CATALOGUE {
-        let _ = write!(page, "\n## `{}`\n\n**{}.** {}\n", entry.code, entry.title, entry.explanation);
+        let _ = write!(page, "\n## `{}`\n\n**{}.** {}\n\n", entry.code, entry.title, entry.explanation);
+        for step in entry.mend {
+            let _ = writeln!(page, "- {step}");
+        }
     }
     page
 }

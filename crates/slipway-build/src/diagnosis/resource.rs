@@ -1,7 +1,9 @@
 //! Limits that were reached: memory, disk, time.
 
 use super::case::Case;
-use super::entry::{DISK_FULL, HEAP_OUT_OF_MEMORY, OUT_OF_MEMORY, TIMED_OUT};
+use super::entry::{
+    DISK_FULL, HEAP_OUT_OF_MEMORY, OUT_OF_MEMORY, TIMED_OUT, TOO_MANY_OPEN_FILES, TOO_MANY_PROCESSES, WATCH_LIMIT,
+};
 use slipway_types::settings::{ByteSize, DurationMs};
 use slipway_types::{Diagnosis, Phase};
 
@@ -67,6 +69,56 @@ pub(super) fn disk_full(case: &Case<'_>) -> Option<Diagnosis> {
             .because(format!("the writable layer reached its limit{}{said}", limit.unwrap_or_default()))
             .hint(format!("raise `{key}` in `slipway.toml`"))
             .hint("or write less: old caches, source maps and downloaded browsers are the usual bulk"),
+    )
+}
+
+/// inotify has a limit of its own, which Node.js reports as a full disk or as too many open files.
+pub(super) fn watch_limit(case: &Case<'_>) -> Option<Diagnosis> {
+    let said = [
+        "System limit for number of file watchers reached",
+        "EMFILE: too many open files, watch",
+        "inotify watch limit reached",
+    ];
+    let line = case.output.find(&said)?;
+    Some(
+        WATCH_LIMIT
+            .diagnosis("the program watches more files than it may")
+            .at(case.place())
+            .because(line.trim().trim_start_matches("Error: ").to_owned())
+            .hint("start it for production: `next start` instead of `next dev`, `node` instead of `nodemon`, no `--watch`"),
+    )
+}
+
+pub(super) fn too_many_open_files(case: &Case<'_>) -> Option<Diagnosis> {
+    let said = ["EMFILE: too many open files", "[Errno 24] Too many open files", "accept: too many open files"];
+    let line = case.output.find(&said)?;
+    Some(
+        TOO_MANY_OPEN_FILES
+            .diagnosis(format!("{} has too many files open", case.command_words()))
+            .at(case.place())
+            .because(line.trim().trim_start_matches("Error: ").to_owned())
+            .hint("close what is opened: streams, connections and watchers; a number that only grows is a leak")
+            .hint("open fewer at a time, by a queue with a bound instead of `Promise.all` over everything"),
+    )
+}
+
+pub(super) fn too_many_processes(case: &Case<'_>) -> Option<Diagnosis> {
+    let said = [
+        "fork: retry: Resource temporarily unavailable",
+        "Cannot fork",
+        "pthread_create: Resource temporarily unavailable",
+        "RuntimeError: can't start new thread",
+    ];
+    let spawned = |line: &&str| line.contains("spawn ") && line.trim_end().ends_with(" EAGAIN");
+    let line = case.output.find(&said).or_else(|| case.output.lines().find(spawned))?;
+    let key = if is_build(case) { "build.processes_max" } else { "resources.processes_max" };
+    Some(
+        TOO_MANY_PROCESSES
+            .diagnosis(format!("{} may not start another process or thread", case.command_words()))
+            .at(case.place())
+            .because(line.trim().trim_start_matches("Error: ").to_owned())
+            .hint("start fewer workers: many tools take the number of processors of the whole machine")
+            .hint(format!("or raise `{key}` in `slipway.toml`")),
     )
 }
 

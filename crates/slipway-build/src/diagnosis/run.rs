@@ -2,19 +2,28 @@
 
 use super::case::Case;
 use super::entry::{APP_EXITED, APP_MODULE_NOT_FOUND, BUILD_OUTPUT_MISSING, PORT_IN_USE, PRE_DEPLOY_FAILED};
-use super::output::{Output, first_quoted, relative};
-use super::{Rule, explained, first};
+use super::module::{self, node_module};
+use super::{Rule, explained, first, install, native, program, python};
 use slipway_types::Diagnosis;
 
-const RULES: [Rule; 3] = [module_not_found, port_in_use, build_output_missing];
+const RULES: &[Rule] = &[
+    native::optional_package_missing,
+    program::client_not_generated,
+    install::undeclared_dependency,
+    python::app_import_failed,
+    module_not_found,
+    python_module_not_found,
+    port_in_use,
+    build_output_missing,
+];
 
 /// The app ended before it was ready.
 pub(super) fn exited(case: &Case<'_>) -> Diagnosis {
-    first(&RULES, case).or_else(|| explained(case)).unwrap_or_else(|| {
+    first(RULES, case).or_else(|| explained(case)).unwrap_or_else(|| {
         let exit = case.exit_words().unwrap_or_else(|| "ended".to_owned());
         let diagnosis = APP_EXITED
             .diagnosis(format!("the app {exit} at its start"))
-            .at(case.place())
+            .at(crash_place(case))
             .because(reason(case, &format!("the process {exit}")));
         if case.exit_code() == Some(0) {
             return diagnosis
@@ -27,6 +36,12 @@ pub(super) fn exited(case: &Case<'_>) -> Diagnosis {
     })
 }
 
+/// The line of source that it died at, else the command.
+fn crash_place(case: &Case<'_>) -> String {
+    let place = case.output.thrown().and_then(|_| case.output.crash_place());
+    place.map_or_else(|| case.place(), |place| format!("`{place}`, by {}", case.place()))
+}
+
 /// The error that it died of, if it is one of JavaScript; in any case the last lines.
 fn reason(case: &Case<'_>, sentence: &str) -> String {
     match case.output.thrown() {
@@ -35,73 +50,66 @@ fn reason(case: &Case<'_>, sentence: &str) -> String {
     }
 }
 
-/// The command before a release goes live. Always of one code, because what it means is always the same; why is in it.
+/// The command before a release goes live. What went wrong counts, not where; in any case nothing went live.
 pub(super) fn pre_deploy(case: &Case<'_>) -> Diagnosis {
-    let known = first(&RULES, case).or_else(|| explained(case));
+    let known = first(RULES, case).or_else(|| explained(case));
     let exit = case.exit_words().unwrap_or_else(|| "failed".to_owned());
-    let diagnosis = PRE_DEPLOY_FAILED.diagnosis(format!("the pre-deploy command {exit}")).at(case.place());
-    let diagnosis = match known {
-        Some(known) => {
-            known.hints.iter().fold(diagnosis.because(format!("{}: {}", known.what, known.why)), |diagnosis, hint| {
-                diagnosis.hint(hint.clone())
-            })
-        }
-        None => diagnosis.because(reason(case, &format!("it {exit}"))),
-    };
+    let diagnosis = known.unwrap_or_else(|| {
+        PRE_DEPLOY_FAILED
+            .diagnosis(format!("the pre-deploy command {exit}"))
+            .at(case.place())
+            .because(reason(case, &format!("it {exit}")))
+    });
     diagnosis.hint(
-        "the release was not made live; what it had already changed, such as a part of a migration, stays changed",
+        "the release was not made live; what the command had already changed, such as a part of a migration, stays changed",
     )
 }
 
 fn module_not_found(case: &Case<'_>) -> Option<Diagnosis> {
     let (place, module) = node_module(&case.output)?;
+    if let Some(diagnosis) = module::case_only(case, &place, &module) {
+        return Some(diagnosis);
+    }
+    let module = module.trim_start_matches('/').to_owned();
     let importer = if place.is_empty() { "the start command".to_owned() } else { format!("`{place}`") };
-    let is_file = module.starts_with(['.', '/']) || place.is_empty();
+    let is_file = module.starts_with('.') || module.contains('.') || place.is_empty();
     let hint = match is_file {
-        true => {
-            "check that the build makes the file and that the start command names the right path; case matters on Linux"
-                .to_owned()
-        }
+        true => "check that the build makes the file and that its path is right, also in the start command".to_owned(),
         false => format!("add `{module}` to `dependencies` in `{}` and commit the lockfile", case.package_json()),
     };
-    Some(
-        APP_MODULE_NOT_FOUND
-            .diagnosis(format!("the app misses the module `{module}`"))
-            .at(if place.is_empty() { case.place() } else { place })
-            .because(format!("{importer} needs `{module}`, which is not in the image"))
-            .hint(hint),
-    )
+    Some(app_misses(case, place, &module, &importer).hint(hint))
 }
 
-/// What Node.js could not load, with the file that wanted it: `Cannot find module 'x'`, `Cannot find package 'x'
-/// imported from /app/y.mjs`.
-pub(super) fn node_module(output: &Output) -> Option<(String, String)> {
-    let is_error = |line: &&str| {
-        line.contains("Error") && (line.contains("Cannot find module '") || line.contains("Cannot find package '"))
-    };
-    let line = output.lines().find(is_error).filter(|line| !line.contains("error TS"))?;
-    let rest = line.split_once("Cannot find ")?.1;
-    let module = first_quoted(rest)?;
-    let imported = rest.split_once(" imported from ").map(|(_, from)| from.trim());
-    let required =
-        || output.pairs().find(|(line, _)| *line == "Require stack:").map(|(_, file)| file.trim_start_matches("- "));
-    let place = imported.or_else(required).map(relative).unwrap_or_default();
-    Some((place.to_owned(), relative_module(module).to_owned()))
+fn app_misses(case: &Case<'_>, place: String, module: &str, importer: &str) -> Diagnosis {
+    APP_MODULE_NOT_FOUND
+        .diagnosis(format!("the app misses the module `{module}`"))
+        .at(if place.is_empty() { case.place() } else { place })
+        .because(format!("{importer} needs `{module}`, which is not in the image"))
 }
 
-/// `./x` stays as it was written; `/app/x` is a file of the source.
-fn relative_module(module: &str) -> &str {
-    if module.starts_with("/app/") { relative(module) } else { module }
+/// Python's; where the start command names the module itself, the server's rule came before.
+fn python_module_not_found(case: &Case<'_>) -> Option<Diagnosis> {
+    let (place, module) = python::missing_module(case)?;
+    let importer = if place.is_empty() { "the app".to_owned() } else { format!("`{place}`") };
+    let top = module.split('.').next().unwrap_or_default();
+    Some(app_misses(case, place, &module, &importer).hint(python::add(case, top)))
 }
 
 fn port_in_use(case: &Case<'_>) -> Option<Diagnosis> {
-    let line = case.output.lines().find(|line| line.contains("EADDRINUSE"))?;
-    let address = line.rsplit(' ').next().unwrap_or_default();
+    let line = case.output.find(&["EADDRINUSE", "[Errno 98]"])?;
+    let address = line.split_whitespace().rev().find_map(|word| {
+        let word = word.trim_matches(['\'', '(', ')', ',']);
+        let port = word.rsplit(':').next()?;
+        port.parse::<u16>().ok()
+    });
     Some(
         PORT_IN_USE
-            .diagnosis(format!("the app listens twice on `{address}`"))
+            .diagnosis(match address {
+                Some(port) => format!("the app listens twice on port {port}"),
+                None => "the app listens twice on one port".to_owned(),
+            })
             .at(case.place())
-            .because(line.trim().to_owned())
+            .because(line.trim().trim_start_matches("Error: ").to_owned())
             .hint("nothing else runs in the sandbox: look for a second `listen`, or a second process in the start command"),
     )
 }
@@ -113,7 +121,7 @@ fn build_output_missing(case: &Case<'_>) -> Option<Diagnosis> {
     let diagnosis = BUILD_OUTPUT_MISSING
         .diagnosis("the app was started without its build output")
         .at(case.place())
-        .because(line.trim().trim_start_matches("Error: ").to_owned());
+        .because(line.trim().trim_start_matches('[').trim_end_matches(']').trim_start_matches("Error: ").to_owned());
     Some(if no_build {
         diagnosis.hint("there is no build command: add a script `build`, or set `build.command` in `slipway.toml`")
     } else {

@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::entry::{COMMAND_FAILED, COMMAND_NOT_FOUND, MISSING_SCRIPT, PERMISSION_DENIED};
+use super::module;
 use super::output::first_quoted;
 use slipway_types::Diagnosis;
 
@@ -41,6 +42,9 @@ pub(super) fn command_not_found(case: &Case<'_>) -> Option<Diagnosis> {
             line.trim().strip_suffix(": not found").or_else(|| line.trim().strip_suffix(": command not found"))?;
         rest.rsplit(": ").next()
     })?;
+    if let Some(diagnosis) = module::case_only(case, "", name.trim_start_matches("./")).filter(|_| name.contains('/')) {
+        return Some(diagnosis);
+    }
     let hint = match name.contains('/') {
         true => format!("check that `{name}` is in the source: case matters, and files that git ignores are not sent"),
         false => format!(
@@ -75,9 +79,19 @@ pub(super) fn permission_denied(case: &Case<'_>) -> Option<Diagnosis> {
             .diagnosis(format!("`{name}` may not be executed"))
             .at(case.place())
             .because(format!("the shell found `{name}` but has no permission to run it (exit status {NOT_EXECUTABLE})"))
-            .hint(format!("make it executable and commit that: `git update-index --chmod=+x {name}`"))
+            .hint(format!(
+                "make it executable and commit that: `git update-index --chmod=+x {}`",
+                name.trim_start_matches("./")
+            ))
             .hint(format!("or call its interpreter: `sh {name}`")),
     )
+}
+
+/// A line of a log without what loggers put in front: `ERROR:    `, `error: `, `  × `.
+pub(super) fn plain(line: &str) -> &str {
+    ["ERROR: ", "error: ", "Error: ", "× "]
+        .iter()
+        .fold(line.trim(), |line, kind| line.strip_prefix(kind).unwrap_or(line).trim())
 }
 
 /// A command that failed for a reason that nobody knows but its output.

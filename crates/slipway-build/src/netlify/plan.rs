@@ -6,9 +6,10 @@
 
 use super::{DeployContext, Netlify, rule};
 use crate::plan::plan;
-use crate::tree;
+use crate::tree::{self, Tree};
 use slipway_types::plan::{PackageManagerName, Plan, Reason, Start, Toolchain, ToolchainName};
 use slipway_types::settings::{BuildPatch, ServiceKind, ServiceSettings, SettingsPatch};
+use slipway_types::site::SiteFacts;
 use slipway_types::{Diagnosis, TreeListing};
 
 /// Frameworks that have a server unless they are told otherwise: what they publish is only a part of the app.
@@ -24,6 +25,8 @@ const SERVERS: [&str; 10] = [
     "Angular",
     "NestJS",
 ];
+/// Where such frameworks keep what they copy into the published directory.
+const ASSETS: [&str; 2] = ["public", "static"];
 /// Where builds of such frameworks keep their server. Nobody means to publish one of these as files.
 const SERVER_DIRECTORIES: [&str; 5] = [".next", ".nuxt", ".output", ".svelte-kit", ".netlify"];
 /// What `next build` exports is a site, whatever else the app could be.
@@ -252,6 +255,27 @@ impl Netlify {
         }
         reasons
     }
+}
+
+/// A framework with a server publishes its assets as they are: `_redirects` and `_headers` among them hold.
+pub(crate) fn add_rules_of_assets(listing: &TreeListing, plan: &mut Plan) {
+    if plan.site().is_some() || plan.framework.as_deref().is_none_or(|name| !SERVERS.contains(&name)) {
+        return;
+    }
+    let root = Tree::new(listing, &plan.root);
+    let text = |name: &str| {
+        let mut places = ASSETS.iter().map(|directory| format!("{directory}/{name}"));
+        places.find_map(|path| Some((root.path(&path), root.text(&path)?.to_owned())))
+    };
+    let (redirects, headers) = (text("_redirects"), text("_headers"));
+    let paths: Vec<String> = [&redirects, &headers].into_iter().flatten().map(|(path, _)| path.clone()).collect();
+    let (redirects_text, headers_text) = (redirects.map(|(_, text)| text), headers.map(|(_, text)| text));
+    let facts = SiteFacts { redirects_text, headers_text, ..SiteFacts::default() };
+    let (rules, warnings) = rule::published_rules(&facts, &plan.rules);
+    plan.rules = rules;
+    let from = || format!("`{}`", paths.join("` and `"));
+    let found = (!paths.is_empty()).then(|| "redirects and headers".to_owned());
+    plan.reasons.extend(found.into_iter().chain(warnings).map(|decided| Reason { decided, from: from() }));
 }
 
 /// A path of the settings never leads out of the root; this one may, as long as it stays in the tree.

@@ -42,6 +42,7 @@ pub(super) fn root(tree: &Tree<'_>) -> Diagnosis {
         .at("the setting `root`")
         .because(format!("`root = \"{directory}\"`, but the source holds {}", entries(&tree.top())));
     with_candidates(diagnosis, &tree.top())
+        .hint("correct `root` in `slipway.toml`: case matters, and git keeps no empty directories")
 }
 
 /// There is no `package.json` in the service's directory, though one below or a lockfile tells that it should be.

@@ -27,6 +27,16 @@ pub(crate) fn running(command: &str, code: Option<i32>, lines: &[&str]) -> Case 
     ended(Phase::Health, command, code, lines.iter().map(|line| (*line).to_owned()).collect())
 }
 
+/// An install command with its output.
+pub(crate) fn installed(command: &str, lines: &[&str]) -> Case {
+    ended(Phase::Install, command, Some(1), lines.iter().map(|line| (*line).to_owned()).collect())
+}
+
+/// A pre-deploy command with its output.
+pub(crate) fn released(command: &str, lines: &[&str]) -> Case {
+    ended(Phase::PreDeploy, command, Some(1), lines.iter().map(|line| (*line).to_owned()).collect())
+}
+
 fn ended(phase: Phase, command: &str, code: Option<i32>, tail: Vec<String>) -> Case {
     let settings = ServiceSettings::default();
     let limits = if phase < Phase::PreDeploy { settings.build } else { settings.run };

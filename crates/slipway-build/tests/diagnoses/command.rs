@@ -17,7 +17,12 @@ pub(crate) fn installs(checked: &mut Checked) {
     );
     checked.check(
         install("npm-lockfile-missing"),
-        ("lockfile-missing", "`npm ci` in the phase `install`", "missing or too old", "commit `package-lock.json`"),
+        (
+            "lockfile-missing",
+            "`npm ci` in the phase `install`",
+            "the source has no such file",
+            "commit `package-lock.json`",
+        ),
     );
     checked.check(install("npm-package-not-found"), ("package-not-found", "package.json", "404", "spelling"));
     checked.check(
@@ -51,11 +56,11 @@ pub(crate) fn installs(checked: &mut Checked) {
     );
     checked.check(
         install("npm-install-script"),
-        ("install-script-failed", "`echo no compiler here >&2; exit 7`", "no compiler here", "native code"),
+        ("install-script-failed", "`echo no compiler here >&2; exit 7`", "no compiler here", "clean checkout"),
     );
     checked.check(
         install("npm-own-install-script"),
-        ("install-script-failed", "`echo no compiler here >&2; exit 7`", "no compiler here", "the log"),
+        ("install-script-failed", "`echo no compiler here >&2; exit 7`", "no compiler here", "clean checkout"),
     );
 }
 
@@ -93,11 +98,11 @@ pub(crate) fn builds(checked: &mut Checked) {
     );
     checked.check(
         build(1, "next-module-turbopack"),
-        ("module-not-found", "app/page.tsx:1:1", "imports `../lib/nope`", "case matters"),
+        ("module-not-found", "app/page.tsx:1:1", "imports `../lib/nope`", "git check-ignore"),
     );
     checked.check(
         build(1, "next-module-webpack"),
-        ("module-not-found", "app/page.tsx", "imports `../lib/nope`", "case matters"),
+        ("module-not-found", "app/page.tsx", "imports `../lib/nope`", "git check-ignore"),
     );
     checked.check(
         built("npm run build", 1, &["./app/page.tsx:2:1", "Module not found: Can't resolve '@scope/x/y'"]),
@@ -131,15 +136,15 @@ pub(crate) fn builds(checked: &mut Checked) {
     );
     checked.check(
         build(126, "npm-permission-denied"),
-        ("permission-denied", "`npm run build` in the phase `build`", "`./x.sh`", "chmod=+x ./x.sh"),
+        ("permission-denied", "`npm run build` in the phase `build`", "`./x.sh`", "chmod=+x x.sh"),
     );
     checked.check(
         build(1, "node-variable-missing"),
         (
-            "missing-variable",
+            "missing-database-url",
             "`npm run build` in the phase `build`",
             "DATABASE_URL",
-            "slipway env set --build DATABASE_URL",
+            "slipway env set --build --secret DATABASE_URL",
         ),
     );
     checked.check(
@@ -209,10 +214,10 @@ pub(crate) fn pre_deploy(checked: &mut Checked) {
     checked.check(
         ran(Phase::PreDeploy, "no-such-tool --x", 127, "npm-command-not-found"),
         (
-            "pre-deploy-failed",
+            "command-not-found",
             "`no-such-tool --x` in the phase `pre-deploy`",
-            "there is no command `no-such-tool`",
-            "dependencies",
+            "no program `no-such-tool`",
+            "not made live",
         ),
     );
 }

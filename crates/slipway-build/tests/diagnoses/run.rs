@@ -10,7 +10,12 @@ pub(crate) fn apps_that_end(checked: &mut Checked) {
     let place = "`node server.js` in the phase `start`";
     checked.check(
         start(1, "node-thrown"),
-        ("app-exited", place, "exited with status 1 with `TypeError: Cannot read", "slipway logs"),
+        (
+            "app-exited",
+            "`throw.js:1`, by `node server.js` in the phase `start`",
+            "exited with status 1 with `TypeError: Cannot read",
+            "slipway logs",
+        ),
     );
     checked.check(
         running("node server.js", Some(0), &["bye"]),
@@ -27,16 +32,18 @@ pub(crate) fn apps_that_end(checked: &mut Checked) {
     );
     checked.check(start(1, "node-module-cjs"), ("app-module-not-found", "cjs.js", "`express`", "`dependencies`"));
     checked.check(start(1, "node-module-esm"), ("app-module-not-found", "esm.mjs", "`express`", "`dependencies`"));
-    checked
-        .check(start(1, "node-module-file"), ("app-module-not-found", "relesm.mjs", "needs `nope.js`", "package.json"));
+    checked.check(
+        start(1, "node-module-file"),
+        ("app-module-not-found", "relesm.mjs", "needs `nope.js`", "start command"),
+    );
     checked.check(
         start(1, "node-main-missing"),
-        ("app-module-not-found", place, "the start command needs `dist/index.js`", "right path"),
+        ("app-module-not-found", place, "the start command needs `dist/index.js`", "start command"),
     );
     checked.check(start(1, "node-port-in-use"), ("port-in-use", place, "127.0.0.1:45871", "second `listen`"));
     checked.check(
         start(1, "node-variable-missing"),
-        ("missing-variable", place, "DATABASE_URL", "slipway env set DATABASE_URL"),
+        ("missing-database-url", place, "DATABASE_URL", "slipway env set --secret DATABASE_URL"),
     );
     checked.check(
         start(1, "next-start-without-build"),

@@ -80,12 +80,14 @@ impl Executor {
         variables.add_secrets_to(masker);
         masker.add(crate::source::credential(&source));
         let row = self.shared.store.service(service).await?;
-        let live = match &row.live {
-            Some(live) => Live::Source(self.shared.store.deployment(live).await?.summary.source_label),
-            None => Live::Nothing,
-        };
+        let live = Box::pin(self.live_source(row.live.as_ref())).await?;
         let owner = OwnerOfWork { key: self.shared.key.clone(), service: service.clone(), variables };
         Ok(Work::new(source, row.settings, owner).with_live(live))
+    }
+
+    async fn live_source(&self, live: Option<&DeploymentId>) -> Result<Live, Fault> {
+        let Some(live) = live else { return Ok(Live::Nothing) };
+        Ok(Live::Source(self.shared.store.deployment(live).await?.summary.source_label))
     }
 
     /// From what is stored of the phases that have ended.
@@ -110,11 +112,12 @@ impl Executor {
         if row.release.is_some() {
             return Ok(());
         }
-        let work = match self.active.get_mut(deployment).and_then(|active| active.work.take()) {
-            Some(work) => work,
-            None => self.restore_work(&row).await?,
+        // The work stays: a diagnosis of the start wants to know the plan and the source too.
+        let image = match self.active.get(deployment).and_then(|active| active.work.as_ref()) {
+            Some(work) => work.image().cloned(),
+            None => self.restore_work(&row).await?.image().cloned(),
         };
-        let image = work.image().cloned().ok_or(MissingInput::new(Phase::Start, "an image"))?;
+        let image = image.ok_or(MissingInput::new(Phase::Start, "an image"))?;
         let release = ReleaseId::parse(deployment.as_str().replacen("dpl-", "rel-", 1)).map_err(Fault::Id)?;
         let new = NewRelease { release, deployment: deployment.clone(), image };
         self.shared.store.create_release(self.shared.now(), &new).await?;

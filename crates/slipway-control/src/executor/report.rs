@@ -109,7 +109,8 @@ impl Executor {
         let masker = active.map_or(&NO_SECRETS, |active| self.masker(&active.service));
         masker.mask_evidence(&mut evidence);
         let planned = active.and_then(|active| active.work.as_ref()).and_then(|work| work.planned());
-        let mut diagnosis = slipway_build::diagnose(&evidence, planned.map(|planned| &planned.plan));
+        let paths = active.and_then(|active| active.work.as_ref()).map_or(&[][..], |work| work.paths());
+        let mut diagnosis = slipway_build::diagnose(&evidence, planned.map(|planned| &planned.plan), paths);
         masker.mask_diagnosis(&mut diagnosis);
         diagnosis
     }

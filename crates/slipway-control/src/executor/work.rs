@@ -4,8 +4,8 @@
 use crate::reuse::Owner;
 use crate::seal::MasterKey;
 use crate::variable::Variables;
-use slipway_build::Decision;
 use slipway_build::netlify::DeployContext;
+use slipway_build::{Decision, Given};
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
@@ -26,6 +26,8 @@ pub(crate) struct Work {
     /// What `service set` said when the deployment began.
     stored: SettingsPatch,
     planned: Option<Planned>,
+    /// Files of the source, for diagnoses. Empty after a restart of the server.
+    paths: Vec<String>,
     environment: Option<Environment>,
     dependencies: Option<LayerRef>,
     /// Source and output.
@@ -107,6 +109,7 @@ impl Work {
             owner,
             stored,
             planned: None,
+            paths: Vec::new(),
             environment: None,
             dependencies: None,
             built: None,
@@ -125,19 +128,23 @@ impl Work {
         self.planned.as_ref()
     }
 
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
     /// The plan as it was stored.
     pub(crate) fn restore_plan(&mut self, plan: Plan, settings: ServiceSettings) {
         self.planned = Some(Planned { plan, settings });
     }
 
-    /// The image as it was stored.
-    pub(crate) fn restore_image(&mut self, image: Option<Image>) {
-        self.image = image;
-    }
-
     /// The commit as it was stored.
     pub(crate) fn restore_commit(&mut self, commit: Option<String>) {
         self.commit = commit;
+    }
+
+    /// The image as it was stored.
+    pub(crate) fn restore_image(&mut self, image: Option<Image>) {
+        self.image = image;
     }
 
     /// Keeps what a phase made.
@@ -180,8 +187,8 @@ impl Work {
             Ok(decision) => decision,
             Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
-        if let Some(missing) = self.missing_build_variable(&decision) {
-            return Taken::NoPlan(Box::new(missing));
+        if let Err(diagnosis) = self.check_variables(&decision) {
+            return Taken::NoPlan(Box::new(diagnosis));
         }
         let Decision { plan, settings, said, source_settings } = decision;
         let OwnerOfWork { key, service, variables } = &self.owner;
@@ -189,7 +196,8 @@ impl Work {
         let inputs = crate::reuse::inputs(owner, &self.source, facts.commit.as_deref(), &said, &plan);
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
         self.commit.clone_from(&facts.commit);
-        // The listing has served its purpose.
+        self.paths = facts.tree.paths;
+        // The texts have served their purpose.
         let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
         let change = Change {
             note: facts.commit.as_ref().map(|commit| format!("commit {}", short(commit))),
@@ -202,12 +210,15 @@ impl Work {
         Taken::Done { skipped: false, lines: Vec::new(), change: Box::new(change) }
     }
 
-    /// Whatever the source says that its build needs and its owner has not given.
-    fn missing_build_variable(&self, decision: &Decision) -> Option<Diagnosis> {
+    /// What the source says that its build needs must have been given to builds by its owner.
+    fn check_variables(&self, decision: &Decision) -> Result<(), Diagnosis> {
         let variables = &self.owner.variables;
-        let given = variables.for_build(&decision.plan.public_prefixes);
-        let missing = decision.said.build_variables.iter().find(|name| !given.contains_key(*name))?;
-        Some(not_given(missing, variables))
+        let for_build = variables.for_build(&decision.plan.public_prefixes);
+        slipway_build::check_build_variables(&decision.said, |name| match for_build.contains_key(name) {
+            true => Given::ToBuilds,
+            false if variables.contains(name) => Given::ToTheApp,
+            false => Given::Nowhere,
+        })
     }
 
     fn environment_note(&self, runtimes: &[String], manager_version: Option<&str>) -> Option<String> {
@@ -371,18 +382,6 @@ impl Work {
             }),
         })
     }
-}
-
-/// The source names what its build needs; to give it is the owner's alone, or any branch could ask for any secret.
-fn not_given(name: &str, variables: &Variables) -> Diagnosis {
-    let why = match variables.is_secret(name) {
-        None => format!("the service has no variable `{name}`"),
-        Some(_) => format!("`{name}` is given to the running app only: its owner has not given it to builds"),
-    };
-    let what = format!("the build needs the variable `{name}`, which it is not given");
-    Diagnosis::new("missing-build-variable", slipway_types::Blame::User, what).at("build.variables").because(why).hint(
-        format!("`slipway env set {name} --build --stdin`, with `--secret` when it is one, then `slipway redeploy`"),
-    )
 }
 
 /// What is deployed without the name of a branch, or from the one that most repositories call their main one, is

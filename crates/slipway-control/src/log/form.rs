@@ -9,8 +9,8 @@ use std::fmt::Write;
 
 /// A shorter value would blank ordinary words.
 pub(crate) const VALUE_CHARS_MIN: usize = 4;
-/// A shorter piece of Base64 or hexadecimal is in many a digest.
-const ENCODED_CHARS_MIN: usize = 8;
+/// A shorter piece of Base64 or hexadecimal is in many a digest by chance; four bytes give six digits of Base64.
+const ENCODED_CHARS_MIN: usize = 6;
 /// Longer values are certificates and the like, which are printed line by line if at all.
 const ENCODED_BYTES_MAX: usize = 4 * 1024;
 /// A shorter password in a URL is a word that stands elsewhere too.
@@ -28,11 +28,11 @@ pub(crate) fn plain(value: &str) -> BTreeSet<String> {
 pub(crate) fn derived(value: &str) -> BTreeSet<String> {
     let mut forms = BTreeSet::new();
     plain(value).iter().for_each(|text| add_escaped(text, &mut forms));
-    if value.len() <= ENCODED_BYTES_MAX {
+    if value.len() <= ENCODED_BYTES_MAX && value.trim().chars().count() >= VALUE_CHARS_MIN {
         add_encoded(value, &mut forms);
         add_encoded(value.trim(), &mut forms);
     }
-    if let Some(password) = password(value) {
+    for password in value.lines().filter_map(password) {
         for text in [password, &percent_decoded(password)] {
             forms.insert(text.to_owned());
             add_escaped(text, &mut forms);
@@ -68,14 +68,14 @@ fn add_encoded(value: &str, forms: &mut BTreeSet<String>) {
         let lines = whole.as_bytes().chunks(columns).map(|line| String::from_utf8_lossy(line).into_owned());
         forms.extend(lines.filter(|line| line.len() >= ENCODED_CHARS_MIN));
     }
-    forms.extend((whole.len() >= ENCODED_CHARS_MIN).then_some(whole));
     let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     });
-    if hex.len() >= 2 * ENCODED_CHARS_MIN {
-        forms.extend([hex.to_uppercase(), hex]);
-    }
+    let unpadded =
+        [general_purpose::STANDARD_NO_PAD, general_purpose::URL_SAFE_NO_PAD].map(|engine| engine.encode(bytes));
+    let whole = [hex.to_uppercase(), hex].into_iter().chain(unpadded);
+    forms.extend(whole.filter(|text| text.len() >= ENCODED_CHARS_MIN));
 }
 
 /// The digits that the value alone decides, when `shift` bytes are before it.

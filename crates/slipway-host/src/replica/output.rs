@@ -102,6 +102,8 @@ impl<'r> Reader<'r> {
             }
             SandboxEvent::Listening { sockets } => self.observed.update(|(_, listening)| *listening = sockets),
             SandboxEvent::Dropped { bytes } => {
+                self.stdout.lost();
+                self.stderr.lost();
                 self.line(Stream::Stderr, format!("{bytes} bytes of output were lost while the server was away")).await;
             }
             _ => {}

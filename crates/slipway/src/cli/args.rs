@@ -195,6 +195,9 @@ pub(crate) enum EnvCommand {
         /// Also given to the install and build commands
         #[arg(long)]
         build: bool,
+        /// Given to the install and build commands alone, and not to the app
+        #[arg(long, conflicts_with = "build")]
+        build_only: bool,
         /// Read from standard input, so that a value is in no process list or shell history
         #[arg(long)]
         stdin: bool,

@@ -16,9 +16,10 @@ const STDIN_BYTES_MAX: u64 = 1 << 20;
 
 pub(super) async fn run(global: &GlobalOptions, command: EnvCommand) -> Result<ExitCode, Failure> {
     match command {
-        EnvCommand::Set { pairs, secret, build, stdin, apply } => {
+        EnvCommand::Set { pairs, secret, build, build_only, stdin, apply } => {
             let values = if stdin { from_stdin(&pairs, &read_stdin()?)? } else { from_arguments(&pairs)? };
-            let value = |value| EnvValue { value: Secret::new(value), secret, build };
+            let value =
+                |value| EnvValue { value: Secret::new(value), secret, build: build || build_only, run: !build_only };
             let set = values.into_iter().map(|(name, text)| (name, value(text))).collect();
             change(global, EnvParams { set, unset: Vec::new() }, apply).await
         }
@@ -71,7 +72,11 @@ async fn list(global: &GlobalOptions) -> Result<(), Failure> {
     let mut table = Table::new(&["NAME", "VALUE", "GIVEN TO", "CHANGED"]);
     for variable in variables {
         let value = if variable.secret { "(secret)".to_owned() } else { variable.value.unwrap_or_default() };
-        let given = if variable.build { "build, run" } else { "run" };
+        let given = match (variable.build, variable.run) {
+            (true, true) => "build, run",
+            (true, false) => "build",
+            (false, _) => "run",
+        };
         table.row(vec![variable.name, value, given.to_owned(), age(variable.updated_at, now)]);
     }
     output::data(&table.render(Palette::of_stdout()))

@@ -37,8 +37,8 @@ fn server() -> FakeServer {
         "GET /v1/projects/shop/services/web/env" => Reply::Json(
             200,
             json!([
-                {"name": "A", "value": "1", "secret": false, "build": true, "updated_at": 1},
-                {"name": "KEY", "value": null, "secret": true, "build": false, "updated_at": 1},
+                {"name": "A", "value": "1", "secret": false, "build": true, "run": true, "updated_at": 1},
+                {"name": "KEY", "value": null, "secret": true, "build": false, "run": true, "updated_at": 1},
             ]),
         ),
         "GET /v1/projects/shop/services/web/logs?follow=false" => Reply::Lines(vec![json!(
@@ -129,7 +129,7 @@ fn secrets_are_sent_and_never_shown() {
     let patched =
         |server: &FakeServer| server.asked().into_iter().rfind(|asked| asked.line.starts_with("PATCH")).unwrap().json();
     let sent = patched(&server);
-    assert_eq!(sent["set"], json!({"KEY": {"value": "hush", "secret": true, "build": false}}));
+    assert_eq!(sent["set"], json!({"KEY": {"value": "hush", "secret": true, "build": false, "run": true}}));
     run(&server, &["env", "unset", "A", "B"]);
     assert_eq!(patched(&server), json!({"set": {}, "unset": ["A", "B"]}));
     let listed = run(&server, &["env", "ls"]);

@@ -7,11 +7,15 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
+mod migration;
 mod netlify;
+mod private_dependency;
 mod python;
 mod redeploy;
 mod refusal;
 mod run_failure;
+mod secret;
+mod site;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};

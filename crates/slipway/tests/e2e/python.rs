@@ -20,8 +20,17 @@ impl Tools {
 
     /// `python3 -m MODULE ARGS…` in `dir`.
     fn run(&self, dir: &Path, args: &[&str]) {
-        run(Command::new("python3").arg("-m").args(args).current_dir(dir).env("PYTHONPATH", self.0.path()));
+        let mut python = Command::new("python3");
+        python.arg("-m").args(args).current_dir(dir).env("PYTHONPATH", self.0.path());
+        run(python.env("POETRY_VIRTUALENVS_CREATE", "false"));
     }
+}
+
+/// Where pip looks by itself.
+fn index_url() -> String {
+    let script = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)";
+    let output = Command::new("python3").args(["-c", script]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn run(command: &mut Command) {
@@ -105,6 +114,10 @@ fn django_with_poetry() {
         "pyproject.toml",
         "[project]\nname = \"django-app\"\nversion = \"0.1.0\"\nrequires-python = \">=3.10,<4\"\ndependencies = [\"django\", \"gunicorn\"]\n\n[tool.poetry]\npackage-mode = false\n",
     );
+    // Poetry reads the default index by another interface than pip does, which not every mirror of it has.
+    let source = format!("\n[[tool.poetry.source]]\nname = \"index\"\nurl = \"{}\"\n", index_url());
+    let pyproject = std::fs::read_to_string(app.path().join("pyproject.toml")).unwrap();
+    app.write("pyproject.toml", &(pyproject + &source));
     let tools = Tools::with(&["django", "poetry"]);
     tools.run(app.path(), &["django", "startproject", "shop", "."]);
     tools.run(app.path(), &["poetry", "lock", "--no-interaction"]);

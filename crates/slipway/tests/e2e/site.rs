@@ -90,7 +90,7 @@ fn the_output_of_a_build_is_a_site_and_a_bad_one_changes_nothing() {
     }
     let script = server.get(HOST, "/assets/app-3f9d79a1.js");
     assert!(script.status == 200 && script.body.len() == 4015, "{script:?}");
-    assert_eq!(server.get(HOST, "/package.json").body, page("built"), "what is not published is not there");
+    assert_eq!(server.get(HOST, "/package.json").status, 404, "what is not published is not there");
 
     let elsewhere = app.settings(&settings.replace("dist", "out"));
     let refused = up_fails(&server, elsewhere.path(), "site-directory-missing");

@@ -66,8 +66,7 @@ impl Django<'_> {
             );
         }
         if self.settings.iter().any(|text| has_empty_hosts(text)) {
-            let from =
-                "`ALLOWED_HOSTS = []` in the settings: add the service's host name, or `.localhost` on this machine";
+            let from = "`ALLOWED_HOSTS = []` in the settings: add the service's host name, and `localhost` where `health.path` is set";
             warn("Django answers 400 to every host name but localhost", from.to_owned());
         }
         if !["whitenoise", "servestatic"].iter().any(|server| manifests.has(server)) {

@@ -60,6 +60,10 @@ fn every_key_of_the_file_counts() {
         source = "nodejs-org"
         url = "https://mirror.example/node"
         npm = "/opt/npm"
+        [python]
+        pip = "/opt/pip"
+        mirror = "file:///srv/python"
+        list = "/srv/python.json"
     "#;
     let config = resolve(text, None, |_| {}).unwrap();
     let host = &config.host;
@@ -75,6 +79,9 @@ fn every_key_of_the_file_counts() {
     assert_eq!((host.base.suite.as_str(), host.base.packages.len()), ("trixie", 1));
     assert_eq!(host.node, NodeSource::NodejsOrg { base_url: "https://mirror.example/node".into() });
     assert_eq!(host.npm_program, Path::new("/opt/npm"));
+    let python = (host.python.pip_program.to_str(), host.python.mirror.as_deref(), host.python.list.as_deref());
+    assert_eq!(python, (Some("/opt/pip"), Some("file:///srv/python"), Some("/srv/python.json")));
+    assert!(resolve("python.mirror = \"/srv/python\"", None, |_| {}).is_err(), "a path is no URL");
 }
 
 #[test]
