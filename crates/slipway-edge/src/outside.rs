@@ -25,7 +25,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tls::TlsError;
+use tls::{SetupError, TlsError};
 use tokio::net::TcpStream;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -93,11 +93,11 @@ impl Outside {
         if !to.is_https {
             return upstream::handshake(stream).await.map_err(failed);
         }
-        let config = self.tls().await.map_err(OutsideError::Tls)?;
+        let config = self.tls().await.map_err(|error| OutsideError::Tls(TlsError::Setup(error)))?;
         let stream = tokio::time::timeout(timeout, tls::handshake(config, &to.host, stream))
             .await
             .map_err(|_| OutsideError::TlsTimedOut(timeout))?
-            .map_err(OutsideError::Tls)?;
+            .map_err(|error| OutsideError::Tls(TlsError::Peer(error)))?;
         upstream::handshake(stream).await.map_err(failed)
     }
 
@@ -149,12 +149,27 @@ impl Outside {
         Ok(there == here && !address::is_allowed(there, &self.config.allow))
     }
 
-    async fn tls(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    async fn tls(&self) -> Result<Arc<ClientConfig>, SetupError> {
         let read = || async {
             let bundle = self.config.ca_bundle.clone();
             let reading = tokio::task::spawn_blocking(move || tls::config(bundle.as_deref()));
-            reading.await.map_err(|error| TlsError::Handshake(io::Error::other(error)))?
+            reading.await.map_err(SetupError::Panicked)?
         };
         self.tls.get_or_try_init(read).await.cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_machine_s_own_addresses_are_closed_unless_allowed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        for (allow, expected) in [(vec![], true), (vec!["127.0.0.1".parse().unwrap()], false)] {
+            let outside = Outside::new(ProxyConfig { allow, ca_bundle: None });
+            assert_eq!(outside.is_here(&stream).unwrap(), expected);
+        }
     }
 }

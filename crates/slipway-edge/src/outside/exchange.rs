@@ -1,5 +1,6 @@
 //! One request that a rule passes on to a server outside, and its answer.
 
+use super::tls::TlsError;
 use super::{Destination, OutsideError};
 use crate::backend::Sender;
 use crate::body::{RequestBody, ResponseBody};
@@ -13,6 +14,7 @@ use crate::upstream::{self, Sent};
 use http::header::{ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use std::error::Error;
 
 /// Who has passed a request on (RFC 8586). `Via` would say it too, but makes common servers stop compressing.
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -95,11 +97,12 @@ impl Passage<'_> {
         let worker = &self.client.worker;
         worker.outside.connect(to, worker.limits.connect_timeout).await.map_err(|error| match error {
             OutsideError::Refused => Refusal::proxy_address(self.route, &to.host),
-            OutsideError::Tls(error) => {
-                let why =
-                    std::error::Error::source(&error).map_or_else(|| error.to_string(), |s| format!("{error}: {s}"));
-                Refusal::proxy_tls(self.route, &to.host, &why)
+            OutsideError::Tls(TlsError::Setup(error)) => {
+                // Paths of this machine are for its operator.
+                tracing::error!(%error, source = ?error.source(), "no TLS to servers outside");
+                Refusal::proxy_tls(self.route, &to.host, "this server's certificate authorities cannot be read")
             }
+            OutsideError::Tls(TlsError::Peer(error)) => Refusal::proxy_tls(self.route, &to.host, &error.to_string()),
             OutsideError::TlsTimedOut(_) => Refusal::proxy_tls(self.route, &to.host, &error.to_string()),
             error => Refusal::proxy_unreachable(self.route, &to.host, &error.to_string()),
         })
