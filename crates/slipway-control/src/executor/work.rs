@@ -3,14 +3,14 @@
 
 use crate::reuse::Owner;
 use crate::seal::MasterKey;
+use crate::source::{self, is_commit};
 use crate::variable::Variables;
-use slipway_build::netlify::DeployContext;
 use slipway_build::{Decision, Given};
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
 use slipway_types::site::{SiteFacts, SiteRules};
-use slipway_types::source::{GitSource, SourceFacts};
+use slipway_types::source::SourceFacts;
 use slipway_types::{
     Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing,
 };
@@ -21,7 +21,10 @@ const SOURCE_DIR: &str = "/app";
 /// A deployment that is being built.
 #[derive(Debug)]
 pub(crate) struct Work {
+    /// As it was asked for.
     source: SourceSpec,
+    /// Of a source whose commit was known before: that one, wherever the branch is now.
+    pinned: Option<String>,
     owner: OwnerOfWork,
     /// What `service set` said when the deployment began.
     stored: SettingsPatch,
@@ -106,6 +109,7 @@ impl Work {
     pub(crate) fn new(source: SourceSpec, stored: SettingsPatch, owner: OwnerOfWork) -> Self {
         Self {
             source,
+            pinned: None,
             owner,
             stored,
             planned: None,
@@ -122,6 +126,10 @@ impl Work {
 
     pub(crate) fn with_live(self, live: Live) -> Self {
         Self { live, ..self }
+    }
+
+    pub(crate) fn pinned_to(self, commit: String) -> Self {
+        Self { pinned: Some(commit), ..self }
     }
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
@@ -182,7 +190,7 @@ impl Work {
     }
 
     fn take_source(&mut self, facts: SourceFacts) -> Taken {
-        let context = deploy_context(&self.source);
+        let context = source::context(&self.source);
         let decision = match slipway_build::decide_in(&facts.tree, &self.stored, &context) {
             Ok(decision) => decision,
             Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
@@ -237,7 +245,8 @@ impl Work {
         let missing = |needs| MissingInput { phase, needs };
         if phase == Phase::Source {
             let wanted = slipway_build::WANTED_FILES.iter().map(|name| (*name).to_owned()).collect();
-            return Ok(PhaseWork::Source { source: self.source.clone(), wanted });
+            let source = source::at_commit(self.source.clone(), self.pinned.as_deref().unwrap_or_default());
+            return Ok(PhaseWork::Source { source, wanted });
         }
         let planned = self.planned.as_ref().ok_or(missing("a plan"))?;
         let Planned { plan, settings } = planned;
@@ -384,21 +393,8 @@ impl Work {
     }
 }
 
-/// What is deployed without the name of a branch, or from the one that most repositories call their main one, is
-/// production.
-fn deploy_context(source: &SourceSpec) -> DeployContext {
-    match source {
-        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
-        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
-    }
-}
-
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
     Taken::Done { skipped, lines: Vec::new(), change: Box::new(Change { note, output, ..Change::default() }) }
-}
-
-fn is_commit(label: &str) -> bool {
-    matches!(label.len(), 40 | 64) && label.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn short(commit: &str) -> &str {
