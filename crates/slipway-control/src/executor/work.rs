@@ -9,6 +9,7 @@ use slipway_build::{Decision, Given};
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
+use slipway_types::settings::DurationMs;
 use slipway_types::site::{SiteFacts, SiteRules};
 use slipway_types::source::SourceFacts;
 use slipway_types::{
@@ -297,7 +298,7 @@ impl Work {
             key_words: Vec::new(),
             cache_dirs: Vec::new(),
             limits: settings.build,
-            timeout: settings.build_timeout,
+            timeout: settings.build_timeout.min(DurationMs(slipway_pipeline::IGNORE_TIMEOUT_MS)),
         })
     }
 
