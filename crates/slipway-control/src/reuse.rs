@@ -55,13 +55,12 @@ pub(crate) fn inputs(
 }
 
 impl Shared {
-    /// Of the source of the service's newest deployment, as it was then: of a git source the same commit.
+    /// Of the source of the service's newest deployment that its ignore command did not rule out, as it was then: of a
+    /// git source the same commit.
     pub(crate) async fn redeploy(&self, service: &ServiceRow, rebuild: bool) -> Result<Redeploy, Refusal> {
-        let newest = self.store.deployments_of(&service.service_id, None, 1).await?.pop();
-        let newest = newest.ok_or_else(|| {
+        let newest = self.store.newest_not_ignored(&service.service_id).await?.ok_or_else(|| {
             Refusal::conflict("nothing-to-redeploy", "the service has no deployment yet").hint("run `slipway up`")
         })?;
-        let newest = self.store.deployment(&newest.deployment).await?;
         let message = newest.summary.message.clone();
         let build = match rebuild {
             true => Build::Again { because: "it was asked for".to_owned() },

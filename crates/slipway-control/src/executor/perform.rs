@@ -83,10 +83,7 @@ impl Executor {
         let live = Box::pin(self.live_source(stored.live.as_ref())).await?;
         let owner = OwnerOfWork { key: self.shared.key.clone(), service: service.clone(), variables };
         let work = Work::new(source, stored.settings, owner).with_live(live);
-        Ok(match row.summary.trigger {
-            Trigger::Redeploy => work.pinned_to(row.summary.source_label.clone()),
-            Trigger::Source | Trigger::Rollback => work,
-        })
+        Ok(work.triggered_by(row.summary.trigger, row.summary.source_label.clone()))
     }
 
     async fn live_source(&self, live: Option<&DeploymentId>) -> Result<Live, Fault> {

@@ -13,7 +13,7 @@ use slipway_types::settings::DurationMs;
 use slipway_types::site::{SiteFacts, SiteRules};
 use slipway_types::source::SourceFacts;
 use slipway_types::{
-    Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing,
+    Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing, Trigger,
 };
 
 /// Where the source tree is in a sandbox.
@@ -24,6 +24,7 @@ const SOURCE_DIR: &str = "/app";
 pub(crate) struct Work {
     /// As it was asked for.
     source: SourceSpec,
+    trigger: Trigger,
     /// Of a source whose commit was known before: that one, wherever the branch is now.
     pinned: Option<String>,
     owner: OwnerOfWork,
@@ -110,6 +111,7 @@ impl Work {
     pub(crate) fn new(source: SourceSpec, stored: SettingsPatch, owner: OwnerOfWork) -> Self {
         Self {
             source,
+            trigger: Trigger::Source,
             pinned: None,
             owner,
             stored,
@@ -129,8 +131,9 @@ impl Work {
         Self { live, ..self }
     }
 
-    pub(crate) fn pinned_to(self, commit: String) -> Self {
-        Self { pinned: Some(commit), ..self }
+    /// A redeploy is of the source with that name: of git a commit, once one was known.
+    pub(crate) fn triggered_by(self, trigger: Trigger, label: String) -> Self {
+        Self { trigger, pinned: (trigger == Trigger::Redeploy).then_some(label), ..self }
     }
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
@@ -213,8 +216,7 @@ impl Work {
             output: Some(PhaseOutput::Source(stored)),
             planned: Some(slipway_store::Planned { settings, plan, source_settings, inputs }),
             source_label: facts.commit,
-            image: None,
-            diagnosis: None,
+            ..Change::default()
         };
         Taken::Done { skipped: false, lines: Vec::new(), change: Box::new(change) }
     }
@@ -276,12 +278,12 @@ impl Work {
         }
     }
 
-    /// The service's ignore command. It decides about commits: whoever uploads a directory wants it deployed, and so
-    /// does the owner of a service that has nothing live yet.
+    /// The service's ignore command. It decides about commits that come in: whoever uploads a directory or redeploys
+    /// wants it deployed, and so does the owner of a service that has nothing live yet.
     fn ignore(&self, planned: &Planned) -> Option<CommandSpec> {
         let Planned { plan, settings } = planned;
         let command = settings.ignore_command.as_deref().filter(|command| !command.trim().is_empty())?;
-        let commit = self.commit.as_ref()?;
+        let commit = self.commit.as_ref().filter(|_| self.trigger == Trigger::Source)?;
         let Live::Source(live) = &self.live else { return None };
         let before = if is_commit(live) { live } else { commit };
         let mut env = self.build_env(plan);
