@@ -200,7 +200,7 @@ impl Work {
             Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
         };
         if let Err(diagnosis) = self.check_variables(&decision) {
-            return Taken::NoPlan(Box::new(diagnosis));
+            return Taken::NoPlan(diagnosis);
         }
         let Decision { plan, settings, said, source_settings } = decision;
         let OwnerOfWork { key, service, variables } = &self.owner;
@@ -222,7 +222,7 @@ impl Work {
     }
 
     /// What the source says that its build needs must have been given to builds by its owner.
-    fn check_variables(&self, decision: &Decision) -> Result<(), Diagnosis> {
+    fn check_variables(&self, decision: &Decision) -> Result<(), Box<Diagnosis>> {
         let variables = &self.owner.variables;
         let for_build = variables.for_build(&decision.plan.public_prefixes);
         slipway_build::check_build_variables(&decision.said, |name| match for_build.contains_key(name) {
@@ -230,6 +230,7 @@ impl Work {
             false if variables.contains(name) => Given::ToTheApp,
             false => Given::Nowhere,
         })
+        .map_err(Box::new)
     }
 
     fn environment_note(&self, runtimes: &[String], manager_version: Option<&str>) -> Option<String> {
