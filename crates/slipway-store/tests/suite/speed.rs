@@ -28,7 +28,7 @@ async fn fill(fixture: &Fixture) {
          INSERT INTO deployments SELECT 'old-' || n.i, d.service, n.i + 1, d.trigger_kind, d.shape,
            '{{\"state\":\"superseded\",\"at\":1,\"by\":2,\"was_live\":true}}', 'superseded', d.phase, 0, 1, d.source,
            d.source_label, d.message, d.settings, d.plan, 0, NULL, NULL, NULL, 100 + n.i, 200 + n.i,
-           d.image, d.build_inputs, d.source_settings, d.built_by
+           d.image, d.build_inputs, d.source_settings, d.built_by, d.ignored
            FROM n JOIN deployments d ON d.id = 'live' || (n.i % {SERVICES});
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {DEPLOYMENTS})
          INSERT INTO events SELECT 1000 + n.i, n.i, d.service, d.id, 'deployment-live', 'deployment is live'
@@ -83,6 +83,8 @@ async fn a_long_history_does_not_slow_a_listing() {
     // None of them has an image: no row may be looked at in vain.
     let built = best("newest built", async || store.newest_built(&service).await.unwrap()).await;
     assert_eq!(built, None);
+    let newest = best("newest not ignored", async || store.newest_not_ignored(&service).await.unwrap()).await;
+    assert!(newest.is_some());
     let claimed = best("claim", async || store.claim_build(1, 1).await.unwrap()).await;
     assert_eq!(claimed, None);
 
