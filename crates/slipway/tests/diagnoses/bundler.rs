@@ -18,7 +18,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "typescript-error",
         place: "main.ts:1:7",
         says: &["TS2322", "and 1 more"],
-        settings: builds!("npx tsc --noEmit --strict main.ts"),
+        settings: builds!("node_modules/.bin/tsc --noEmit --strict main.ts"),
         files: &[
             ("package.json", PACKAGE),
             ("main.ts", "const n: number = 'text';\nconst m: number = 'text';\nexport { n, m };\n"),
@@ -30,7 +30,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "tsconfig-missing",
         place: "tsconfig.json",
         says: &["tsconfig.base.json"],
-        settings: builds!("npx tsc -p ."),
+        settings: builds!("node_modules/.bin/tsc -p ."),
         files: &[
             ("package.json", PACKAGE),
             ("tsconfig.json", "{\"extends\":\"../tsconfig.base.json\",\"files\":[\"main.ts\"]}"),
@@ -43,7 +43,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "tsconfig-missing",
         place: "tsconfig.json",
         says: &["tsconfig"],
-        settings: builds!("npx tsc -p tsconfig.build.json"),
+        settings: builds!("node_modules/.bin/tsc -p tsconfig.build.json"),
         files: &[("package.json", PACKAGE), ("main.ts", "export {};\n")],
         ..Case::EMPTY
     },
@@ -52,7 +52,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "module-not-found",
         place: "main.js",
         says: &["no-such-package", "npm install no-such-package"],
-        settings: builds!("npx vite build"),
+        settings: builds!("node_modules/.bin/vite build"),
         files: &[
             ("package.json", PACKAGE),
             ("index.html", "<script type=\"module\" src=\"/main.js\"></script>"),
@@ -65,7 +65,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "file-name-case",
         place: "main.js",
         says: &["`header.js`", "`./Header`"],
-        settings: builds!("npx vite build"),
+        settings: builds!("node_modules/.bin/vite build"),
         files: &[
             ("package.json", PACKAGE),
             ("index.html", "<script type=\"module\" src=\"/main.js\"></script>"),
@@ -79,7 +79,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "syntax-error",
         place: "main.js",
         says: &["log"],
-        settings: builds!("npx vite build"),
+        settings: builds!("node_modules/.bin/vite build"),
         files: &[
             ("package.json", PACKAGE),
             ("index.html", "<script type=\"module\" src=\"/main.js\"></script>"),
@@ -92,7 +92,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "export-missing",
         place: "main.js",
         says: &["`nope`", "lib.js"],
-        settings: builds!("npx vite build"),
+        settings: builds!("node_modules/.bin/vite build"),
         files: &[
             ("package.json", PACKAGE),
             ("index.html", "<script type=\"module\" src=\"/main.js\"></script>"),
@@ -106,7 +106,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "module-not-found",
         place: "main.js:1:14",
         says: &["no-such-package"],
-        settings: builds!("npx esbuild main.js --bundle"),
+        settings: builds!("node_modules/.bin/esbuild main.js --bundle"),
         files: &[("package.json", PACKAGE), ("main.js", "import x from 'no-such-package';\nconsole.log(x);\n")],
         ..Case::EMPTY
     },
@@ -115,7 +115,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "syntax-error",
         place: "main.js:1:6",
         says: &["Expected identifier"],
-        settings: builds!("npx esbuild main.js --bundle"),
+        settings: builds!("node_modules/.bin/esbuild main.js --bundle"),
         files: &[("package.json", PACKAGE), ("main.js", "const = 1;\n")],
         ..Case::EMPTY
     },
@@ -124,7 +124,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "export-missing",
         place: "main.js:1:9",
         says: &["`nope`", "lib.js"],
-        settings: builds!("npx esbuild main.js --bundle"),
+        settings: builds!("node_modules/.bin/esbuild main.js --bundle"),
         files: &[
             ("package.json", PACKAGE),
             ("main.js", "import { nope } from './lib.js';\nconsole.log(nope);\n"),
@@ -137,7 +137,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "module-not-found",
         place: "main.js",
         says: &["no-such-package"],
-        settings: builds!("npx webpack ./main.js --mode production"),
+        settings: builds!("node_modules/.bin/webpack ./main.js --mode production"),
         files: &[("package.json", PACKAGE), ("main.js", "import x from 'no-such-package';\nconsole.log(x);\n")],
         ..Case::EMPTY
     },
@@ -146,7 +146,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "file-name-case",
         place: "src/main.js",
         says: &["`src/header.js`"],
-        settings: builds!("npx webpack ./src/main.js --mode production"),
+        settings: builds!("node_modules/.bin/webpack ./src/main.js --mode production"),
         files: &[
             ("package.json", PACKAGE),
             ("src/main.js", "import x from './Header';\nconsole.log(x);\n"),
@@ -159,7 +159,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "syntax-error",
         place: "main.js",
         says: &["Unexpected token"],
-        settings: builds!("npx webpack ./main.js --mode production"),
+        settings: builds!("node_modules/.bin/webpack ./main.js --mode production"),
         files: &[("package.json", PACKAGE), ("main.js", "const = 1;\n")],
         ..Case::EMPTY
     },
@@ -168,7 +168,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "lint-error",
         place: "main.js:1:7",
         says: &["no-unused-vars"],
-        settings: builds!("npx eslint main.js"),
+        settings: builds!("node_modules/.bin/eslint main.js"),
         files: &[
             ("package.json", PACKAGE),
             ("eslint.config.mjs", "export default [{ rules: { 'no-unused-vars': 'error' } }];\n"),

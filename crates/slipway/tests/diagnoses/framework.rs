@@ -53,7 +53,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "build-output-missing",
         place: "next start",
         says: &["build"],
-        settings: "[build]\ncommand = \"true\"\n",
+        settings: "[build]\ncommand = \"true\"\n[health]\npath = \"/\"\n",
         files: &[("package.json", NEXT), ("app/layout.tsx", LAYOUT), ("app/page.tsx", PAGE)],
         ..Case::EMPTY
     },
