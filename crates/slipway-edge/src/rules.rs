@@ -11,6 +11,7 @@ mod path;
 mod pattern;
 mod redirect;
 
+pub(crate) use destination::Target;
 pub(crate) use header::{HeaderRules, PATH_BYTES_MAX as HEADER_PATH_BYTES_MAX};
 pub(crate) use redirect::{Action, Decision, Question};
 

@@ -101,12 +101,9 @@ impl<'s> Served<'s> {
     }
 }
 
-/// The first path of that form in quotes.
+/// The first path of that form; a minified page has no quotes around it, and a relative one no slash before it.
 fn asset(body: &str, prefix: &str, ending: &str) -> Option<String> {
-    let mut quoted =
-        body.split(['"', '\'', '(', ')', '>', ' ']).flat_map(|word| word.strip_prefix("href=").or(Some(word)));
-    let found = quoted.find(|word| {
-        word.trim_start_matches(['.', '/']).starts_with(prefix.trim_start_matches('/')) && word.ends_with(ending)
-    })?;
-    Some(format!("/{}", found.trim_start_matches(['.', '/'])))
+    let rooted = |word: &str| format!("/{}", word.trim_start_matches(['.', '/']));
+    let words = body.split(|c: char| c.is_whitespace() || "\"'()<>=".contains(c)).map(rooted);
+    words.into_iter().find(|path| path.starts_with(&rooted(prefix)) && path.ends_with(ending))
 }
