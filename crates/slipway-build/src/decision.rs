@@ -50,6 +50,7 @@ pub fn decide_in(tree: &TreeListing, stored: &SettingsPatch, context: &DeployCon
         }
     };
     netlify::add_rules_of_assets(tree, &mut plan);
+    netlify::leave_out_hiding_rules(&mut plan);
     plan.reasons.extend(ignore_reason(&wanted, &said));
     if plan.kind == ServiceKind::Static {
         plan.pre_deploy_command = None;

@@ -3,10 +3,13 @@
 //! One task owns the change: build the new table, swap it in, close the gates of replicas that it does not name.
 //! Each closed gate is watched until it is empty and reported exactly once, unless a later table names the
 //! replica again before that. What a table needs from disk, the manifests of its sites, is read before it is in force.
+//!
+//! A route whose new sites cannot be read keeps the entry that it has, and the table is not confirmed until they can, so
+//! that nobody takes away what still answers. That has an end: all other services wait for the same confirmation.
 
 use crate::backend::{Backend, Service};
 use crate::gate::Gate;
-use crate::limits::SITE_LOAD_TIMEOUT;
+use crate::limits::{SITE_LOAD_TIMEOUT, SITE_RETRY_INTERVAL};
 use crate::rules::Rules;
 use crate::site::{MemoryBudget, Site, SiteError};
 use crate::table::{RouteEntry, Table};
@@ -18,7 +21,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The owner of the present table.
@@ -30,12 +35,17 @@ pub(crate) struct Applier {
     gates: HashMap<ReplicaId, Arc<Gate>>,
     closing: HashMap<ReplicaId, Arc<Gate>>,
     memory: MemoryBudget,
+    /// How long sites that cannot be read hold up a table, the one that they hold up, and since when they do.
+    hold_max: Duration,
+    held: Option<RouteTable>,
+    held_since: Option<Instant>,
+    retry_at: Option<Instant>,
     /// Reports that wait for room in the channel: at most one `Applied`, and one `Drained` for each replica.
     outbox: VecDeque<EdgeReport>,
 }
 
 impl Applier {
-    pub(crate) fn new(table: Arc<ArcSwap<Table>>, threads: usize) -> Self {
+    pub(crate) fn new(table: Arc<ArcSwap<Table>>, threads: usize, hold_max: Duration) -> Self {
         Self {
             table,
             threads,
@@ -44,6 +54,10 @@ impl Applier {
             gates: HashMap::new(),
             closing: HashMap::new(),
             memory: MemoryBudget::default(),
+            hold_max,
+            held: None,
+            held_since: None,
+            retry_at: None,
             outbox: VecDeque::new(),
         }
     }
@@ -58,6 +72,7 @@ impl Applier {
         let emptied = self.emptied.clone();
         let (mut tables_open, mut reports_open) = (true, true);
         loop {
+            let retry_at = self.retry_at;
             if !reports_open {
                 self.outbox.clear();
             }
@@ -70,6 +85,7 @@ impl Applier {
                     }
                     Err(_) => tables_open = false,
                 },
+                () = until(retry_at) => self.retry().await,
                 () = emptied.notified() => self.collect_drained(),
                 permit = reports.reserve(), if reports_open && !self.outbox.is_empty() => match permit {
                     Ok(permit) => {
@@ -100,15 +116,35 @@ impl Applier {
             }
             return;
         }
+        self.put_in_force(wanted).await;
+    }
+
+    async fn retry(&mut self) {
+        if let Some(wanted) = self.held.take() {
+            self.put_in_force(&wanted).await;
+        }
+    }
+
+    async fn put_in_force(&mut self, wanted: &RouteTable) {
+        let present = self.table.load_full();
         let sites = self.load_sites(wanted, &present).await;
-        let next = self.build(wanted, &present, sites);
+        let may_keep = self.held_since.is_none_or(|since| since.elapsed() < self.hold_max);
+        let (next, kept) = self.build(wanted, &present, sites, may_keep);
         self.table.store(Arc::new(next));
-        self.close_unnamed(wanted, &present);
+        self.close_unnamed(wanted, &kept, &present);
         self.applied = true;
         self.outbox.retain(|report| !matches!(report, EdgeReport::Applied { .. }));
-        self.outbox.push_back(EdgeReport::Applied { generation: wanted.generation });
+        if kept.is_empty() {
+            (self.held, self.held_since, self.retry_at) = (None, None, None);
+            self.outbox.push_back(EdgeReport::Applied { generation: wanted.generation });
+            tracing::info!(generation = wanted.generation, routes = wanted.routes.len(), "route table applied");
+        } else {
+            self.held = Some(wanted.clone());
+            self.held_since.get_or_insert_with(Instant::now);
+            self.retry_at = Some(Instant::now() + SITE_RETRY_INTERVAL);
+            tracing::warn!(generation = wanted.generation, "a route keeps what it had until its new site can be read");
+        }
         self.collect_drained();
-        tracing::info!(generation = wanted.generation, routes = wanted.routes.len(), "route table applied");
     }
 
     /// The sites that the present table does not have, or has not been able to read.
@@ -133,7 +169,14 @@ impl Applier {
         futures_util::future::join_all(loading).await.into_iter().flatten().collect()
     }
 
-    fn build(&mut self, wanted: &RouteTable, present: &Table, sites: HashMap<PathBuf, Arc<Site>>) -> Table {
+    /// The table, and the backends of routes that keep the entry they have.
+    fn build(
+        &mut self,
+        wanted: &RouteTable,
+        present: &Table,
+        sites: HashMap<PathBuf, Arc<Site>>,
+        may_keep: bool,
+    ) -> (Table, Vec<Arc<Backend>>) {
         let mut known: HashMap<Target, Arc<Backend>> = present
             .backends
             .iter()
@@ -143,6 +186,7 @@ impl Applier {
         let mut compiled = Compiled::of(present);
         let mut backends: HashMap<Target, Arc<Backend>> = HashMap::new();
         let mut routes = HashMap::with_capacity(wanted.routes.len());
+        let mut kept: Vec<Arc<Backend>> = Vec::new();
         for route in &wanted.routes {
             let mut targets: Vec<Arc<Backend>> = Vec::with_capacity(route.targets.len());
             for target in &route.targets {
@@ -153,11 +197,22 @@ impl Applier {
                 }
             }
             let host = route.host.to_ascii_lowercase();
-            if routes.insert(host, Arc::new(entry(route, compiled.rules(&route.rules), targets))).is_some() {
+            let former = present.routes.get(&host).filter(|former| may_keep && cannot_follow(&targets, former));
+            let entry = match former {
+                Some(former) => {
+                    kept.extend(former.backends.iter().cloned());
+                    former.clone()
+                }
+                None => Arc::new(entry(route, compiled.rules(&route.rules), targets)),
+            };
+            if routes.insert(host, entry).is_some() {
                 tracing::warn!(host = route.host, "a host name has two routes: the last one counts");
             }
         }
-        Table { generation: wanted.generation, routes, backends: backends.into_values().collect() }
+        for backend in &kept {
+            backends.entry(backend.target.clone()).or_insert_with(|| backend.clone());
+        }
+        (Table { generation: wanted.generation, routes, backends: backends.into_values().collect() }, kept)
     }
 
     /// The backend as the present table has it, or a new one. Its gate is open: a replica that was on its way
@@ -184,9 +239,10 @@ impl Applier {
         })
     }
 
-    fn close_unnamed(&mut self, wanted: &RouteTable, present: &Table) {
-        let named: HashSet<&ReplicaId> =
-            wanted.routes.iter().flat_map(|route| &route.targets).map(|target| &target.replica).collect();
+    fn close_unnamed(&mut self, wanted: &RouteTable, kept: &[Arc<Backend>], present: &Table) {
+        let targets = wanted.routes.iter().flat_map(|route| &route.targets);
+        let kept = kept.iter().map(|backend| &backend.target);
+        let named: HashSet<&ReplicaId> = targets.chain(kept).map(|target| &target.replica).collect();
         let unnamed: Vec<ReplicaId> = self.gates.keys().filter(|replica| !named.contains(replica)).cloned().collect();
         for replica in unnamed {
             for backend in present.backends.iter().filter(|backend| backend.target.replica == replica) {
@@ -207,6 +263,21 @@ impl Applier {
             tracing::info!(%replica, "replica drained");
             self.outbox.push_back(EdgeReport::Drained { replica });
         }
+    }
+}
+
+/// Whether nothing of a route can answer and something of its `former` entry can.
+fn cannot_follow(targets: &[Arc<Backend>], former: &RouteEntry) -> bool {
+    !targets.is_empty()
+        && targets.iter().all(|target| target.is_broken())
+        && former.backends.iter().any(|backend| !backend.is_broken())
+}
+
+/// Never, if there is no such time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

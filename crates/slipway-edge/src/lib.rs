@@ -90,7 +90,7 @@ pub async fn run(
     let threads = config.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let sockets = listener.split(threads).map_err(EdgeError::Listen)?;
     let table = Arc::new(ArcSwap::from_pointee(Table::default()));
-    let mut applier = Applier::new(table.clone(), threads);
+    let mut applier = Applier::new(table.clone(), threads, config.limits.site_hold_timeout);
     let present = tables.borrow_and_update().clone();
     applier.apply(&present).await;
 

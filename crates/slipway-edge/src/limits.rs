@@ -50,10 +50,15 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Idle time and probes after which the kernel gives up on a client that vanished.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-/// Manifest of a site: 200,000 files with names of some 250 bytes.
-pub const SITE_MANIFEST_BYTES_MAX: u64 = 96 << 20;
+/// Manifest of a site. The host writes none that is larger.
+pub const SITE_MANIFEST_BYTES_MAX: u64 = slipway_types::site::MANIFEST_BYTES_MAX;
 /// Reading one. More than a slow disk needs for the largest.
 pub const SITE_LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two attempts at sites that could not be read while a route keeps what it had.
+pub const SITE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long such sites hold up the confirmation of a table, and with it the deployments of all services. Then they are in
+/// force and answer 503.
+pub const SITE_HOLD_TIMEOUT: Duration = Duration::from_secs(60);
 /// A file of a site up to this size is read as a whole, and kept in memory while there is room.
 pub const SITE_MEMORY_FILE_BYTES_MAX: u64 = 128 * 1024;
 /// Files of all sites kept in memory.
@@ -85,6 +90,7 @@ pub struct EdgeLimits {
     pub connect_timeout: Duration,
     pub response_header_timeout: Duration,
     pub shutdown_grace: Duration,
+    pub site_hold_timeout: Duration,
 }
 
 impl Default for EdgeLimits {
@@ -98,6 +104,7 @@ impl Default for EdgeLimits {
             connect_timeout: CONNECT_TIMEOUT,
             response_header_timeout: RESPONSE_HEADER_TIMEOUT,
             shutdown_grace: SHUTDOWN_GRACE,
+            site_hold_timeout: SITE_HOLD_TIMEOUT,
         }
     }
 }

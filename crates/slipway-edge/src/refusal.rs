@@ -134,6 +134,19 @@ impl Refusal {
         }
     }
 
+    pub(crate) fn unclear_path(route: &RouteEntry) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "bad-path",
+            title: "Bad request",
+            detail: format!(
+                "Parts of {} want a login, and this path does not say plainly which part it is.",
+                who(route)
+            ),
+            hint: "Write the path without `.`, `..`, `//`, backslashes and broken escapes.",
+        }
+    }
+
     pub(crate) fn site_method(route: &RouteEntry) -> Self {
         Self {
             status: StatusCode::METHOD_NOT_ALLOWED,

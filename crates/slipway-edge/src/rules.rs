@@ -5,13 +5,14 @@
 
 mod condition;
 mod destination;
+mod glob;
 mod header;
 mod path;
 mod pattern;
 mod redirect;
 
 pub(crate) use destination::Target;
-pub(crate) use header::HeaderRules;
+pub(crate) use header::{HeaderRules, PATH_BYTES_MAX as HEADER_PATH_BYTES_MAX};
 pub(crate) use redirect::{Action, Decision, Question};
 
 use redirect::Redirects;

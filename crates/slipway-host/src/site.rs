@@ -11,7 +11,7 @@ mod walk;
 
 use slipway_layers::{LayerError, LayerStore};
 use slipway_types::LayerRef;
-use slipway_types::site::{FILES_MAX, SiteFacts, SitePlan};
+use slipway_types::site::{FILES_MAX, MANIFEST_BYTES_MAX, SiteFacts, SitePlan};
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +60,8 @@ pub(crate) enum SiteError {
     TooManyBytes,
     #[error("the paths of its files have more than {} MB together", PATHS_BYTES_MAX >> 20)]
     PathsTooLong,
+    #[error("the list of its files has more than {} MB", MANIFEST_BYTES_MAX >> 20)]
+    ManifestTooLarge,
     #[error("`{file}` is larger than {bytes_max} bytes")]
     RulesTooLarge { file: &'static str, bytes_max: u64 },
     #[error("cannot {action} `{}`", path.display())]
@@ -90,6 +92,7 @@ impl SiteError {
             SiteError::TooManyFiles
             | SiteError::TooManyBytes
             | SiteError::PathsTooLong
+            | SiteError::ManifestTooLarge
             | SiteError::RulesTooLarge { .. } => "site-too-large",
             SiteError::Layer(LayerError::DiskFull { .. }) => "disk-full",
             SiteError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "disk-full",

@@ -13,6 +13,8 @@ pub const MANIFEST_FILE: &str = "site.json";
 pub const FILES_DIRECTORY: &str = "files";
 /// Files of one site.
 pub const FILES_MAX: usize = 200_000;
+/// Of the manifest as it is written: 200,000 files with names of some 250 bytes.
+pub const MANIFEST_BYTES_MAX: u64 = 96 << 20;
 /// Of `_redirects` or `_headers` in the published directory.
 pub const RULES_TEXT_BYTES_MAX: u64 = 4 << 20;
 

@@ -163,7 +163,53 @@ fn what_is_not_run_is_said() {
     ] {
         assert!(said.contains(line), "{line}\n{said}");
     }
-    assert_eq!(plan.rules.redirects.len(), 1);
+    assert_eq!(plan.rules.redirects.len(), 0);
+}
+
+#[test]
+fn rewrites_that_would_hide_an_app_are_left_out() {
+    let redirects = "/old /new\n/spa/* /spa/index.html 200\n/f /.netlify/functions/f 302\n/* /forced.html 200!\n\
+         /api/* /.netlify/functions/:splat 200!\n/* /.netlify/functions/server 200\n/* /index.html 200\n\
+         /* /404.html 404\nhttps://x.test/* /x.html 200\n/* /new/:splat 200\n";
+    let server = [
+        ("package.json", "{\"dependencies\":{\"next\":\"16\"},\"scripts\":{\"build\":\"next build\"}}"),
+        ("public/_redirects", redirects),
+    ];
+    let plan = planned(&server);
+    let to: Vec<&str> = plan.rules.redirects.iter().map(|rule| rule.to.as_str()).collect();
+    assert_eq!(to, ["/new", "/spa/index.html", "/.netlify/functions/f", "/forced.html", "/new/:splat"]);
+    for line in [
+        "the rule `/* /.netlify/functions/server 200` is left out: functions are not run here",
+        "the rule `/* /index.html 200` is left out: one page would take the place of all pages of the app",
+    ] {
+        assert!(said(&plan).contains(line), "{line}\n{}", said(&plan));
+    }
+    let toml = "[build]\npublish = \"web\"\n[[redirects]]\nfrom = \"/*\"\nto = \"/index.html\"\nstatus = 200\n";
+    let site = planned(&[("netlify.toml", toml), ("web/index.html", "")]);
+    assert_eq!(site.rules.redirects.len(), 1, "files come before it");
+}
+
+#[test]
+fn wide_rules_of_headers_are_bounded_and_locks_are_the_last_to_go() {
+    let bounded = |text: String| {
+        let facts = SiteFacts { headers_text: Some(text), ..SiteFacts::default() };
+        published_rules(&facts, &slipway_types::site::SiteRules::default())
+    };
+    let many: String =
+        (0..1000).map(|at| format!("/{at}/*\n  X-A: 1\n/*-{at}.css\n  X-A: 1\n/:x/{at}\n  X-A: 1\n")).collect();
+    let (rules, warnings) = bounded(format!("{many}/*/admin/*\n  Basic-Auth: u:p\n"));
+    assert_eq!(rules.headers.len(), 1200);
+    assert_eq!(rules.headers.last().unwrap().path, "/*/admin/*");
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("2001 rules of headers") && warnings[0].contains("1801 are left out"), "{warnings:?}");
+
+    let long = "a".repeat(200);
+    let (rules, warnings) = bounded(format!("/*{long}\n  X-A: 1\n/x/{long}/*\n  X-A: 1\n"));
+    assert_eq!((rules.headers.len(), warnings.len()), (1, 1));
+    let locks: String = (0..201).map(|at| format!("/*/{at}\n  Basic-Auth: u:p\n")).collect();
+    let (rules, warnings) = bounded(locks);
+    assert_eq!(rules.headers.len(), 200);
+    assert!(warnings[1].contains("1 of them have `Basic-Auth`"), "{warnings:?}");
 }
 
 #[test]

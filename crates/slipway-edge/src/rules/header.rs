@@ -3,6 +3,7 @@
 //! Paths match as in Netlify's `_headers`: regardless of case and of a last slash, `:name` for one part, `*` for
 //! anything, also in the middle of a part. `/x/*` is also `/x`.
 
+use super::glob::{Glob, first_part};
 use super::path::AskedPath;
 use crate::percent;
 use http::header::{
@@ -11,6 +12,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use slipway_types::site::HeaderRule;
+use std::collections::HashMap;
 
 /// What the edge itself must say, and what belongs to a connection.
 const RESERVED: [HeaderName; 19] = [
@@ -37,6 +39,10 @@ const RESERVED: [HeaderName; 19] = [
 /// Not a header but a lock: never sent.
 const BASIC_AUTH: &str = "basic-auth";
 
+/// Longest path that rules with more after a star than a text are tried on: their cost grows faster than it, and no page
+/// has such an address.
+pub(crate) const PATH_BYTES_MAX: usize = 4096;
+
 #[derive(Debug)]
 struct Rule {
     glob: Glob,
@@ -45,20 +51,77 @@ struct Rule {
     logins: Option<Vec<String>>,
 }
 
+/// Rules in order, found without looking at each: those for exactly one path, those whose first part is literal, and the
+/// others.
+#[derive(Debug, Default)]
+struct Index {
+    by_path: HashMap<String, Vec<usize>>,
+    by_first: HashMap<String, Vec<usize>>,
+    others: Vec<usize>,
+}
+
+impl Index {
+    fn add(&mut self, glob: &Glob, rule: usize) {
+        match (glob.literal(), glob.first()) {
+            (Some(path), _) => self.by_path.entry(path.to_owned()).or_default().push(rule),
+            (None, Some(first)) => self.by_first.entry(first.to_owned()).or_default().push(rule),
+            (None, None) => self.others.push(rule),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_path.is_empty() && self.by_first.is_empty() && self.others.is_empty()
+    }
+
+    /// The rules that match `path`, in order.
+    fn matching(&self, rules: &[Rule], path: &str) -> Vec<usize> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let path = AskedPath::of(path).map_or_else(|| percent::decode_or_keep(path).into_owned(), |path| path.joined());
+        let path = path.to_lowercase();
+        // The root is the one path that ends in a slash.
+        let path = if path == "/" { "" } else { path.as_str() };
+        let exact = self.by_path.get(path).into_iter().flatten().copied();
+        let first = self.by_first.get(first_part(path)).into_iter().flatten();
+        let is_long = path.len() > PATH_BYTES_MAX;
+        let globs = first.chain(&self.others).copied().filter(|rule| {
+            let glob = &rules[*rule].glob;
+            (!is_long || glob.is_cheap()) && glob.matches(path)
+        });
+        let mut found: Vec<usize> = exact.chain(globs).collect();
+        found.sort_unstable();
+        found
+    }
+}
+
 /// All header rules of a service.
 #[derive(Debug, Default)]
 pub(crate) struct HeaderRules {
     rules: Vec<Rule>,
+    /// Those that set a header, and those that want a login: no rule is looked at for what it does not say.
+    setting: Index,
+    locking: Index,
 }
 
 impl HeaderRules {
     pub(super) fn compile(rules: &[HeaderRule]) -> Self {
-        Self { rules: rules.iter().map(Rule::compile).collect() }
+        let mut compiled = Self { rules: rules.iter().map(Rule::compile).collect(), ..Self::default() };
+        for (index, rule) in compiled.rules.iter().enumerate() {
+            if !rule.values.is_empty() {
+                compiled.setting.add(&rule.glob, index);
+            }
+            if rule.logins.is_some() {
+                compiled.locking.add(&rule.glob, index);
+            }
+        }
+        compiled
     }
 
     /// Puts the headers for `path` into an answer.
     pub(crate) fn add(&self, path: &str, headers: &mut HeaderMap) {
-        for (name, values) in self.matching(path).into_iter().flat_map(|rule| &rule.values) {
+        let matching = self.setting.matching(&self.rules, path);
+        for (name, values) in matching.into_iter().flat_map(|rule| &self.rules[rule].values) {
             // Others have something to say under these names too.
             let mut replaces = *name != SET_COOKIE && *name != VARY;
             for value in values {
@@ -73,23 +136,12 @@ impl HeaderRules {
 
     /// The logins that open `path`; None: it is open. Of several rules the last one counts, as for headers.
     pub(crate) fn logins(&self, path: &str) -> Option<&[String]> {
-        if !self.has_logins() {
-            return None;
-        }
-        self.matching(path).into_iter().rev().find_map(|rule| rule.logins.as_deref())
+        let last = self.locking.matching(&self.rules, path).pop()?;
+        self.rules[last].logins.as_deref()
     }
 
     pub(crate) fn has_logins(&self) -> bool {
-        self.rules.iter().any(|rule| rule.logins.is_some())
-    }
-
-    fn matching(&self, path: &str) -> Vec<&Rule> {
-        if self.rules.is_empty() {
-            return Vec::new();
-        }
-        let path = AskedPath::of(path).map_or_else(|| percent::decode_or_keep(path).into_owned(), |path| path.joined());
-        let path = path.to_lowercase();
-        self.rules.iter().filter(|rule| rule.glob.matches(&path)).collect()
+        !self.locking.is_empty()
     }
 }
 
@@ -111,83 +163,6 @@ impl Rule {
         }
         Self { glob: Glob::parse(&rule.path), values, logins }
     }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Token {
-    Text(String),
-    /// One part of a path.
-    Part,
-    /// A part ends here.
-    End,
-}
-
-/// Tokens between stars: one more run than there are stars.
-#[derive(Debug, PartialEq, Eq)]
-struct Glob {
-    runs: Vec<Vec<Token>>,
-}
-
-impl Glob {
-    fn parse(path: &str) -> Self {
-        let mut runs = Vec::new();
-        let mut run = Vec::new();
-        for part in path.split('/').map(str::trim_end).filter(|part| !part.is_empty()) {
-            if part == "*" {
-                run.push(Token::End);
-                runs.push(std::mem::take(&mut run));
-                continue;
-            }
-            run.push(Token::Text("/".to_owned()));
-            if part.starts_with(':') {
-                run.push(Token::Part);
-                continue;
-            }
-            for (index, text) in part.split('*').enumerate() {
-                if index > 0 {
-                    runs.push(std::mem::take(&mut run));
-                }
-                run.push(Token::Text(percent::decode_or_keep(text).to_lowercase()));
-            }
-        }
-        runs.push(run);
-        Self { runs }
-    }
-
-    /// `path` is decoded, lower case, without its last slash.
-    fn matches(&self, path: &str) -> bool {
-        // The root is the one path that ends in a slash.
-        let path = if path == "/" { "" } else { path };
-        let Some((last, runs)) = self.runs.split_last() else { return false };
-        let Some((first, middle)) = runs.split_first() else { return end_of(last, path, 0) == Some(path.len()) };
-        let Some(mut at) = end_of(first, path, 0) else { return false };
-        for run in middle {
-            // The earliest place leaves the most room for the rest.
-            let Some(end) = (at..=path.len()).find_map(|start| end_of(run, path, start)) else { return false };
-            at = end;
-        }
-        (at..=path.len()).any(|start| end_of(last, path, start) == Some(path.len()))
-    }
-}
-
-/// Where a run that begins at `at` ends; None: it does not fit there.
-fn end_of(run: &[Token], path: &str, mut at: usize) -> Option<usize> {
-    for token in run {
-        let rest = path.as_bytes().get(at..)?;
-        match token {
-            Token::Text(text) => at += rest.starts_with(text.as_bytes()).then_some(text.len())?,
-            Token::Part => {
-                let length = rest.iter().take_while(|byte| **byte != b'/').count();
-                at += (length > 0).then_some(length)?;
-            }
-            Token::End => {
-                if !matches!(rest.first(), None | Some(b'/')) {
-                    return None;
-                }
-            }
-        }
-    }
-    Some(at)
 }
 
 #[cfg(test)]
@@ -240,9 +215,18 @@ mod tests {
             ("/caf%C3%A9", "/caf%C3%A9", true),
             ("/café", "/caf%c3%a9", true),
             ("/a+(b)", "/a+(b)", true),
+            ("/a%2Fb", "/a/b", true),
+            ("/a%2Fb/*", "/a/b/c", true),
+            ("/*aa/:x", "/aaa/b", true),
+            ("/*aa/*", "/aaa/b", true),
+            ("/*aa/*", "/aab", false),
+            ("/*/:x/c", "/a//b/c", true),
+            ("/*/:x/c", "/a/b/d", false),
+            ("/*aab", "/aaab", true),
+            ("/*é", "/aé", true),
         ] {
-            let rules = HeaderRules::compile(&[rule(pattern, &[])]);
-            assert_eq!(rules.matching(path).len() == 1, expected, "{pattern} {path}");
+            let rules = HeaderRules::compile(&[rule(pattern, &[("X-A", &["1"])])]);
+            assert_eq!(rules.setting.matching(&rules.rules, path).len() == 1, expected, "{pattern} {path}");
         }
     }
 
@@ -285,5 +269,31 @@ mod tests {
         assert_eq!(rules.logins("/a"), Some(&["u:p".to_owned(), "v:q".to_owned()][..]));
         assert_eq!(rules.logins("/A/b/"), Some(&["w:r".to_owned()][..]));
         assert_eq!(rules.logins("/b"), None);
+    }
+
+    #[test]
+    fn rules_for_other_paths_are_not_looked_at() {
+        let mut rules = vec![rule("/*", &[("X-A", &["0"])])];
+        rules.extend((0..20_000).map(|at| rule(&format!("/a/{at}"), &[("X-A", &["1"])])));
+        rules.extend((0..20_000).map(|at| rule(&format!("/{at}/*"), &[("X-A", &["2"])])));
+        rules.push(rule("/a/:x", &[("X-A", &["3"])]));
+        let rules = HeaderRules::compile(&rules);
+        let Index { by_path, by_first, others } = &rules.setting;
+        assert_eq!((by_path["/a/7"].len(), by_first["7"].len(), by_first["a"].len(), others.len()), (1, 1, 1, 1));
+        assert_eq!(rules.setting.matching(&rules.rules, "/a/7"), [0, 8, 40_001]);
+        assert_eq!(rules.setting.matching(&rules.rules, "/7/x"), [0, 20_008]);
+        assert!(!rules.has_logins());
+    }
+
+    #[test]
+    fn a_path_of_no_page_is_held_against_cheap_rules_only() {
+        let rules = [
+            rule("/*", &[("X-A", &["1"])]),
+            rule("/*a*b*.html", &[("X-B", &["1"])]),
+            rule("/*/:x/b.html", &[("X-C", &["1"])]),
+        ];
+        let path = |bytes: usize| format!("/{}/a/b.html", "a".repeat(bytes - 10));
+        assert_eq!(added(&rules, &path(PATH_BYTES_MAX)).len(), 5);
+        assert_eq!(added(&rules, &path(PATH_BYTES_MAX + 1)).len(), 4);
     }
 }

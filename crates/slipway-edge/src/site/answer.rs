@@ -201,10 +201,9 @@ impl Visit<'_> {
         let mut file = String::from("/");
         percent::encode_into(&mut file, name, |byte| byte == b'/' || percent::unreserved(byte));
         let addresses = [Some(file.as_str()), file.strip_suffix(".html"), file.strip_suffix("index.html")];
-        let mut is_locked = rules.logins(self.uri.path()).is_some();
+        let mut is_locked = login::check(self.route, self.uri.path(), self.headers)?;
         for address in addresses.into_iter().flatten() {
-            login::check(self.route, address, self.headers)?;
-            is_locked |= rules.logins(address).is_some();
+            is_locked |= address != self.uri.path() && login::check(self.route, address, self.headers)?;
         }
         Ok(is_locked)
     }

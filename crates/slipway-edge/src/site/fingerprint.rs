@@ -16,6 +16,8 @@ const DIGIT_RUN_MAX: usize = 3;
 const HEX_DIGIT_RUN_MAX: usize = 6;
 /// More letters in a row than this are a word.
 const WORD_LETTERS_MAX: usize = 3;
+/// What people name in eight letters.
+const WORDS_MAX: usize = 2;
 
 /// Whether the file `name` of a manifest may be cached for ever.
 pub(crate) fn is_in(name: &str) -> bool {
@@ -58,7 +60,7 @@ fn is_hex(text: &str) -> bool {
 }
 
 /// esbuild, and so Angular: eight characters of base 32. A word with a number at one end is none.
-fn is_base32(text: &str) -> bool {
+pub(super) fn is_base32(text: &str) -> bool {
     text.len() == HASH_CHARACTERS_MIN
         && text.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'))
         && text.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count() > 1
@@ -79,6 +81,18 @@ fn is_hash(text: &str) -> bool {
     // On average two letters in a row at most: `sha256sum` and `iPhone15Pro2x` read like words.
     let digits_max = if is_hex(text) { HEX_DIGIT_RUN_MAX } else { DIGIT_RUN_MAX };
     runs.letters < 3 * runs.words && runs.digits_max <= digits_max && (!is_short || runs.word_max <= WORD_LETTERS_MAX)
+}
+
+/// Whether a text of letters, and perhaps digits, could be words that a person wrote: one or two of them, one with some
+/// small letters in a row, or capitalised ones (`AddToBag`).
+pub(super) fn reads_like_words(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_small_run = |run: &[u8]| run.iter().all(u8::is_ascii_lowercase);
+    let has_capitals_together = bytes.windows(2).any(|pair| pair.iter().all(u8::is_ascii_uppercase));
+    let ends_in_capital = bytes.last().is_some_and(u8::is_ascii_uppercase);
+    Runs::of(text).words <= WORDS_MAX
+        || bytes.windows(WORD_LETTERS_MAX + 1).any(is_small_run)
+        || !(has_capitals_together || ends_in_capital)
 }
 
 fn has_digit_and_letter(text: &str) -> bool {

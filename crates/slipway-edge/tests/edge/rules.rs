@@ -223,6 +223,35 @@ async fn a_locked_path_needs_its_login() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_of_an_app_is_not_passed_by_another_spelling() {
+    let app = App::named("secret").await;
+    let rules = |path| SiteRules { headers: headers(&[(path, "Basic-Auth", "amy:secret")]), ..SiteRules::default() };
+    let to_app =
+        |rules: SiteRules| Route { rules: Arc::new(rules), ..route("x.test", vec![target("r-1", app.address)]) };
+    let mut edge = Edge::start(vec![to_app(rules("/admin/*"))]).await;
+    let long = format!("/{}/../admin", "a".repeat(5000));
+    for (path, status) in [
+        ("/admin", 401),
+        ("/admin%2fusers", 401),
+        ("/x/../admin", 400),
+        ("/%2e%2e/admin", 400),
+        ("/x%2f..%2fadmin", 400),
+        ("//admin", 400),
+        ("/./admin", 400),
+        ("/x\\..\\admin", 400),
+        (&long, 400),
+        ("/open", 200),
+    ] {
+        let answer = ask(&edge, "GET", path, "").await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.body == "secret", status == 200, "{path}");
+    }
+    // Without a lock the path is the app's own affair.
+    edge.route(vec![to_app(SiteRules::default())]).await;
+    assert_eq!(ask(&edge, "GET", "/x/../admin", "").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_change_with_the_table() {
     let site = site();
     let mut edge = Edge::start(vec![site.route(redirects(&["/a /one 301"]))]).await;

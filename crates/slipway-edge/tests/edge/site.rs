@@ -3,6 +3,7 @@
 use crate::client::{Answer, Client};
 use crate::files::SiteDirectory;
 use crate::harness::{Edge, route};
+use slipway_edge::EdgeLimits;
 use slipway_types::site::{FILES_DIRECTORY, MANIFEST_FILE};
 
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -228,7 +229,8 @@ async fn a_site_that_cannot_be_read_is_a_503_until_it_can() {
     let (site, other) = (SiteDirectory::new(&[("index.html", "home")]), SiteDirectory::new(&[("index.html", "other")]));
     let manifest = site.path().join(MANIFEST_FILE);
     let good = std::fs::read_to_string(&manifest).unwrap();
-    let mut edge = start(&other).await;
+    let limits = EdgeLimits { site_hold_timeout: Default::default(), ..EdgeLimits::default() };
+    let mut edge = Edge::start_limited(limits, vec![other.route(Default::default())]).await;
     for bad in [
         "",
         "{",

@@ -3,6 +3,8 @@
 use crate::client::Client;
 use crate::files::SiteDirectory;
 use crate::harness::{App, Edge, route, target, within};
+use slipway_edge::EdgeLimits;
+use slipway_types::route::{EdgeReport, RouteTable};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,6 +94,53 @@ async fn a_part_of_a_large_file() {
     assert!(answer.starts_with(b"HTTP/1.1 206"));
     let expected: Vec<u8> = (start..=end).map(|at| (at / 7 + 3) as u8).collect();
     assert_eq!(&answer[body..], expected);
+}
+
+fn without_manifest() -> SiteDirectory {
+    let site = SiteDirectory::new(&[("index.html", "new")]);
+    std::fs::remove_file(site.path().join("site.json")).unwrap();
+    site
+}
+
+/// Waits until `other.test`, a route that is new in the table, answers: then the table is in force.
+async fn in_force(edge: &Edge) {
+    let asking = async {
+        while Client::connect(edge.address).await.get("other.test", "/").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the table", asking).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_answers_stays_until_the_new_site_can_be_read() {
+    let (old, new) = (SiteDirectory::new(&[("index.html", "old")]), without_manifest());
+    let app = App::named("app").await;
+    let mut edge = Edge::start(vec![route("x.test", vec![old.target("r-old")])]).await;
+    let routes =
+        vec![route("x.test", vec![new.target("r-new")]), route("other.test", vec![target("r-app", app.address)])];
+    edge.send(RouteTable { generation: 2, routes });
+    in_force(&edge).await;
+    assert_eq!(Client::connect(edge.address).await.get("x.test", "/").await.body, "old");
+    assert!(edge.reports.try_recv().is_err(), "neither confirmed nor drained");
+    new.write();
+    assert_eq!(edge.report().await, EdgeReport::Applied { generation: 2 });
+    assert_eq!(Client::connect(edge.address).await.get("x.test", "/").await.body, "new");
+    edge.drained("r-old").await;
+    assert_eq!(edge.stop().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_stays_unreadable_does_not_hold_up_the_others_for_ever() {
+    let (old, new) = (SiteDirectory::new(&[("index.html", "old")]), without_manifest());
+    let limits = EdgeLimits { site_hold_timeout: Default::default(), ..EdgeLimits::default() };
+    let mut edge = Edge::start_limited(limits, vec![route("x.test", vec![old.target("r-old")])]).await;
+    edge.route(vec![route("x.test", vec![new.target("r-new")])]).await;
+    assert_eq!(
+        Client::connect(edge.address).await.get("x.test", "/").await.header("x-slipway-error"),
+        Some("site-unreadable")
+    );
+    edge.drained("r-old").await;
 }
 
 /// Asks until told to stop; every answer must be whole, and never of a version older than one seen before.

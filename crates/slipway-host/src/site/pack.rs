@@ -5,7 +5,7 @@
 use super::compress::{Effort, Encoding, is_compressible, pays};
 use super::walk::Listing;
 use super::{Notes, Packed, SiteError, open_file};
-use slipway_types::site::{FILES_DIRECTORY, MANIFEST_FILE, SiteFacts, SiteFile, SiteManifest};
+use slipway_types::site::{FILES_DIRECTORY, MANIFEST_BYTES_MAX, MANIFEST_FILE, SiteFacts, SiteFile, SiteManifest};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -100,6 +100,10 @@ fn smallest(file: &SiteFile) -> u64 {
 
 fn write_manifest(directory: &Path, manifest: &SiteManifest) -> Result<(), SiteError> {
     let json = serde_json::to_vec(manifest).map_err(SiteError::Manifest)?;
+    // Escapes take up to six times what a path has: more than the edge reads would be a site that nobody can serve.
+    if json.len() as u64 > MANIFEST_BYTES_MAX {
+        return Err(SiteError::ManifestTooLarge);
+    }
     let path = directory.join(MANIFEST_FILE);
     std::fs::write(&path, json).map_err(SiteError::io("write", &path))
 }
@@ -233,4 +237,23 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, SiteError> {
     let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
     file.take(COMPRESS_BYTES_MAX).read_to_end(&mut content).map_err(SiteError::io("read", path))?;
     Ok(Some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_the_edge_would_not_read_is_refused() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let file = SiteFile { digest: "0".repeat(64), bytes: 1, brotli_bytes: None, gzip_bytes: None };
+        let manifest = |bytes: usize| SiteManifest {
+            fallback: None,
+            files: BTreeMap::from([("\u{1}".repeat(bytes), file.clone())]),
+        };
+        let written = write_manifest(directory.path(), &manifest(17 << 20));
+        assert_eq!(written.unwrap_err().code(), "site-too-large");
+        assert!(!directory.path().join(MANIFEST_FILE).exists());
+        write_manifest(directory.path(), &manifest(1000)).unwrap();
+    }
 }
