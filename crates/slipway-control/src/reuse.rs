@@ -4,16 +4,18 @@
 use crate::refusal::Refusal;
 use crate::seal::MasterKey;
 use crate::shared::Shared;
+use crate::source;
 use crate::variable::Variables;
 use slipway_pipeline::BuildInputs;
 use slipway_store::{BuiltRow, DeploymentRow, Reuse, ServiceRow};
-use slipway_types::source::GitSource;
 use slipway_types::{Plan, ServiceId, ServiceSettings, SourceSpec};
 
 /// What a redeploy is about to do.
 #[derive(Debug)]
 pub(crate) struct Redeploy {
+    /// As it was asked for: a branch may have moved since, so the label decides which commit is meant.
     pub(crate) source: SourceSpec,
+    pub(crate) label: String,
     pub(crate) message: Option<String>,
     pub(crate) build: Build,
 }
@@ -49,27 +51,22 @@ pub(crate) fn inputs(
     };
     let given = owner.variables.for_build(&plan.public_prefixes);
     let digests = given.iter().map(|(name, value)| (name.clone(), owner.key.digest(owner.service, name, value)));
-    BuildInputs::new(identity, settings, digests.collect())
+    BuildInputs::new(identity, source::context(source).to_string(), settings, digests.collect())
 }
 
 impl Shared {
-    /// Of the source of the service's newest deployment, as it was then: of a git source the same commit.
+    /// Of the source of the service's newest deployment that its ignore command did not rule out, as it was then: of a
+    /// git source the same commit.
     pub(crate) async fn redeploy(&self, service: &ServiceRow, rebuild: bool) -> Result<Redeploy, Refusal> {
-        let newest = self.store.deployments_of(&service.service_id, None, 1).await?.pop();
-        let newest = newest.ok_or_else(|| {
+        let newest = self.store.newest_not_ignored(&service.service_id).await?.ok_or_else(|| {
             Refusal::conflict("nothing-to-redeploy", "the service has no deployment yet").hint("run `slipway up`")
         })?;
-        let newest = self.store.deployment(&newest.deployment).await?;
         let message = newest.summary.message.clone();
         let build = match rebuild {
             true => Build::Again { because: "it was asked for".to_owned() },
             false => self.build(service, &newest).await?,
         };
-        let source = match &build {
-            Build::Reuse(_) => newest.source,
-            Build::Again { .. } => at_commit(newest),
-        };
-        Ok(Redeploy { source, message, build })
+        Ok(Redeploy { source: newest.source, label: newest.summary.source_label, message, build })
     }
 
     async fn build(&self, service: &ServiceRow, newest: &DeploymentRow) -> Result<Build, Refusal> {
@@ -99,18 +96,4 @@ impl Shared {
 
 fn name(built: &BuiltRow) -> String {
     built.built_release.map_or_else(|| built.built_by.to_string(), |number| format!("v{number}"))
-}
-
-/// A branch may have moved meanwhile: the commit that was read is what is meant.
-fn at_commit(row: DeploymentRow) -> SourceSpec {
-    let label = row.summary.source_label;
-    match row.source {
-        SourceSpec::Git(git) if is_commit(&label) => SourceSpec::Git(GitSource { reference: Some(label), ..git }),
-        source => source,
-    }
-}
-
-/// A full SHA-1 or SHA-256 name.
-fn is_commit(label: &str) -> bool {
-    matches!(label.len(), 40 | 64) && label.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

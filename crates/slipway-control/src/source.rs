@@ -3,6 +3,7 @@
 use crate::refusal::Refusal;
 use crate::seal::{MasterKey, SealError, SealedFor};
 use serde::{Deserialize, Serialize};
+use slipway_build::netlify::DeployContext;
 use slipway_types::source::GitSource;
 use slipway_types::{Secret, ServiceId, SourceSpec};
 use std::path::PathBuf;
@@ -142,6 +143,30 @@ pub(crate) fn label(source: &SourceSpec) -> String {
             Some(reference) => format!("{}#{reference}", git.url),
             None => git.url.clone(),
         },
+    }
+}
+
+/// A full SHA-1 or SHA-256 name.
+pub(crate) fn is_commit(label: &str) -> bool {
+    matches!(label.len(), 40 | 64) && label.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What is fetched of a source whose commit is known by now: a branch may have moved meanwhile.
+pub(crate) fn at_commit(source: SourceSpec, label: &str) -> SourceSpec {
+    match source {
+        SourceSpec::Git(git) if is_commit(label) => {
+            SourceSpec::Git(GitSource { reference: Some(label.to_owned()), ..git })
+        }
+        source => source,
+    }
+}
+
+/// What the configuration of a source is resolved for, by what was asked for. What is deployed without the name of a
+/// branch, or from the one that most repositories call their main one, is production.
+pub(crate) fn context(source: &SourceSpec) -> DeployContext {
+    match source {
+        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
+        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
     }
 }
 

@@ -105,6 +105,11 @@ enum Source {
         incoming: Incoming,
         lease: Option<Lease>,
     },
+    /// Of a server outside; its connection lasts as long as the body.
+    Outside {
+        incoming: Incoming,
+        _sender: Sender,
+    },
 }
 
 impl ResponseBody {
@@ -125,6 +130,10 @@ impl ResponseBody {
         let mut body = Self { source: Source::Upstream { incoming, lease: Some(lease) }, activity };
         body.give_back_if_ended();
         body
+    }
+
+    pub(crate) fn outside(incoming: Incoming, sender: Sender, activity: Arc<Activity>) -> Self {
+        Self { source: Source::Outside { incoming, _sender: sender }, activity }
     }
 
     /// Hyper asks for no further frame once a body says that it ended, so this looks after each one.
@@ -164,6 +173,9 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Upstream)))
             }
+            Source::Outside { incoming, .. } => {
+                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::Upstream)))
+            }
         }
     }
 
@@ -171,7 +183,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Own(bytes) | Source::Held { bytes, .. } => bytes.is_none(),
             Source::File(file) => file.left() == 0,
-            Source::Upstream { incoming, .. } => incoming.is_end_stream(),
+            Source::Upstream { incoming, .. } | Source::Outside { incoming, .. } => incoming.is_end_stream(),
         }
     }
 
@@ -181,7 +193,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::File(file) => SizeHint::with_exact(file.left()),
-            Source::Upstream { incoming, .. } => incoming.size_hint(),
+            Source::Upstream { incoming, .. } | Source::Outside { incoming, .. } => incoming.size_hint(),
         }
     }
 }

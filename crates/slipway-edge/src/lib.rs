@@ -7,7 +7,7 @@
 //! - `Drained` is reported once, and after it no request is at the replica nor will one come. Streamed bodies both
 //!   ways and upgraded connections count as in flight.
 //! - A request reaches an app at most once, except GET, HEAD and OPTIONS without a body, and these only when a reused
-//!   connection broke.
+//!   connection broke. A server outside, which a rule leads to, gets it at most once.
 //!
 //! It decides nothing: which replica is ready and which stops is the sender's of the tables.
 
@@ -22,6 +22,7 @@ mod host;
 pub mod limits;
 mod listener;
 mod login;
+mod outside;
 mod page;
 mod percent;
 mod proxy;
@@ -36,9 +37,11 @@ mod worker;
 
 pub use limits::EdgeLimits;
 pub use listener::EdgeListener;
+pub use outside::{Network, NetworkError, ProxyConfig};
 
 use apply::Applier;
 use arc_swap::ArcSwap;
+use outside::Outside;
 use request_id::RequestIds;
 use slipway_types::route::{EdgeReport, RouteTable};
 use std::io;
@@ -58,6 +61,7 @@ pub struct EdgeConfig {
     /// Believe `X-Forwarded-*` of whoever connects: only when all of them are proxies of your own.
     pub trust_forwarded: bool,
     pub limits: EdgeLimits,
+    pub proxy: ProxyConfig,
 }
 
 /// Why the edge ended before it was asked to.
@@ -94,6 +98,7 @@ pub async fn run(
     let stop = shutdown.child_token();
     let _stop_threads = stop.clone().drop_guard();
     let places = Arc::new(Semaphore::new(config.limits.connections_max));
+    let outside = Arc::new(Outside::new(config.proxy));
     let mut outcomes = Vec::with_capacity(threads);
     for (thread, socket) in sockets.into_iter().enumerate() {
         let worker = Worker {
@@ -102,6 +107,7 @@ pub async fn run(
             limits: config.limits.clone(),
             request_ids: RequestIds::new(),
             trust_forwarded: config.trust_forwarded,
+            outside: outside.clone(),
             tunnels: TaskTracker::new(),
         };
         let outcome = worker::start(worker, socket, places.clone(), stop.clone())

@@ -62,6 +62,15 @@ pub const SITE_MEMORY_BYTES_MAX: u64 = 32 << 20;
 pub const SITE_CHUNK_BYTES_MAX: u64 = 64 * 1024;
 /// Threads of each thread of the edge that read files. More would not make a disk faster.
 pub const READER_THREADS_MAX: usize = 8;
+/// Addresses of a server outside that are tried for one request.
+pub const OUTSIDE_ADDRESSES_MAX: usize = 4;
+/// Names looked up at once, of all threads together: half of the [`READER_THREADS_MAX`] of one, so that a resolver
+/// that does not answer leaves threads to read files with.
+pub const OUTSIDE_LOOKUPS_MAX: usize = 4;
+/// Connections for one request to a server outside; a second one where the first took none of the request.
+pub const OUTSIDE_ATTEMPTS_MAX: u32 = 2;
+/// How often a request may leave a Slipway server by a rule. One that asks another by rule is ordinary, more is rare.
+pub const OUTSIDE_ROUNDS_MAX: usize = 3;
 /// Longest request id that a client may choose.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 

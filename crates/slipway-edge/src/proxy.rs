@@ -10,13 +10,14 @@ use crate::limits::{
     CONNECT_ATTEMPTS_MAX, CONNECT_BACKOFF, PICK_ATTEMPTS_MAX, STALE_ATTEMPTS_MAX, UPSTREAM_IDLE_TIMEOUT,
     UPSTREAM_IDLE_UNREPEATABLE,
 };
+use crate::outside::Passage;
 use crate::page::{self, Format};
 use crate::refusal::Refusal;
 use crate::request_id::X_REQUEST_ID;
-use crate::rules::{Action, Decision, Question};
-use crate::site::answer::Visit;
+use crate::rules::{Action, Decision, Question, Target};
+use crate::site::answer::{Reply, Visit};
 use crate::table::{Picked, RouteEntry};
-use crate::upstream::{self, ConnectError};
+use crate::upstream::{self, ConnectError, Sent};
 use crate::{head, host, login, tunnel};
 use http::header::{ACCEPT, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -24,7 +25,6 @@ use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 
 /// Answers one request of a client, always.
@@ -133,23 +133,18 @@ struct Exchange<'a> {
 }
 
 /// What is left to do when the rules of a route were followed.
-enum Followed {
+enum Followed<'r> {
     /// Ask the app, and answer with this status.
     Forward(Option<StatusCode>),
     Own(Response<ResponseBody>),
+    /// Ask another server.
+    Outside {
+        url: Target,
+        headers: &'r [(HeaderName, HeaderValue)],
+    },
 }
 
 const WHOLE_ONLY: [HeaderName; 3] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE];
-
-/// What became of a request on one connection.
-enum Sent {
-    Response(Response<Incoming>),
-    /// The connection was closed before it took any of the request.
-    Unsent(Request<RequestBody>, hyper::Error),
-    /// It broke after some or all of the request was sent.
-    Broken(hyper::Error),
-    TimedOut,
-}
 
 impl<'a> Exchange<'a> {
     fn new(client: &'a Client, host: &'a str, asked: &'a Uri) -> Self {
@@ -170,12 +165,20 @@ impl<'a> Exchange<'a> {
                     let (method, headers) = (request.method(), request.headers());
                     let (uri, activity) = (self.asked, &self.client.activity);
                     let visit = Visit { site, route: &route, method, uri, headers, activity };
-                    return Box::pin(visit.answer(decision, permit)).await.map(Outcome::Own);
+                    return match Box::pin(visit.answer(decision, permit)).await? {
+                        Reply::Own(response) => Ok(Outcome::Own(response)),
+                        Reply::Outside { url, headers } => self.pass(&route, &url, headers, request).await,
+                    };
                 }
             };
             let status = match self.follow(&route, decision, &mut request)? {
                 Followed::Forward(status) => status,
                 Followed::Own(response) => return Ok(Outcome::Own(response)),
+                Followed::Outside { url, headers } => {
+                    // Nothing of it concerns the replica.
+                    drop(permit);
+                    return self.pass(&route, &url, headers, request).await;
+                }
             };
             let (mut sender, reused) = match self.connection(&backend, address, repeatable).await {
                 Ok(connection) => connection,
@@ -188,7 +191,7 @@ impl<'a> Exchange<'a> {
             };
             request.body_mut().counted_by(&permit);
             let copy = (reused && repeatable).then(|| copy_of(&request));
-            let (next, error) = match self.send(&mut sender, request).await {
+            let (next, error) = match upstream::send(self.client, &mut sender, request).await {
                 Sent::Response(response) => {
                     return Ok(Outcome::Upstream(Answered { route, permit, sender, response, status }));
                 }
@@ -218,12 +221,12 @@ impl<'a> Exchange<'a> {
     }
 
     /// Prepares a request for an app. Its files are not known here, so every rule comes before it.
-    fn follow(
+    fn follow<'r>(
         &self,
         route: &RouteEntry,
-        decision: Option<Decision<'_>>,
+        decision: Option<Decision<'r>>,
         request: &mut Request<RequestBody>,
-    ) -> Result<Followed, Refusal> {
+    ) -> Result<Followed<'r>, Refusal> {
         let (status, to) = match decision.map(|decision| decision.action) {
             None => {
                 request.uri_mut().clone_from(self.asked);
@@ -235,7 +238,7 @@ impl<'a> Exchange<'a> {
                     page::redirect(status, location).map(|bytes| ResponseBody::own(bytes, activity)),
                 ));
             }
-            Some(Action::Proxy { .. }) => return Err(Refusal::no_proxy(route)),
+            Some(Action::Proxy { url, headers }) => return Ok(Followed::Outside { url, headers }),
             Some(Action::Rewrite { status, to }) => (status, to),
         };
         *request.uri_mut() = to.path_and_query().parse().map_err(|_| Refusal::bad_path(route))?;
@@ -247,6 +250,17 @@ impl<'a> Exchange<'a> {
             request.headers_mut().remove(name);
         }
         Ok(Followed::Forward(Some(status)))
+    }
+
+    async fn pass(
+        &self,
+        route: &RouteEntry,
+        url: &Target,
+        headers: &[(HeaderName, HeaderValue)],
+        request: Request<RequestBody>,
+    ) -> Result<Outcome, Refusal> {
+        let passage = Passage { client: self.client, route, path: self.asked.path() };
+        Box::pin(passage.run(url, headers, request)).await.map(Outcome::Own)
     }
 
     /// Takes a place at a target of the present table.
@@ -306,32 +320,6 @@ impl<'a> Exchange<'a> {
             tokio::time::sleep(CONNECT_BACKOFF * 2_u32.pow(exponent.min(CONNECT_ATTEMPTS_MAX))).await;
         }
         Ok(())
-    }
-
-    async fn send(&self, sender: &mut Sender, request: Request<RequestBody>) -> Sent {
-        let limit = self.client.worker.limits.response_header_timeout;
-        let uploads = !request.body().is_end_stream();
-        let mut answer = pin!(sender.try_send_request(request));
-        let mut wait = limit;
-        loop {
-            match tokio::time::timeout(wait, answer.as_mut()).await {
-                Ok(Ok(response)) => return Sent::Response(response),
-                Ok(Err(mut error)) => {
-                    return match error.take_message() {
-                        Some(mut request) => {
-                            request.body_mut().uncount();
-                            Sent::Unsent(request, error.into_error())
-                        }
-                        None => Sent::Broken(error.into_error()),
-                    };
-                }
-                // An upload that still moves is not late.
-                Err(_) if uploads && self.client.activity.still_for() < limit => {
-                    wait = limit.saturating_sub(self.client.activity.still_for());
-                }
-                Err(_) => return Sent::TimedOut,
-            }
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why the edge answers itself, and in which words. The codes are stable.
 
+mod outside;
+
 use crate::host::HostError;
 use crate::table::RouteEntry;
 use crate::upstream::ConnectError;
@@ -152,19 +154,6 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn no_proxy(route: &RouteEntry) -> Self {
-        Self {
-            status: StatusCode::BAD_GATEWAY,
-            code: "proxy-not-supported",
-            title: "Another server should answer this",
-            detail: format!(
-                "A rule of {} passes this address to another server, which is not supported yet.",
-                who(route)
-            ),
-            hint: "Use a redirect (`302`) in place of the rewrite (`200`), or let an app ask the other server.",
-        }
-    }
-
     pub(crate) fn unreachable(route: &RouteEntry, error: &ConnectError) -> Self {
         let why = match error {
             ConnectError::Failed(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
@@ -177,13 +166,7 @@ impl Refusal {
     }
 
     pub(crate) fn broken(route: &RouteEntry, error: &hyper::Error) -> Self {
-        let why = if error.is_parse_too_large() {
-            "its response head is too large"
-        } else if error.is_parse() {
-            "what it sent is not HTTP"
-        } else {
-            "it closed the connection before its response"
-        };
+        let why = broken_because(error);
         Self::bad_gateway("upstream-broken", format!("{} did not answer: {}", who(route), sentence(why)))
     }
 
@@ -210,6 +193,16 @@ impl Refusal {
             detail: format!("{} did not begin its response within {} s.", who(route), after.as_secs_f32()),
             hint: "Try again in a moment. If this is your service, `slipway logs` shows what the app does.",
         }
+    }
+}
+
+fn broken_because(error: &hyper::Error) -> &'static str {
+    if error.is_parse_too_large() {
+        "its response head is too large"
+    } else if error.is_parse() {
+        "what it sent is not HTTP"
+    } else {
+        "it closed the connection before its response"
     }
 }
 

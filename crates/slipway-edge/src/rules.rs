@@ -10,6 +10,7 @@ mod path;
 mod pattern;
 mod redirect;
 
+pub(crate) use destination::Target;
 pub(crate) use header::HeaderRules;
 pub(crate) use redirect::{Action, Decision, Question};
 

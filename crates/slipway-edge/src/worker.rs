@@ -2,6 +2,7 @@
 
 use crate::connection::{self, Client};
 use crate::limits::{ACCEPT_BACKOFF, EdgeLimits, READER_THREADS_MAX, SWEEP_INTERVAL, UPSTREAM_IDLE_TIMEOUT};
+use crate::outside::Outside;
 use crate::request_id::RequestIds;
 use crate::table::Table;
 use arc_swap::ArcSwap;
@@ -20,6 +21,7 @@ pub(crate) struct Worker {
     pub(crate) limits: EdgeLimits,
     pub(crate) request_ids: RequestIds,
     pub(crate) trust_forwarded: bool,
+    pub(crate) outside: Arc<Outside>,
     /// Upgraded connections. They end with the thread: no client closes a WebSocket because a server would like to.
     pub(crate) tunnels: TaskTracker,
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 /// Rises when what a key stands for changes, so that older layers are never taken for newer ones.
 const FORMAT: &str = "dependencies 2";
-/// In names of credentials: who fetches does not change what is fetched.
-const CREDENTIAL_WORDS: [&str; 5] = ["TOKEN", "SECRET", "PASSWORD", "AUTH", "CREDENTIAL"];
+/// Last words of the names of credentials with which packages are fetched: who fetches does not change what is fetched.
+/// `AUTH_SECRET` or `VITE_AUTH_URL` are none of them: an install script may write those into what it makes.
+const CREDENTIAL_WORDS: [&str; 6] = ["TOKEN", "PASSWORD", "PASSWD", "AUTH", "CREDENTIAL", "CREDENTIALS"];
 
 /// The layer that the install command makes of these files.
 pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<blake3::Hash>>) -> LayerRef {
@@ -26,8 +27,7 @@ pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<b
     }
     for (name, value) in &spec.env {
         // Install scripts may read any variable; layers are shared by all services, so none may be left out.
-        let upper = name.to_ascii_uppercase();
-        if !CREDENTIAL_WORDS.iter().any(|word| upper.contains(word)) {
+        if !is_credential(name) {
             key = key.part("variable", name).part("value", without_user(value.expose()));
         }
     }
@@ -39,6 +39,11 @@ pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<b
         };
     }
     key.layer(LayerKind::Dependencies)
+}
+
+fn is_credential(name: &str) -> bool {
+    let last = name.rsplit('_').next().unwrap_or_default();
+    CREDENTIAL_WORDS.iter().any(|word| last.eq_ignore_ascii_case(word))
 }
 
 /// An address without user and password: which index a package comes from counts, who asks it does not.
@@ -95,11 +100,13 @@ mod tests {
     fn what_changes_the_result_changes_the_key() {
         let key = dependencies(&spec(), &files("1"));
         type Change = fn(&mut CommandSpec);
-        let changes: [Change; 6] = [
+        let changes: [Change; 8] = [
             |spec| spec.command = "npm install".into(),
             |spec| spec.cwd = "web".into(),
             |spec| spec.key_words[0] = "npm 10".into(),
             |spec| spec.layers[1].key = "node-24.1.1".into(),
+            |spec| drop(spec.env.insert("VITE_AUTH_URL".into(), Secret::new("https://id.example"))),
+            |spec| drop(spec.env.insert("AUTH_SECRET".into(), Secret::new("written by an install script"))),
             |spec| drop(spec.env.insert("NODE_ENV".into(), Secret::new("production"))),
             |spec| spec.key_words = vec!["npm".into(), "11".into(), "node 24".into()],
         ];

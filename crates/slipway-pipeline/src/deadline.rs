@@ -7,6 +7,9 @@ use slipway_types::{Phase, TimestampMs};
 
 /// Fetching a large repository over a slow line, or the first fetch of a toolchain.
 const FETCH_MS: i64 = 30 * 60 * 1000;
+/// How long a service's ignore command may take: it compares two commits, and what does not end decides nothing. It runs
+/// in the environment phase, whose deadline has room for it beside the fetch of a toolchain.
+pub const IGNORE_TIMEOUT_MS: u64 = 5 * 60 * 1000;
 /// What a host may take beyond a limit that it enforces itself: to stop a sandbox, to publish a layer, to report.
 const MARGIN_MS: i64 = 2 * 60 * 1000;
 /// The edge applies a table at once; after this it is given again.
@@ -45,6 +48,7 @@ fn worker_limit_ms(phase: Phase, settings: &ServiceSettings) -> i64 {
     match phase {
         Phase::Install | Phase::Build => ms(settings.build_timeout.0).saturating_add(MARGIN_MS),
         Phase::PreDeploy => ms(settings.pre_deploy_timeout.0).saturating_add(MARGIN_MS),
+        Phase::Environment => FETCH_MS.saturating_add(ms(IGNORE_TIMEOUT_MS)).saturating_add(MARGIN_MS),
         _ => FETCH_MS,
     }
 }
@@ -77,5 +81,13 @@ mod tests {
         let building = S::Running { phase: Phase::Build, worker: 0, since: 0, superseded_by: None };
         let at = deadline(&building, &settings).unwrap().at;
         assert!(at > ms(settings.build_timeout.0));
+    }
+
+    #[test]
+    fn an_ignore_command_takes_nothing_of_the_time_for_fetching_a_toolchain() {
+        let settings = ServiceSettings::default();
+        let since = |phase| S::Running { phase, worker: 0, since: 0, superseded_by: None };
+        let limit = |phase| deadline(&since(phase), &settings).unwrap().at;
+        assert!(limit(Phase::Environment) > limit(Phase::Source) + ms(IGNORE_TIMEOUT_MS));
     }
 }

@@ -8,7 +8,7 @@ use slipway_types::{ServiceKind, ServiceSettings};
 use std::collections::BTreeMap;
 
 /// Rises when the same inputs no longer mean the same image, or another input counts.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Names that a sentence lists; the rest is counted.
 const NAMED_MAX: usize = 3;
 
@@ -18,6 +18,9 @@ pub struct BuildInputs {
     format: u32,
     /// The upload, or the commit with its repository.
     source: String,
+    /// What the source's own configuration is resolved for, such as a branch. Images of format 1 do not say.
+    #[serde(default)]
+    context: String,
     settings: BuildSettings,
     /// Keyed digests of the variables that install and build commands get, by name.
     variables: BTreeMap<String, String>,
@@ -106,8 +109,13 @@ impl BuildSettings {
 }
 
 impl BuildInputs {
-    pub fn new(source: String, settings: &ServiceSettings, variables: BTreeMap<String, String>) -> Self {
-        Self { format: FORMAT, source, settings: BuildSettings::of(settings), variables }
+    pub fn new(
+        source: String,
+        context: String,
+        settings: &ServiceSettings,
+        variables: BTreeMap<String, String>,
+    ) -> Self {
+        Self { format: FORMAT, source, context, settings: BuildSettings::of(settings), variables }
     }
 
     /// Why an image made of these can't stand for what `now` would make. None: it can.
@@ -117,6 +125,9 @@ impl BuildInputs {
         }
         if self.source != now.source {
             return Some("the source is another one".to_owned());
+        }
+        if self.context != now.context {
+            return Some(format!("the deploy context is `{}`, it was `{}`", now.context, self.context));
         }
         let settings = self.settings.changed(&now.settings);
         if !settings.is_empty() {
@@ -147,7 +158,7 @@ mod tests {
 
     fn inputs(settings: &ServiceSettings, variables: &[(&str, &str)]) -> BuildInputs {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        BuildInputs::new("up-1".into(), settings, variables)
+        BuildInputs::new("up-1".into(), "production".into(), settings, variables)
     }
 
     type Change = fn(&mut ServiceSettings);
@@ -208,10 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn another_source_or_format_is_another_image() {
+    fn another_source_context_or_format_is_another_image() {
         let settings = ServiceSettings::default();
         let before = inputs(&settings, &[]);
         assert!(before.changed(&BuildInputs { source: "up-2".into(), ..before.clone() }).is_some());
+        let why = before.changed(&BuildInputs { context: "branch-deploy beta".into(), ..before.clone() });
+        assert_eq!(why.as_deref(), Some("the deploy context is `branch-deploy beta`, it was `production`"));
         assert!(before.changed(&BuildInputs { format: FORMAT + 1, ..before.clone() }).is_some());
     }
 }

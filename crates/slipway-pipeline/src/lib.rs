@@ -27,7 +27,7 @@ mod step;
 
 pub use action::{Action, PhaseChange, Transition};
 pub use choice::{Candidate, PastRelease, RollbackRefusal, next_build, rollback_target};
-pub use deadline::{Deadline, deadline};
+pub use deadline::{Deadline, IGNORE_TIMEOUT_MS, deadline};
 pub use event::Event;
 pub use inputs::BuildInputs;
 pub use own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT, own_diagnosis};

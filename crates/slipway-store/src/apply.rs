@@ -37,6 +37,8 @@ pub struct Change {
     pub source_label: Option<String>,
     /// With the end of the build phase.
     pub image: Option<Image>,
+    /// With a cancelation: the service's ignore command asked for it.
+    pub ignored: bool,
     /// Of a failure. Its code is the event's.
     pub diagnosis: Option<Diagnosis>,
 }
@@ -240,7 +242,7 @@ impl Writer<'_> {
              version = version + 1, shape = $7, settings = COALESCE($8, settings), plan = COALESCE($9, plan), \
              source_label = COALESCE($10, source_label), finished_at = COALESCE(finished_at, $11), \
              source_settings = COALESCE($12, source_settings), build_inputs = COALESCE($13, build_inputs), \
-             image = COALESCE($14, image) \
+             image = COALESCE($14, image), ignored = CASE WHEN $15 = 1 THEN 1 ELSE ignored END \
              WHERE id = $1 AND version = $2",
         )
         .bind(self.loaded.deployment.deployment.as_str())
@@ -257,6 +259,7 @@ impl Writer<'_> {
         .bind(source_settings)
         .bind(inputs)
         .bind(image)
+        .bind(i64::from(self.change.ignored))
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::query("change the deployment", &self.loaded.deployment.deployment))?;

@@ -98,6 +98,25 @@ impl Store {
         DeploymentRow::from_row(&row)
     }
 
+    /// The service's newest deployment, without those that its ignore command ruled out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest_not_ignored(&self, service: &ServiceId) -> Result<Option<DeploymentRow>, StoreError> {
+        let mut read = self.read().await?;
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            full_columns!(),
+            " FROM deployments d JOIN services s ON s.id = d.service ",
+            "WHERE d.service = $1 AND d.ignored = 0 ORDER BY d.sequence DESC LIMIT 1"
+        ))
+        .bind(service.as_str())
+        .fetch_optional(&mut *read)
+        .await
+        .map_err(StoreError::query("look for the newest deployment of", service))?;
+        row.as_ref().map(DeploymentRow::from_row).transpose()
+    }
+
     /// A service's deployments, newest first; `before` a sequence, for the next page.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 //! - Services: `ensure_service`, `service`, `service_named`, `overviews`, `merge_settings`, `put_settings`, `put_env`,
 //!   `env`, `destroy`.
 //! - Deployments: `deployment`, `deployments_of`, `deployments`, `active_deployments`, `serving_deployments`, `newest_built`,
-//!   `phases`.
+//!   `newest_not_ignored`, `phases`.
 //! - Releases: `create_release`, `release`, `releases`, `rollback_release`.
 //! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`,
 //!   `upload`, `put_token`, `token`, `next_generation`, `generation`.

@@ -12,6 +12,9 @@ use slipway_types::settings::DurationMs;
 
 pub(super) fn of(case: &Case<'_>) -> Option<Diagnosis> {
     let facts = case.evidence.health.as_ref()?;
+    if let Some(refused) = host_refused(case, facts) {
+        return Some(refused);
+    }
     Some(match &facts.last_probe {
         Some(ProbeResult::Status { status }) => path_status(case, facts, *status),
         Some(ProbeResult::Broken { message }) => not_http(facts, message),
@@ -72,15 +75,21 @@ fn on_nothing(case: &Case<'_>, facts: &HealthFacts) -> Diagnosis {
 /// The health check comes as `localhost`.
 const ALLOWED_HOSTS: &str = "add the service's names, and `localhost` for the health check, to `ALLOWED_HOSTS`; behind the edge, which passes on only names of the service, `[\"*\"]` is safe";
 
+/// Django says so with `DEBUG`; its page about it may take longer than a probe waits.
+fn host_refused(case: &Case<'_>, facts: &HealthFacts) -> Option<Diagnosis> {
+    let answered = matches!(facts.last_probe, Some(ProbeResult::Status { status: 400 } | ProbeResult::TimedOut));
+    let line = case.output.find(&["Invalid HTTP_HOST header: "]).filter(|_| answered)?;
+    Some(
+        DJANGO_ALLOWED_HOSTS
+            .diagnosis("Django refuses the host name of the health check")
+            .at(format!("`GET {}` on port {}", facts.path.as_deref().unwrap_or("/"), facts.port))
+            .because(line.trim().trim_start_matches("django.core.exceptions.DisallowedHost: ").to_owned())
+            .hint(ALLOWED_HOSTS),
+    )
+}
+
 fn path_status(case: &Case<'_>, facts: &HealthFacts, status: u16) -> Diagnosis {
     let path = facts.path.as_deref().unwrap_or("/");
-    if let Some(line) = case.output.find(&["Invalid HTTP_HOST header"]).filter(|_| status == 400) {
-        return DJANGO_ALLOWED_HOSTS
-            .diagnosis("Django refuses the host name of the health check")
-            .at(format!("`GET {path}` on port {}", facts.port))
-            .because(line.trim().to_owned())
-            .hint(ALLOWED_HOSTS);
-    }
     let diagnosis = HEALTH_PATH_STATUS
         .diagnosis(format!("the health path `{path}` answers with status {status}"))
         .at(format!("`GET {path}` on port {}", facts.port));

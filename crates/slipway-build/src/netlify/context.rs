@@ -2,6 +2,7 @@
 
 use super::merge::merge;
 use super::{Problem, case};
+use std::fmt;
 use toml::{Table, Value};
 
 /// What `netlify.toml` calls the deploy context, and the branch.
@@ -31,12 +32,21 @@ impl DeployContext {
     }
 }
 
+impl fmt::Display for DeployContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.branch {
+            Some(branch) => write!(f, "{} {branch}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 /// What repositories call their default branch.
 const DEFAULT_BRANCHES: [&str; 2] = ["main", "master"];
 
-/// A whole name of a commit, or as much of it as git prints.
+/// The whole name of a commit. A shorter one may as well be a branch, such as `20240101`.
 fn is_commit(name: &str) -> bool {
-    (7..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Keys that in `[context.NAME]` mean `[build]`, when they are not lists or tables of functions.

@@ -115,8 +115,14 @@ fn variables_choose_versions_and_flags() {
     let plan = branch.unwrap().plan;
     assert_eq!((plan.toolchains[0].version_range.as_str(), plan.build_env["BRANCH"].as_str()), ("20", "feat/x"));
     assert_eq!(plan.build_env["CONTEXT"], "branch-deploy");
-    for (reference, context) in [("main", "production"), ("master", "production"), ("0123456789abcdef", "production")] {
-        assert_eq!(DeployContext::of_reference(reference).name, context);
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    for (reference, context) in [
+        ("main", "production main"),
+        ("master", "production master"),
+        (commit, "production"),
+        ("20240101", "branch-deploy 20240101"),
+    ] {
+        assert_eq!(DeployContext::of_reference(reference).to_string(), context);
     }
 }
 

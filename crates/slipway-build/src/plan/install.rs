@@ -198,12 +198,16 @@ fn reads_anything(package: &PackageJson) -> bool {
             let command =
                 command.strip_suffix("|| echo ''").or_else(|| command.strip_suffix("|| true")).unwrap_or(command);
             let command = command.trim();
-            let harmless = HARMLESS_SCRIPTS.iter().any(|known| {
-                command.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
-            });
+            let harmless = HARMLESS_SCRIPTS.iter().any(|known| command.strip_prefix(known).is_some_and(does_no_more));
             !harmless && !matches!(command, "prisma generate" | "npx prisma generate")
         },
     )
+}
+
+/// What may follow a harmless command: words, and nothing that runs or reads something else.
+fn does_no_more(rest: &str) -> bool {
+    let begins = rest.is_empty() || rest.starts_with(char::is_whitespace);
+    begins && !rest.contains([';', '|', '&', '<', '>', '$', '`', '(', '\n']) && !rest.contains("--patch-dir")
 }
 
 /// A word for a shell.

@@ -213,6 +213,12 @@ fn key_files_hold_what_an_install_reads() {
         keys(r#"{"dependencies":{"@prisma/client":"6"}}"#, &["prisma/schema.prisma", "src/a.js"]),
         ["package-lock.json", "package.json", "prisma/schema.prisma"]
     );
+    for script in
+        ["husky || node scripts/x.js", "patch-package ; node x.js", "patch-package --patch-dir tools", "true & x"]
+    {
+        let package = format!(r#"{{"dependencies":{{"a":"1"}},"scripts":{{"postinstall":"{script}"}}}}"#);
+        assert_eq!(keys(&package, &["src/a.js"]), ["package-lock.json", "package.json", "src/a.js"], "{script}");
+    }
     assert_eq!(
         keys(
             r#"{"dependencies":{"a":"1"},"scripts":{"postinstall":"node scripts/x.js"}}"#,

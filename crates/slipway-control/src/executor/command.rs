@@ -38,6 +38,12 @@ enum Begin {
     Release(ReleaseId),
 }
 
+/// Where the source is, and the name that people see of it: a commit, once one is known.
+struct Named {
+    source: SourceSpec,
+    label: String,
+}
+
 impl Executor {
     /// A caller that has gone does not matter: what was asked for is stored.
     pub(super) async fn command(&mut self, command: Command) {
@@ -70,6 +76,7 @@ impl Executor {
             .credentials
             .keep(&self.shared.key, service, &source)
             .map_err(|error| Refusal::internal("could not keep the git credential", &error))?;
+        let source = Named { label: source::label(&source), source };
         self.create(service, Trigger::Source, source, message, Begin::Build).await
     }
 
@@ -78,9 +85,10 @@ impl Executor {
         let shared = self.shared.clone();
         let _turn = shared.editing.lock().await;
         let service = self.shared.store.service(service).await?;
-        let Redeploy { source, message, build } = self.shared.redeploy(&service, rebuild).await?;
+        let Redeploy { source, label, message, build } = self.shared.redeploy(&service, rebuild).await?;
         let id = &service.service_id;
         if let Build::Reuse(reuse) = build {
+            let source = Named { source, label };
             return self.create(id, Trigger::Redeploy, source, message, Begin::Reuse(reuse)).await;
         }
         if let SourceSpec::Upload { upload } = &source
@@ -89,7 +97,7 @@ impl Executor {
             return Err(Refusal::conflict("upload-gone", format!("the upload `{upload}` is no longer kept"))
                 .hint("run `slipway up` in the directory again"));
         }
-        self.create(id, Trigger::Redeploy, source, message, Begin::Build).await
+        self.create(id, Trigger::Redeploy, Named { source, label }, message, Begin::Build).await
     }
 
     async fn rollback(&mut self, service: &ServiceId, wanted: Option<u32>) -> Result<DeploymentView, Refusal> {
@@ -97,7 +105,8 @@ impl Executor {
             RollbackChoice::To(release) => {
                 let message = Some(format!("rollback to v{}", release.number));
                 let begin = Begin::Release(release.release);
-                self.create(service, Trigger::Rollback, release.source, message, begin).await
+                let source = Named { source: release.source, label: release.source_label };
+                self.create(service, Trigger::Rollback, source, message, begin).await
             }
             RollbackChoice::Refused(refusal) => Err(rollback_refused(refusal)),
         }
@@ -107,7 +116,7 @@ impl Executor {
         &mut self,
         service: &ServiceId,
         trigger: Trigger,
-        source: SourceSpec,
+        Named { source, label }: Named,
         message: Option<String>,
         begin: Begin,
     ) -> Result<DeploymentView, Refusal> {
@@ -121,10 +130,7 @@ impl Executor {
             deployment: deployment.clone(),
             service: service.clone(),
             trigger,
-            source_label: match &reuse {
-                Some(reuse) => reuse.of.source_label.clone(),
-                None => source::label(&source),
-            },
+            source_label: label,
             source: source::without_credential(source),
             message,
             release,

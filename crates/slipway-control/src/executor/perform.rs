@@ -79,10 +79,11 @@ impl Executor {
         let masker = self.maskers.entry(service.clone()).or_default();
         variables.add_secrets_to(masker);
         masker.add(crate::source::credential(&source));
-        let row = self.shared.store.service(service).await?;
-        let live = Box::pin(self.live_source(row.live.as_ref())).await?;
+        let stored = self.shared.store.service(service).await?;
+        let live = Box::pin(self.live_source(stored.live.as_ref())).await?;
         let owner = OwnerOfWork { key: self.shared.key.clone(), service: service.clone(), variables };
-        Ok(Work::new(source, row.settings, owner).with_live(live))
+        let work = Work::new(source, stored.settings, owner).with_live(live);
+        Ok(work.triggered_by(row.summary.trigger, row.summary.source_label.clone()))
     }
 
     async fn live_source(&self, live: Option<&DeploymentId>) -> Result<Live, Fault> {

@@ -75,7 +75,7 @@ impl Executor {
                 self.fail_phase(deployment, phase, diagnosis);
             }
             PhaseOutcome::Ignored => {
-                let change = Change { note: Some(work.ignored()), ..Change::default() };
+                let change = Change { note: Some(work.ignored()), ignored: true, ..Change::default() };
                 self.push(deployment, Happening { event: Event::CancelRequested, change });
             }
             // Whoever canceled it has settled the deployment already.

@@ -3,16 +3,17 @@
 
 use crate::reuse::Owner;
 use crate::seal::MasterKey;
+use crate::source::{self, is_commit};
 use crate::variable::Variables;
-use slipway_build::netlify::DeployContext;
 use slipway_build::{Decision, Given};
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
+use slipway_types::settings::DurationMs;
 use slipway_types::site::{SiteFacts, SiteRules};
-use slipway_types::source::{GitSource, SourceFacts};
+use slipway_types::source::SourceFacts;
 use slipway_types::{
-    Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing,
+    Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing, Trigger,
 };
 
 /// Where the source tree is in a sandbox.
@@ -21,7 +22,11 @@ const SOURCE_DIR: &str = "/app";
 /// A deployment that is being built.
 #[derive(Debug)]
 pub(crate) struct Work {
+    /// As it was asked for.
     source: SourceSpec,
+    trigger: Trigger,
+    /// Of a source whose commit was known before: that one, wherever the branch is now.
+    pinned: Option<String>,
     owner: OwnerOfWork,
     /// What `service set` said when the deployment began.
     stored: SettingsPatch,
@@ -106,6 +111,8 @@ impl Work {
     pub(crate) fn new(source: SourceSpec, stored: SettingsPatch, owner: OwnerOfWork) -> Self {
         Self {
             source,
+            trigger: Trigger::Source,
+            pinned: None,
             owner,
             stored,
             planned: None,
@@ -122,6 +129,11 @@ impl Work {
 
     pub(crate) fn with_live(self, live: Live) -> Self {
         Self { live, ..self }
+    }
+
+    /// A redeploy is of the source with that name: of git a commit, once one was known.
+    pub(crate) fn triggered_by(self, trigger: Trigger, label: String) -> Self {
+        Self { trigger, pinned: (trigger == Trigger::Redeploy).then_some(label), ..self }
     }
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
@@ -182,7 +194,7 @@ impl Work {
     }
 
     fn take_source(&mut self, facts: SourceFacts) -> Taken {
-        let context = deploy_context(&self.source);
+        let context = source::context(&self.source);
         let decision = match slipway_build::decide_in(&facts.tree, &self.stored, &context) {
             Ok(decision) => decision,
             Err(diagnosis) => return Taken::NoPlan(Box::new(diagnosis)),
@@ -204,8 +216,7 @@ impl Work {
             output: Some(PhaseOutput::Source(stored)),
             planned: Some(slipway_store::Planned { settings, plan, source_settings, inputs }),
             source_label: facts.commit,
-            image: None,
-            diagnosis: None,
+            ..Change::default()
         };
         Taken::Done { skipped: false, lines: Vec::new(), change: Box::new(change) }
     }
@@ -237,7 +248,8 @@ impl Work {
         let missing = |needs| MissingInput { phase, needs };
         if phase == Phase::Source {
             let wanted = slipway_build::WANTED_FILES.iter().map(|name| (*name).to_owned()).collect();
-            return Ok(PhaseWork::Source { source: self.source.clone(), wanted });
+            let source = source::at_commit(self.source.clone(), self.pinned.as_deref().unwrap_or_default());
+            return Ok(PhaseWork::Source { source, wanted });
         }
         let planned = self.planned.as_ref().ok_or(missing("a plan"))?;
         let Planned { plan, settings } = planned;
@@ -266,12 +278,12 @@ impl Work {
         }
     }
 
-    /// The service's ignore command. It decides about commits: whoever uploads a directory wants it deployed, and so
-    /// does the owner of a service that has nothing live yet.
+    /// The service's ignore command. It decides about commits that come in: whoever uploads a directory or redeploys
+    /// wants it deployed, and so does the owner of a service that has nothing live yet.
     fn ignore(&self, planned: &Planned) -> Option<CommandSpec> {
         let Planned { plan, settings } = planned;
         let command = settings.ignore_command.as_deref().filter(|command| !command.trim().is_empty())?;
-        let commit = self.commit.as_ref()?;
+        let commit = self.commit.as_ref().filter(|_| self.trigger == Trigger::Source)?;
         let Live::Source(live) = &self.live else { return None };
         let before = if is_commit(live) { live } else { commit };
         let mut env = self.build_env(plan);
@@ -288,7 +300,7 @@ impl Work {
             key_words: Vec::new(),
             cache_dirs: Vec::new(),
             limits: settings.build,
-            timeout: settings.build_timeout,
+            timeout: settings.build_timeout.min(DurationMs(slipway_pipeline::IGNORE_TIMEOUT_MS)),
         })
     }
 
@@ -384,21 +396,8 @@ impl Work {
     }
 }
 
-/// What is deployed without the name of a branch, or from the one that most repositories call their main one, is
-/// production.
-fn deploy_context(source: &SourceSpec) -> DeployContext {
-    match source {
-        SourceSpec::Git(GitSource { reference: Some(name), .. }) => DeployContext::of_reference(name),
-        SourceSpec::Git(_) | SourceSpec::Upload { .. } => DeployContext::production(),
-    }
-}
-
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {
     Taken::Done { skipped, lines: Vec::new(), change: Box::new(Change { note, output, ..Change::default() }) }
-}
-
-fn is_commit(label: &str) -> bool {
-    matches!(label.len(), 40 | 64) && label.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn short(commit: &str) -> &str {

@@ -6,7 +6,7 @@ use slipway_types::host::{
 };
 use slipway_types::route::{EdgeReport, Endpoint, RouteTable};
 use slipway_types::source::SourceFacts;
-use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, ServiceId, TreeListing};
+use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, ServiceId, SourceSpec, TreeListing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
@@ -24,6 +24,12 @@ pub(crate) struct Script {
     pub(crate) fail_replicas: bool,
     /// `slipway.toml` of the source.
     pub(crate) manifest: Option<String>,
+    /// `netlify.toml` of the source.
+    pub(crate) netlify: Option<String>,
+    /// Where every branch of a git source is.
+    pub(crate) commit: Option<String>,
+    /// Ignore commands end with 0.
+    pub(crate) ignores: bool,
     /// A line that every phase and every replica prints.
     pub(crate) prints: Option<String>,
     /// The edge reports no drained replicas.
@@ -80,7 +86,7 @@ impl Fake {
                         say(HostReport::Log { deployment: deployment.clone(), phase, stream: Stream::Stdout, line })
                             .await;
                     }
-                    if let Some(outcome) = self.outcome(phase) {
+                    if let Some(outcome) = self.outcome(&spec.work) {
                         say(HostReport::PhaseFinished { deployment, phase, outcome }).await;
                     }
                 }
@@ -102,8 +108,9 @@ impl Fake {
         }
     }
 
-    fn outcome(&self, phase: Phase) -> Option<PhaseOutcome> {
+    fn outcome(&self, work: &PhaseWork) -> Option<PhaseOutcome> {
         let script = self.script.lock().unwrap();
+        let phase = work.phase();
         if script.hold == Some(phase) {
             return None;
         }
@@ -112,7 +119,14 @@ impl Fake {
         {
             return Some(PhaseOutcome::Failed(Box::new(exited(Some(phase), tail.clone()))));
         }
-        Some(PhaseOutcome::Done(output(phase, script.manifest.as_deref())))
+        Some(match work {
+            PhaseWork::Environment { ignore: Some(_), .. } if script.ignores => PhaseOutcome::Ignored,
+            PhaseWork::Source { source, .. } => PhaseOutcome::Done(PhaseOutput::Source(SourceFacts {
+                commit: commit(source, &script),
+                tree: tree(&script),
+            })),
+            _ => PhaseOutcome::Done(output(phase)),
+        })
     }
 
     /// `adopting`: the first set of a run; replicas that run already are reported as they are.
@@ -183,9 +197,14 @@ pub(crate) fn exited(phase: Option<Phase>, tail: Vec<String>) -> Evidence {
     Evidence { phase, exit, tail, command: Some("npm run build".to_owned()), ..Default::default() }
 }
 
-fn output(phase: Phase, manifest: Option<&str>) -> PhaseOutput {
+/// A commit that is asked for by its name, or where the branch is.
+fn commit(source: &SourceSpec, script: &Script) -> Option<String> {
+    let SourceSpec::Git(git) = source else { return None };
+    git.reference.clone().filter(|name| name.len() == 40).or(script.commit.clone())
+}
+
+fn output(phase: Phase) -> PhaseOutput {
     match phase {
-        Phase::Source => PhaseOutput::Source(SourceFacts { commit: None, tree: tree(manifest) }),
         Phase::Environment => PhaseOutput::Environment {
             layers: vec![LayerRef::new(LayerKind::Base, "b"), LayerRef::new(LayerKind::Toolchain, "t")],
             runtime_versions: vec!["24.1.0".to_owned()],
@@ -201,7 +220,7 @@ fn output(phase: Phase, manifest: Option<&str>) -> PhaseOutput {
     }
 }
 
-fn tree(manifest: Option<&str>) -> TreeListing {
+fn tree(script: &Script) -> TreeListing {
     let package = r#"{"name":"shop","version":"1.0.0","engines":{"node":">=22"},
         "scripts":{"build":"node build.js","start":"node server.js"},"dependencies":{"left-pad":"1.3.0"}}"#;
     let lock = r#"{"name":"shop","version":"1.0.0","lockfileVersion":3,"packages":{
@@ -211,7 +230,8 @@ fn tree(manifest: Option<&str>) -> TreeListing {
         ("package.json".to_owned(), package.to_owned()),
         ("package-lock.json".to_owned(), lock.to_owned()),
     ]);
-    texts.extend(manifest.map(|text| ("slipway.toml".to_owned(), text.to_owned())));
+    let files = [("slipway.toml", &script.manifest), ("netlify.toml", &script.netlify)];
+    texts.extend(files.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))));
     let mut paths: Vec<_> = texts.keys().cloned().chain(["server.js".to_owned(), "build.js".to_owned()]).collect();
     paths.sort();
     TreeListing { paths, texts, truncated: false }

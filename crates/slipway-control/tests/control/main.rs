@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod fake;
+mod git;
 mod pipeline;
 mod restart;
 mod reuse;

@@ -15,14 +15,14 @@ use crate::login;
 use crate::page;
 use crate::percent;
 use crate::refusal::Refusal;
-use crate::rules::{Action, Decision};
+use crate::rules::{Action, Decision, Target};
 use crate::table::RouteEntry;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use std::sync::Arc;
 
 /// What is forever the same under its name.
@@ -44,6 +44,17 @@ pub(crate) struct Visit<'a> {
     pub(crate) activity: &'a Arc<Activity>,
 }
 
+/// What comes of a visit.
+#[derive(Debug)]
+pub(crate) enum Reply<'r> {
+    Own(Response<ResponseBody>),
+    /// Another server answers.
+    Outside {
+        url: Target,
+        headers: &'r [(HeaderName, HeaderValue)],
+    },
+}
+
 /// A file and how it is sent.
 #[derive(Debug)]
 struct Page<'a> {
@@ -56,34 +67,39 @@ struct Page<'a> {
 
 impl Visit<'_> {
     /// `decision` is what the rules of the route say.
-    pub(crate) async fn answer(
+    pub(crate) async fn answer<'r>(
         &self,
-        decision: Option<Decision<'_>>,
+        decision: Option<Decision<'r>>,
         permit: Permit,
-    ) -> Result<Response<ResponseBody>, Refusal> {
+    ) -> Result<Reply<'r>, Refusal> {
         let asked = FileName::of(self.uri.path()).map_err(|_| Refusal::bad_path(self.route))?;
         let resolved = self.site.resolve(&asked);
         if let Some(decision) = decision
             && (decision.force || resolved == Resolved::Missing)
         {
-            return self.follow(decision.action, permit).await;
+            return match decision.action {
+                Action::Redirect { status, location } => Ok(Reply::Own(self.redirect(status, location))),
+                Action::Proxy { url, headers } => Ok(Reply::Outside { url, headers }),
+                Action::Rewrite { status, to } => self.rewrite(status, &to, permit).await.map(Reply::Own),
+            };
         }
         if !matches!(*self.method, Method::GET | Method::HEAD) {
             return Err(Refusal::site_method(self.route));
         }
-        match resolved {
+        let response = match resolved {
             Resolved::File(name) => self.send(self.page(&name, StatusCode::OK, true)?, permit).await,
             Resolved::Directory => self.to_directory(),
             Resolved::Missing => self.send(self.instead(&asked)?, permit).await,
-        }
+        };
+        response.map(Reply::Own)
     }
 
-    async fn follow(&self, action: Action<'_>, permit: Permit) -> Result<Response<ResponseBody>, Refusal> {
-        let (status, to) = match action {
-            Action::Redirect { status, location } => return Ok(self.redirect(status, location)),
-            Action::Proxy { .. } => return Err(Refusal::no_proxy(self.route)),
-            Action::Rewrite { status, to } => (status, to),
-        };
+    async fn rewrite(
+        &self,
+        status: StatusCode,
+        to: &Target,
+        permit: Permit,
+    ) -> Result<Response<ResponseBody>, Refusal> {
         if !matches!(*self.method, Method::GET | Method::HEAD) {
             return Err(Refusal::site_method(self.route));
         }

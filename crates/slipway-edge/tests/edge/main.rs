@@ -8,6 +8,7 @@ mod drain;
 mod files;
 mod forward;
 mod harness;
+mod outside;
 mod refusal;
 mod retry;
 mod routing;

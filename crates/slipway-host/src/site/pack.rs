@@ -157,9 +157,10 @@ impl Packer<'_> {
             let Some((path, real)) = made else { continue };
             *form = read(real)?.filter(|form| pays(content.len(), form.len()) && encoding.is_of(form, &content));
             if form.is_none() {
-                done.notes.add(format!("`{path}` is a file of its own: it is no smaller form of `{}`", job.path));
-                self.pack_as_file(path, real, done)?;
+                done.notes.add(format!("`{path}` is no smaller form of `{}`", job.path));
             }
+            // Also at its own address: sitemaps name theirs, and apps unpack some themselves.
+            self.pack_as_file(path, real, done)?;
         }
         self.keep(job.path, &content, forms, done)
     }

@@ -178,6 +178,14 @@ fn what_nobody_publishes_on_purpose_is_left_out() {
     assert_eq!(bench.paths(), [".environment", "docs/_redirects", "docs/package.json", "index.html"]);
 }
 
+/// Bundlers put the files that packages bring below a directory of that name.
+#[test]
+fn files_of_packages_that_a_build_wrote_are_published() {
+    let bench = Bench::new().source(&[("dist/index.html", "x"), ("dist/assets/node_modules/a/font.ttf", "x")]);
+    bench.package("", "dist", None).unwrap();
+    assert_eq!(bench.paths(), ["assets/node_modules/a/font.ttf", "index.html"]);
+}
+
 #[test]
 fn compressed_forms_of_the_build_are_taken_only_when_they_are_true() {
     let script = TEXT.repeat(100);
@@ -194,7 +202,7 @@ fn compressed_forms_of_the_build_are_taken_only_when_they_are_true() {
     let packed = bench.package("", ".", None).unwrap();
     let (manifest, contents) = bench.packed();
     let paths: Vec<&str> = manifest.files.keys().map(String::as_str).collect();
-    assert_eq!(paths, ["a.js", "a.js.gz", "alone.js.br", "p.png", "p.png.gz"]);
+    assert_eq!(paths, ["a.js", "a.js.br", "a.js.gz", "alone.js.br", "p.png", "p.png.gz"]);
     let file = &manifest.files["a.js"];
     assert_eq!(contents[&format!("{}.br", file.digest)], good);
     let gzip = &contents[&format!("{}.gz", file.digest)];
@@ -202,7 +210,7 @@ fn compressed_forms_of_the_build_are_taken_only_when_they_are_true() {
         compress::Encoding::Gzip.is_of(gzip, script.as_bytes()),
         "made here, since the build's was another content"
     );
-    assert_eq!(packed.notes.into_lines(), ["`a.js.gz` is a file of its own: it is no smaller form of `a.js`"]);
+    assert_eq!(packed.notes.into_lines(), ["`a.js.gz` is no smaller form of `a.js`"]);
 }
 
 #[test]

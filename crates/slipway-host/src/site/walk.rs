@@ -24,8 +24,12 @@ const CANDIDATES_LOOKED_AT_MAX: usize = 2000;
 const REDIRECTS: &str = "_redirects";
 const HEADERS: &str = "_headers";
 
-/// Never published, wherever they stand: history, dependencies, credentials.
-const WITHHELD: [&str; 6] = [".git", "node_modules", ".npmrc", ".yarnrc.yml", ".netrc", ".htpasswd"];
+/// Never published, wherever they stand: history and credentials.
+const WITHHELD: [&str; 8] =
+    [".git", ".git-credentials", ".envrc", ".npmrc", ".pypirc", ".yarnrc.yml", ".netrc", ".htpasswd"];
+/// Not published when the service's own directory is: there they are its dependencies. Elsewhere a bundler made it (fonts
+/// and images that packages bring).
+const DEPENDENCIES: &str = "node_modules";
 /// Not published from the service's own directory, where they say how it is built.
 const WITHHELD_AT_THE_ROOT: [&str; 20] = [
     "slipway.toml",
@@ -139,7 +143,11 @@ impl Walk<'_> {
             self.listing.notes.add(format!("a file in `{prefix}` is left out: its name is not UTF-8"));
             return Ok(());
         };
-        if is_withheld(&name) || (prefix.is_empty() && self.is_root && WITHHELD_AT_THE_ROOT.contains(&name.as_str())) {
+        let of_dependencies = self.is_root && name == DEPENDENCIES;
+        if is_withheld(&name)
+            || of_dependencies
+            || (prefix.is_empty() && self.is_root && WITHHELD_AT_THE_ROOT.contains(&name.as_str()))
+        {
             return Ok(());
         }
         let path = entry.path();
@@ -178,7 +186,7 @@ impl Walk<'_> {
         };
         let inside = self.view.inside(&found.path);
         // Dependencies may be linked on purpose; history and credentials never are.
-        if inside.iter().filter_map(|part| part.to_str()).any(|part| is_withheld(part) && part != "node_modules") {
+        if inside.iter().filter_map(|part| part.to_str()).any(is_withheld) {
             self.listing.notes.add(format!("`{published}` is left out: the link leads to what is never published"));
             return None;
         }
@@ -258,7 +266,7 @@ fn directories(top: &Path) -> Vec<(String, bool)> {
             };
             has_file |= kind.is_file();
             has_index |= kind.is_file() && child == "index.html";
-            if kind.is_dir() && depth < CANDIDATE_DEPTH_MAX && !is_withheld(&child) {
+            if kind.is_dir() && depth < CANDIDATE_DEPTH_MAX && !is_withheld(&child) && child != DEPENDENCIES {
                 let name = if name.is_empty() { child } else { format!("{name}/{child}") };
                 waiting.push((name, entry.path(), depth + 1));
             }

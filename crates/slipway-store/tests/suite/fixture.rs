@@ -127,7 +127,7 @@ pub(crate) fn planned() -> Planned {
         reasons: Vec::new(),
     };
     let settings = ServiceSettings { replicas: 2, ..ServiceSettings::default() };
-    let inputs = BuildInputs::new("main".into(), &settings, BTreeMap::new());
+    let inputs = BuildInputs::new("main".into(), "production".into(), &settings, BTreeMap::new());
     Planned { settings, plan, source_settings: SettingsPatch { replicas: Some(2), ..Default::default() }, inputs }
 }
 

@@ -128,6 +128,7 @@ async fn what_comes_with_an_event_is_written_only_when_it_fits() {
         planned: Some(planned()),
         source_label: Some("0123abcd".into()),
         image: None,
+        ignored: false,
         diagnosis: None,
     };
     let early = fixture.store.apply(11, &id("d1"), &done(Phase::Source), &change).await.unwrap();

@@ -1,7 +1,7 @@
 //! A deployment that takes the image of an earlier one.
 
 use crate::fixture::{Fixture, done, id, image, new_deployment, new_release, planned};
-use slipway_pipeline::{Action, Event};
+use slipway_pipeline::{Action, BuildInputs, Event};
 use slipway_store::{BuiltRow, Change, EventFilter, NewDeployment, Reuse, ServiceRow};
 use slipway_types::api::PhaseResult;
 use slipway_types::{Phase, ServiceSettings, Trigger};
@@ -94,4 +94,35 @@ async fn a_rollback_has_the_image_too() {
     fixture.store.create_deployment(20, &back).await.unwrap();
     let built = fixture.store.newest_built(&service.service_id).await.unwrap().unwrap();
     assert_eq!((built.deployment, built.built_release), (id("d2"), Some(1)));
+}
+
+#[tokio::test]
+async fn what_was_ignored_is_not_the_newest_to_deploy_again() {
+    let fixture = Fixture::new().await;
+    let service = fixture.service("web").await;
+    let newest = async || fixture.store.newest_not_ignored(&service.service_id).await.unwrap();
+    assert_eq!(newest().await, None);
+    built_but_failed(&fixture, &service, "d1").await;
+    fixture.create(20, &service, "d2").await;
+    assert_eq!(newest().await.unwrap().summary.deployment, id("d2"));
+    let ignored = Change { ignored: true, ..Change::default() };
+    fixture.store.apply(21, &id("d2"), &Event::CancelRequested, &ignored).await.unwrap();
+    assert_eq!(newest().await.unwrap().summary.deployment, id("d1"));
+    // A later event does not make it count again.
+    fixture.tell(22, "d2", Event::CleanedUp).await;
+    assert_eq!(newest().await.unwrap().summary.deployment, id("d1"));
+    // What a person canceled counts.
+    fixture.create(30, &service, "d3").await;
+    fixture.tell(31, "d3", Event::CancelRequested).await;
+    assert_eq!(newest().await.unwrap().summary.deployment, id("d3"));
+}
+
+#[test]
+fn inputs_of_an_older_version_are_read_and_build_again() {
+    let now = planned().inputs;
+    let mut stored = serde_json::to_value(&now).unwrap();
+    stored["format"] = 1.into();
+    stored.as_object_mut().unwrap().remove("context").unwrap();
+    let older: BuildInputs = serde_json::from_value(stored).unwrap();
+    assert_eq!(older.changed(&now).as_deref(), Some("the image is of an older version of Slipway"));
 }

@@ -8,6 +8,7 @@ use crate::cli::{Driver, GlobalOptions, ServerOptions};
 use crate::client::DATA_DIR_DEFAULT;
 use crate::failure::Failure;
 use file::{ConfigFile, NodeKind};
+use slipway_edge::ProxyConfig;
 use slipway_host::{BaseConfig, HostConfig, NodeSource, PythonSource};
 use slipway_sandbox::{NetworkConfig, SandboxConfig};
 use slipway_types::api::UPLOAD_BYTES_MAX;
@@ -39,6 +40,8 @@ pub(crate) struct ServerConfig {
     pub(crate) api_listen: SocketAddr,
     pub(crate) edge_listen: SocketAddr,
     pub(crate) domain: String,
+    /// What redirect rules may reach outside.
+    pub(crate) proxy: ProxyConfig,
     pub(crate) driver: Driver,
     pub(crate) upload_bytes_max: u64,
     pub(crate) drain_timeout: Duration,
@@ -61,14 +64,19 @@ impl ServerConfig {
             let most = ByteSize(UPLOAD_BYTES_MAX);
             return Err(Failure::usage(format!("`upload_bytes_max` is larger than {most}, which is the most")));
         }
+        let allow = file.edge.proxy_allow.iter().map(|network| network.0).collect();
+        let (api_listen, edge_listen) = (file.api.listen, file.edge.listen);
+        let (driver, drain_timeout) = (file.sandbox.driver, file.drain_timeout);
+        let host = host_config(&data_dir, file)?;
         Ok(Self {
-            api_listen: options.listen.or(file.api.listen).unwrap_or(API_LISTEN_DEFAULT),
-            edge_listen: options.edge_listen.or(file.edge.listen).unwrap_or(EDGE_LISTEN_DEFAULT),
+            api_listen: options.listen.or(api_listen).unwrap_or(API_LISTEN_DEFAULT),
+            edge_listen: options.edge_listen.or(edge_listen).unwrap_or(EDGE_LISTEN_DEFAULT),
             domain,
-            driver: options.driver.or(file.sandbox.driver).unwrap_or_default(),
+            driver: options.driver.or(driver).unwrap_or_default(),
             upload_bytes_max,
-            drain_timeout: file.drain_timeout.unwrap_or(DRAIN_TIMEOUT_DEFAULT).as_duration(),
-            host: host_config(&data_dir, file)?,
+            drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT_DEFAULT).as_duration(),
+            proxy: ProxyConfig { allow, ca_bundle: host.sandbox.ca_bundle.clone() },
+            host,
             data_dir,
         })
     }

@@ -80,7 +80,7 @@ async fn run_parts(
         Failure::server(format!("cannot open the database `{}`", database.display())).caused_by(&error)
     })?;
     let host_link = start_host(config, parts, shutdown);
-    let edge_link = start_edge(listeners.edge, parts, shutdown);
+    let edge_link = start_edge(config, listeners.edge, parts, shutdown);
     host_is_up(&host_link, parts).await?;
     let control = control_config(config, listeners.api, addresses);
     let stop = shutdown.clone();
@@ -113,12 +113,18 @@ fn start_host(config: &ServerConfig, parts: &mut Parts, shutdown: &CancellationT
     HostLink { commands, reports }
 }
 
-fn start_edge(listener: EdgeListener, parts: &mut Parts, shutdown: &CancellationToken) -> EdgeLink {
+fn start_edge(
+    config: &ServerConfig,
+    listener: EdgeListener,
+    parts: &mut Parts,
+    shutdown: &CancellationToken,
+) -> EdgeLink {
     let (tables, for_edge) = watch::channel(RouteTable::default());
     let (edge_reports, reports) = mpsc::channel(EDGE_REPORTS_MAX);
     let stop = shutdown.clone();
+    let edge = EdgeConfig { proxy: config.proxy.clone(), ..EdgeConfig::default() };
     parts.spawn(async move {
-        named("edge", Box::pin(slipway_edge::run(EdgeConfig::default(), listener, for_edge, edge_reports, stop)).await)
+        named("edge", Box::pin(slipway_edge::run(edge, listener, for_edge, edge_reports, stop)).await)
     });
     EdgeLink { tables, reports }
 }

@@ -3,6 +3,7 @@
 
 use crate::cli::Driver;
 use serde::{Deserialize, Deserializer};
+use slipway_edge::Network;
 use slipway_sandbox::{Cidr, Runtime};
 use slipway_types::settings::{ByteSize, DurationMs};
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +36,7 @@ pub(super) struct ApiTable {
 pub(super) struct EdgeTable {
     pub(super) listen: Option<SocketAddr>,
     pub(super) domain: Option<String>,
+    pub(super) proxy_allow: Vec<NetworkText>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,6 +101,17 @@ pub(super) struct LayersTable {
 pub(super) struct CidrText(pub(super) Cidr);
 
 impl<'de> Deserialize<'de> for CidrText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// `10.0.0.0/8` or `fd00::/8`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NetworkText(pub(super) Network);
+
+impl<'de> Deserialize<'de> for NetworkText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map(Self).map_err(serde::de::Error::custom)

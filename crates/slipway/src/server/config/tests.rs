@@ -40,7 +40,7 @@ fn every_key_of_the_file_counts() {
         upload_bytes_max = "64MB"
         drain_timeout = "5s"
         api.listen = "127.0.0.1:1"
-        edge = { listen = "0.0.0.0:80", domain = "apps.example.org" }
+        edge = { listen = "0.0.0.0:80", domain = "apps.example.org", proxy_allow = ["10.0.0.0/8", "fd00::/8"] }
         build.workers = 3
         layers.dir = "/srv/layers"
         [sandbox]
@@ -71,6 +71,8 @@ fn every_key_of_the_file_counts() {
     assert_eq!((config.upload_bytes_max, config.drain_timeout), (64 << 20, Duration::from_secs(5)));
     assert_eq!((config.api_listen.port(), config.edge_listen.port()), (1, 80));
     assert_eq!((config.domain.as_str(), config.driver), ("apps.example.org", Driver::Oci));
+    let allow = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+    assert_eq!((config.proxy.allow, config.proxy.ca_bundle), (allow.to_vec(), host.sandbox.ca_bundle.clone()));
     assert_eq!((host.workers, host.layers_dir.to_str()), (3, Some("/srv/layers")));
     assert_eq!(host.sandbox.runtime, Runtime::Crun);
     assert_eq!(host.sandbox.network.allow[0].to_string(), "192.168.1.0/24");
@@ -104,6 +106,7 @@ fn what_cannot_be_is_refused() {
         ("edge.domain = \"A.b\"", "not a usable domain"),
         ("edge.domain = \"a..b\"", "not a usable domain"),
         ("edge.listen = \"8080\"", "socket address"),
+        ("edge.proxy_allow = [\"10.0.0.0/33\"]", "is no network"),
         ("build.workers = 0", "1 to 64"),
         ("upload_bytes_max = \"1GB\"", "larger than"),
         ("sandbox.subnet = \"10.0.0.0\"", "choose a prefix"),
