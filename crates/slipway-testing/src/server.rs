@@ -4,7 +4,6 @@ use crate::cli::{Background, Run};
 use crate::http::{self, Response};
 use crate::slot::Slot;
 use crate::wait;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,7 +34,7 @@ impl TestServer {
         let shared = target.join("test-shared");
         let slot = Slot::claim(&shared.join("slots"));
         let dir = tempfile::Builder::new().prefix("slipway-test-").tempdir().unwrap();
-        let (api_port, edge_port) = (free_port(), free_port());
+        let [api_port, edge_port] = slot.ports();
         let config = format!(
             "[api]\nlisten = \"127.0.0.1:{api_port}\"\n[edge]\nlisten = \"127.0.0.1:{edge_port}\"\n[layers]\ndir = \"{}\"\n[sandbox]\nsubnet = \"{}\"\nagent = \"{}\"\n{config_lines}\n",
             shared.join("layers").display(),
@@ -166,9 +165,4 @@ impl Drop for TestServer {
             let _ = self.process.take().unwrap().wait();
         }
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 const SLOTS: u8 = 40;
 /// First second octet of `10.x.0.0/16`; a server in use on the same machine has 10.201.
 const FIRST_OCTET: u8 = 205;
+/// The kernel's own range begins at 32768.
+const FIRST_PORT: u16 = 21_400;
 
 /// A number held until it is dropped, or the process dies.
 #[derive(Debug)]
@@ -37,6 +39,13 @@ impl Slot {
 
     pub fn number(&self) -> u8 {
         self.number
+    }
+
+    /// Two ports of its own. Below the range from which the kernel gives ports to connections: one that was free a moment ago
+    /// in that range may be a client's now.
+    pub fn ports(&self) -> [u16; 2] {
+        let first = FIRST_PORT + 2 * u16::from(self.number);
+        [first, first + 1]
     }
 
     /// For the sandboxes of the test server that holds it.

@@ -128,8 +128,8 @@ fn a_migration_that_waits_for_another_one_says_so_and_is_tried_again_without_a_b
     let _ = world.run(&["env", "set", "MIGRATION_LOCK_TIMEOUT=500ms"]).expect_code(0);
     // The number in `migrate.js`.
     let held = world.postgres.hold("SELECT pg_advisory_lock(7201001)");
-    let failed = up_fails(&world.server, world.app.path(), "pre-deploy-failed");
-    let diagnosis = failed.expect_diagnosis("pre-deploy-failed");
+    let failed = up_fails(&world.server, world.app.path(), "migration-locked");
+    let diagnosis = failed.expect_diagnosis("migration-locked");
     assert!(diagnosis["why"].as_str().unwrap().contains("lock timeout"), "{diagnosis}");
     drop(held);
     let _ = world.run(&["env", "unset", "MIGRATION_LOCK_TIMEOUT"]).expect_code(0);
@@ -141,8 +141,8 @@ fn a_migration_that_waits_for_another_one_says_so_and_is_tried_again_without_a_b
 #[test]
 fn without_the_address_of_the_database_it_is_said_how_to_set_it() {
     let world = World::new();
-    let failed = up_fails(&world.server, world.app.path(), "pre-deploy-failed");
-    let diagnosis = failed.expect_diagnosis("pre-deploy-failed").to_string();
+    let failed = up_fails(&world.server, world.app.path(), "missing-database-url");
+    let diagnosis = failed.expect_diagnosis("missing-database-url").to_string();
     assert!(diagnosis.contains("DATABASE_URL") && diagnosis.contains("slipway env set"), "{diagnosis}");
     world.set_database_url();
     let _ = world.run(&["redeploy"]).expect_code(0);

@@ -151,7 +151,7 @@ fn the_python_example_migrates_before_it_goes_live() {
     run(Command::new("cp").arg("-R").arg(example.join(".")).arg(app.path()));
 
     // Without a database the migration fails, and says why.
-    let missing = up_fails(&server, app.path(), "pre-deploy-failed");
+    let missing = up_fails(&server, app.path(), "django-settings");
     assert!(missing.transcript().contains("ENGINE"), "{}", missing.transcript());
 
     let url = format!("DATABASE_URL={}", database.url());
