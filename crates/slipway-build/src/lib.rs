@@ -31,6 +31,7 @@ pub const WANTED_FILES: &[&str] = &[
     netlify::NETLIFY_FILE,
     "_redirects",
     "_headers",
+    "Staticfile",
     "package.json",
     "pnpm-lock.yaml",
     "yarn.lock",

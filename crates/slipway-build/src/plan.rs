@@ -21,6 +21,7 @@ mod refusal;
 mod script;
 mod site;
 mod start;
+mod staticfile;
 mod tool_version;
 mod workspace;
 
@@ -46,6 +47,11 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
     if !root.is_empty() && tree.is_empty() {
         return Err(missing::root(&tree));
     }
+    let (settings, of_file) = match staticfile::applied(&tree, settings) {
+        Some((settings, reason)) => (Cow::Owned(settings), Some(reason)),
+        None => (Cow::Borrowed(settings), None),
+    };
+    let settings = settings.as_ref();
     let mut plan = match language(&tree, settings)? {
         Language::Node => node::plan(tree, settings)?,
         Language::Python => python::plan(tree, settings)?,
@@ -53,6 +59,7 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
         Language::Files(directory) => files::plan(&tree, directory, settings),
     };
     apply_procfile(&mut plan, &Procfile::read(&tree));
+    plan.reasons.extend(of_file.filter(|_| matches!(plan.start, Start::Site(_))));
     Ok(plan)
 }
 

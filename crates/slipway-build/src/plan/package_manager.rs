@@ -58,6 +58,11 @@ pub(super) fn choose<'t>(tree: &Tree<'t>, package: &PackageJson, workspace: Opti
                 reasons.push(Reason { decided, from: format!("`{}`{said}", directory.path(lockfile)) });
                 PackageManager { name: *name, version }
             }
+            None if let Some((name, range)) = by_engines(package) => {
+                let from = format!("`engines.{}` in `{}`", name.as_str(), tree.path("package.json"));
+                reasons.push(Reason { decided: decided(name, Some(range)), from });
+                PackageManager { name, version: Some(range.to_owned()) }
+            }
             None => {
                 let from = "no lockfile and no `packageManager` in `package.json`".to_owned();
                 reasons.push(Reason { decided: decided(PackageManagerName::Npm, None), from });
@@ -69,6 +74,12 @@ pub(super) fn choose<'t>(tree: &Tree<'t>, package: &PackageJson, workspace: Opti
     reasons.extend(several(&directory, &present, lockfile));
     let plug_and_play = uses_plug_and_play(&directory, &manager);
     Choice { manager, directory, lockfile, plug_and_play, reasons }
+}
+
+/// Who asks for a package manager as for a runtime means it, where no lockfile says another.
+fn by_engines(package: &PackageJson) -> Option<(PackageManagerName, &str)> {
+    let names = [PackageManagerName::Bun, PackageManagerName::Pnpm, PackageManagerName::Yarn];
+    names.into_iter().find_map(|name| Some((name, package.text(&["engines", name.as_str()])?)))
 }
 
 fn lockfiles(directory: &Tree<'_>) -> Vec<(&'static str, PackageManagerName)> {

@@ -9,12 +9,14 @@ use slipway_build::{Decision, Given};
 use slipway_store::Change;
 use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
+use slipway_types::plan::ToolchainName;
 use slipway_types::settings::DurationMs;
 use slipway_types::site::{SiteFacts, SiteRules};
 use slipway_types::source::SourceFacts;
 use slipway_types::{
     Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing, Trigger,
 };
+use std::collections::BTreeMap;
 
 /// Where the source tree is in a sandbox.
 const SOURCE_DIR: &str = "/app";
@@ -390,11 +392,26 @@ impl Work {
             start: ImageStart::Process(StartConfig {
                 command: command.to_owned(),
                 cwd,
-                env: plan.run_env.clone(),
+                env: run_env(plan, environment),
                 path: environment.path.clone(),
             }),
         })
     }
+}
+
+/// The plan's, and what a script that its package manager starts finds of that: the start command runs without one.
+fn run_env(plan: &Plan, environment: &Environment) -> BTreeMap<String, String> {
+    let mut env = plan.run_env.clone();
+    let is_node = plan.toolchains.first().is_some_and(|tool| tool.name == ToolchainName::Node);
+    let runtime = environment.runtime_versions.first().filter(|_| is_node);
+    if let (Some(node), Some(manager), Some(version)) =
+        (runtime, &plan.package_manager, &environment.package_manager_version)
+    {
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+        let agent = format!("{}/{version} npm/? node/v{node} linux {architecture}", manager.name.as_str());
+        env.insert("npm_config_user_agent".to_owned(), agent);
+    }
+    env
 }
 
 fn done(skipped: bool, note: Option<String>, output: Option<PhaseOutput>) -> Taken {

@@ -105,13 +105,10 @@ impl<'s> Served<'s> {
     }
 }
 
-/// Whether nobody could take the name for one that was given by hand. Some digests look like a word (`main-TMBSGUE4.js`):
-/// those files are asked for again each time, on purpose.
+/// Whether the framework puts nothing but files named by their contents there. Elsewhere a digest may look like a word
+/// (`main-TMBSGUE4.js`): such a file is asked for again each time, on purpose.
 fn has_certain_digest(path: &str) -> bool {
-    let digest = path.rsplit('/').next().and_then(|name| name.split(['-', '.']).nth(1)).unwrap_or_default();
-    let has = |kind: fn(char) -> bool| digest.chars().any(kind);
-    let mixed = has(|c| c.is_ascii_digit()) && has(|c| c.is_ascii_lowercase()) && has(|c| c.is_ascii_uppercase());
-    mixed || ["/_next/static/", "/_astro/", "/_app/immutable/"].iter().any(|directory| path.starts_with(directory))
+    ["/_next/static/", "/_astro/", "/_app/immutable/"].iter().any(|directory| path.starts_with(directory))
 }
 
 /// The first path of that form; a minified page has no quotes around it, and a relative one no slash before it.
