@@ -80,15 +80,28 @@ fn asked(tree: &Tree<'_>, package: &PackageJson, settings: &ServiceSettings) -> 
         let own = directory.directory() == tree.directory();
         let above = if own { None } else { PackageJson::read(&directory)? };
         let package = if own { Some(package) } else { above.as_ref() };
+        let file = version_file(&directory);
         let found = package
             .and_then(|package| engines(&directory, package))
-            .or_else(|| version_file(&directory))
+            .filter(|engines| !file.as_ref().is_some_and(|file| is_within(file, engines)))
+            .or(file)
             .or_else(|| package.and_then(|package| pinned(&directory, package)));
         if found.is_some() {
             return Ok(found);
         }
     }
     Ok(None)
+}
+
+/// Whether a file names one major version of those that an open range allows: then that is what is developed with.
+fn is_within(file: &Asked, engines: &Asked) -> bool {
+    let major = |text: &str| -> Option<u64> {
+        let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+        digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let is_plain = file.text.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
+    let is_open = range_of(&engines.text).is_some_and(|range| narrowed(&range).is_some());
+    is_plain && is_open && major(&file.text) >= major(&engines.text)
 }
 
 fn engines(directory: &Tree<'_>, package: &PackageJson) -> Option<Asked> {
