@@ -153,13 +153,14 @@ fn pnpm_lockfile_version(text: &str) -> Option<&str> {
     Some(line.trim().trim_matches(['\'', '"']))
 }
 
-/// The newest major version of pnpm that keeps a lockfile format as it is.
+/// A major version of pnpm that keeps a lockfile format as it is. Versions 9 and later share one: the first of them still runs
+/// the install scripts of dependencies, which later ones do for those that the source names.
 fn pnpm_major(format: &str) -> &'static str {
     match format {
         "5.4" => "7",
         old if old.starts_with("5.") => "6",
         sixth if sixth.starts_with("6.") => "8",
-        _ => "10",
+        _ => "9",
     }
 }
 
@@ -245,7 +246,7 @@ mod tests {
         check(&[("package-lock.json", "{}"), ("npm-shrinkwrap.json", "{}")], "npm by npm-shrinkwrap.json");
         check(&[("pnpm-lock.yaml", "lockfileVersion: 5.4\n")], "pnpm 7 by pnpm-lock.yaml");
         check(&[("pnpm-lock.yaml", "lockfileVersion: '6.0'\n")], "pnpm 8 by pnpm-lock.yaml");
-        check(&[("pnpm-lock.yaml", "lockfileVersion: '9.0'\n")], "pnpm 10 by pnpm-lock.yaml");
+        check(&[("pnpm-lock.yaml", "lockfileVersion: '9.0'\n")], "pnpm 9 by pnpm-lock.yaml");
         check(
             &[("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"), ("package.json", "{\"engines\":{\"pnpm\":\"^9\"}}")],
             "pnpm ^9 by pnpm-lock.yaml",

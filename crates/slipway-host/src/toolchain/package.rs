@@ -148,7 +148,8 @@ fn package_of(name: PackageManagerName, major: Option<u64>) -> String {
         PackageManagerName::Npm => "npm".to_owned(),
         PackageManagerName::Pnpm if major >= Some(NATIVE_PNPM) => format!("@pnpm/exe.linux-{native_arch}"),
         PackageManagerName::Pnpm => "pnpm".to_owned(),
-        PackageManagerName::Yarn if major >= Some(2) => "@yarnpkg/cli-dist".to_owned(),
+        // Yarn 2 is a version of the classic package still.
+        PackageManagerName::Yarn if major >= Some(3) => "@yarnpkg/cli-dist".to_owned(),
         PackageManagerName::Yarn => "yarn".to_owned(),
         PackageManagerName::Bun => format!("@oven/bun-linux-{bun_arch}"),
         PackageManagerName::Pip | PackageManagerName::Uv | PackageManagerName::Poetry => name.as_str().to_owned(),

@@ -16,6 +16,7 @@ const FACTORIES: [&str; 4] = ["create_app", "make_app", "get_app", "build_app"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framework {
     FastApi,
+    FastHtml,
     Flask,
     Quart,
     Litestar,
@@ -23,8 +24,14 @@ pub(super) enum Framework {
 }
 
 impl Framework {
-    const ALL: [Framework; 5] =
-        [Framework::FastApi, Framework::Flask, Framework::Quart, Framework::Litestar, Framework::Starlette];
+    const ALL: [Framework; 6] = [
+        Framework::FastApi,
+        Framework::FastHtml,
+        Framework::Flask,
+        Framework::Quart,
+        Framework::Litestar,
+        Framework::Starlette,
+    ];
 
     /// As people write it.
     pub(super) fn title(self) -> &'static str {
@@ -37,6 +44,7 @@ impl Framework {
     pub(super) fn class(self) -> &'static str {
         match self {
             Framework::FastApi => "FastAPI",
+            Framework::FastHtml => "FastHTML",
             Framework::Flask => "Flask",
             Framework::Quart => "Quart",
             Framework::Litestar => "Litestar",
