@@ -184,9 +184,9 @@ impl Work {
                 let commandless = self.planned.as_ref().is_some_and(|planned| planned.plan.build_command.is_none());
                 let nothing = commandless && self.site.is_none();
                 let published = self.site.as_ref().map(|site| format!("{} files published", site.files));
-                self.image = self.built_image();
+                let (rules, lines) = self.rules().unwrap_or_default();
+                self.image = self.built_image(rules);
                 let note = nothing.then(|| "there is nothing to build".to_owned()).or(published);
-                let lines = self.rules().map(|(_, warnings)| warnings).unwrap_or_default();
                 let change = Change { note, output: stored, image: self.image.clone(), ..Change::default() };
                 Taken::Done { skipped: nothing, lines, change: Box::new(change) }
             }
@@ -374,7 +374,7 @@ impl Work {
         self.image.as_ref()
     }
 
-    fn built_image(&self) -> Option<Image> {
+    fn built_image(&self, rules: SiteRules) -> Option<Image> {
         let plan = &self.planned.as_ref()?.plan;
         let environment = self.environment.as_ref()?;
         let built = self.built.as_ref()?;
@@ -382,7 +382,6 @@ impl Work {
             "" => SOURCE_DIR.to_owned(),
             root => format!("{SOURCE_DIR}/{root}"),
         };
-        let (rules, _) = self.rules()?;
         let Some(command) = plan.start_command() else {
             return Some(Image { layers: built.clone(), start: ImageStart::Site, rules });
         };
