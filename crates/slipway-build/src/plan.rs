@@ -47,6 +47,8 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
     if !root.is_empty() && tree.is_empty() {
         return Err(missing::root(&tree));
     }
+    let only_app = workspace::only_app(&tree, settings);
+    let tree = only_app.map_or(tree, |directory| Tree::new(&listing, directory));
     let (settings, of_file) = match staticfile::applied(&tree, settings) {
         Some((settings, reason)) => (Cow::Owned(settings), Some(reason)),
         None => (Cow::Borrowed(settings), None),
@@ -60,6 +62,10 @@ pub fn plan(listing: &TreeListing, settings: &ServiceSettings) -> Result<Plan, D
     };
     apply_procfile(&mut plan, &Procfile::read(&tree));
     plan.reasons.extend(of_file.filter(|_| matches!(plan.start, Start::Site(_))));
+    if let Some(directory) = only_app {
+        let decided = format!("the service's directory: `{directory}`");
+        plan.reasons.insert(0, Reason { decided, from: "the only app of the workspace".to_owned() });
+    }
     Ok(plan)
 }
 

@@ -13,7 +13,7 @@ use slipway_types::plan::{PackageManagerName, Reason, Start};
 use slipway_types::settings::ServiceKind;
 
 /// Files that are taken for the app when nothing says how it starts.
-const ENTRY_FILES: [&str; 8] =
+pub(super) const ENTRY_FILES: [&str; 8] =
     ["server.js", "server.mjs", "index.js", "index.mjs", "app.js", "main.js", "src/index.js", "src/server.js"];
 
 /// The same in TypeScript, which Bun runs as it is.

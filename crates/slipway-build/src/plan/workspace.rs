@@ -1,8 +1,10 @@
 //! Workspaces: the directory above whose manifest lists the service, and the packages that belong to it.
 
+use super::{framework, start};
 use crate::package_json::{PACKAGE_JSON, PackageJson};
 use crate::tree::{Tree, parent};
 use slipway_types::Diagnosis;
+use slipway_types::settings::{ServiceKind, ServiceSettings};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The nearest directory above that declares workspaces.
@@ -19,6 +21,32 @@ pub(super) fn top<'t>(tree: &Tree<'t>) -> Result<Option<Tree<'t>>, Diagnosis> {
         }
     }
     Ok(None)
+}
+
+/// The directory of a workspace's only app, where the top is no app itself and nothing was set that belongs to the top.
+pub(super) fn only_app<'t>(tree: &Tree<'t>, settings: &ServiceSettings) -> Option<&'t str> {
+    let is_set = settings.build_command.is_some()
+        || settings.start_command.is_some()
+        || settings.site_directory.is_some()
+        || settings.kind == ServiceKind::Worker;
+    let package = PackageJson::read(tree).ok().flatten()?;
+    let starts = ["Procfile", "index.html"].iter().chain(&start::ENTRY_FILES).any(|file| tree.has(file));
+    let says_start = package.script("start").is_some() || package.text(&["main"]).is_some() || starts;
+    if is_set || says_start || !tree.directory().is_empty() || !is_workspace(tree, &package) {
+        return None;
+    }
+    // At the top of an Nx workspace stand the dependencies of all its apps: they say nothing of the top itself.
+    let is_nx = tree.has("nx.json") && package.script("build").is_none();
+    if !is_nx && framework::detect(tree, &package).is_some() {
+        return None;
+    }
+    let mut apps = manifests(tree).filter_map(parent).filter(|directory| !directory.is_empty()).filter(|directory| {
+        let member = Tree::new(tree.listing(), directory);
+        let package = PackageJson::read(&member).ok().flatten();
+        package
+            .is_some_and(|package| package.script("start").is_some() || framework::detect(&member, &package).is_some())
+    });
+    apps.next().filter(|_| apps.next().is_none())
 }
 
 /// Whether packages of a workspace are installed from `directory`.
