@@ -4,6 +4,7 @@
 //! answers with phases of one deployment until it releases the worker.
 
 use crate::agent::{ListeningSocket, Stream};
+use crate::cache::{CacheInventory, Retention, SweepEnded, SweepOrder};
 use crate::image::{Image, LayerRef};
 use crate::plan::{PackageManager, Toolchain};
 use crate::route::Endpoint;
@@ -34,6 +35,10 @@ pub enum HostCommand {
     ReleaseWorker { worker: u32, deployment: DeploymentId },
     /// The whole desired state. An older generation than the last one is ignored.
     Replicas(ReplicaSet),
+    /// The answer to [`HostReport::RetentionWanted`]. One to an older question is ignored.
+    Retain(Retention),
+    /// Removes what nothing needs. The host asks what is needed first, and answers with [`HostReport::Swept`].
+    Sweep { sweep: String, order: SweepOrder },
 }
 
 /// All replicas that should run on a host. One that is not named is stopped with its own grace time.
@@ -165,6 +170,13 @@ pub enum HostReport {
         stream: Stream,
         line: String,
     },
+    /// What must stay? Asked before each sweep.
+    RetentionWanted {
+        request: u64,
+    },
+    Swept(SweepEnded),
+    /// What there is now; after each sweep.
+    Inventory(Box<CacheInventory>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -238,7 +250,8 @@ pub struct LimitFacts {
 }
 
 /// Stable codes: `git-unreachable`, `git-reference-missing`, `git-authentication`, `git-failed`, `upload-missing`,
-/// `upload-unusable`, `toolchain-unavailable`, `version-unavailable`, `sandbox-failed`, `layer-failed`, `disk-full`.
+/// `upload-unusable`, `toolchain-unavailable`, `version-unavailable`, `sandbox-failed`, `layer-failed`, `disk-full`,
+/// `disk-nearly-full`, `release-gone`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostError {
     pub code: String,
