@@ -83,10 +83,7 @@ async fn newest_releases(
 }
 
 /// What [`Store::newest_built`] finds.
-async fn newest_build(
-    connection: &mut SqliteConnection,
-    service: &ServiceId,
-) -> Result<Option<Retained>, StoreError> {
+async fn newest_build(connection: &mut SqliteConnection, service: &ServiceId) -> Result<Option<Retained>, StoreError> {
     let row = sqlx::query(
         "SELECT image FROM deployments WHERE service = $1 AND image IS NOT NULL AND build_inputs IS NOT NULL \
          ORDER BY sequence DESC LIMIT 1",
@@ -133,7 +130,9 @@ async fn phase_layers(
     let mut layers = Vec::new();
     for row in &rows {
         match json(row, "output")? {
-            PhaseOutput::Environment { layers: made, .. } | PhaseOutput::Build { layers: made, .. } => layers.extend(made),
+            PhaseOutput::Environment { layers: made, .. } | PhaseOutput::Build { layers: made, .. } => {
+                layers.extend(made)
+            }
             PhaseOutput::Install { layer, .. } => layers.push(layer),
             PhaseOutput::Source(_) | PhaseOutput::PreDeploy => {}
         }

@@ -23,6 +23,8 @@ pub struct Retention {
     pub request: u64,
     /// Everything that must stay: the whole set, never a change to one before.
     pub layers: BTreeSet<LayerRef>,
+    /// Services of this server. A store may be shared: what was made for others is not this one's to judge.
+    pub services: BTreeSet<ServiceId>,
 }
 
 /// What is to be removed.
@@ -51,9 +53,14 @@ impl SweepOrder {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum CacheId {
-    Layer { layer: LayerRef },
+    Layer {
+        layer: LayerRef,
+    },
     /// Of a framework: what its builds keep from one to the next.
-    BuildCache { service: ServiceId, branch: String },
+    BuildCache {
+        service: ServiceId,
+        branch: String,
+    },
 }
 
 impl std::fmt::Display for CacheId {
