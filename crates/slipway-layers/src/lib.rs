@@ -8,6 +8,8 @@
 //! - [`LayerStore`]: a directory of published images, their locks, their durability.
 //! - [`LayerKey`]: a key from labelled inputs.
 
+mod cold;
+mod digest;
 mod durability;
 mod error;
 pub mod image;
@@ -17,10 +19,14 @@ mod lock;
 mod loop_device;
 mod mount;
 mod store;
+mod tiers;
 
+pub use cold::{ColdConfig, ColdCredentials, ColdError};
+pub use digest::{InvalidDigest, LayerDigest};
 pub use error::LayerError;
 pub use image::{Access, Usage};
 pub use key::{LayerKey, is_valid_key};
 pub use lock::LayerLock;
 pub use mount::Mounted;
 pub use store::{LayerEntry, LayerStore};
+pub use tiers::{Ensured, Tiers};
