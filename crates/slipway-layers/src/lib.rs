@@ -10,6 +10,7 @@
 //! - [`LayerRecord`]: what is known of a layer, and when it was last used.
 //! - Pins and [`Lease`]s keep layers in place; [`eviction`] decides what goes, [`LayerStore::sweep`] does it.
 
+mod cold;
 mod digest;
 mod durability;
 mod error;
@@ -27,8 +28,10 @@ mod record;
 mod store;
 mod sweep;
 mod temp_file;
+mod tiers;
 
-pub use digest::{DigestError, LayerDigest};
+pub use cold::{ColdConfig, ColdCredentials, ColdError};
+pub use digest::{InvalidDigest, LayerDigest};
 pub use error::LayerError;
 pub use eviction::{Eviction, EvictionReason, Quota, SweepMode, SweepReport};
 pub use hold::Lease;
@@ -39,3 +42,4 @@ pub use lock::LayerLock;
 pub use mount::Mounted;
 pub use record::LayerRecord;
 pub use store::{LayerEntry, LayerStore};
+pub use tiers::{Ensured, Tiers};
