@@ -2,12 +2,13 @@
 
 use crate::cache::Caches;
 use crate::config::HostConfig;
+use crate::custodian::{Custodian, CustodianHandle, Notice};
 use crate::fleet::Fleet;
 use crate::host::{Host, is_replica_sandbox};
 use crate::toolchain::{ToolSources, Toolchains};
 use crate::worker::WorkerHandle;
-use crate::{base_layer, blocking, leftover};
-use slipway_layers::{LayerError, LayerStore};
+use crate::{base_layer, blocking, leftover, server_id};
+use slipway_layers::{ColdError, LayerError, LayerStore, Tiers};
 use slipway_sandbox::{Sandbox, SandboxError, Sandboxes};
 use slipway_types::LayerRef;
 use slipway_types::host::{HostCommand, HostReport};
@@ -36,6 +37,8 @@ pub enum HostRunError {
     },
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error("the cold tier of layers can't be used")]
+    Cold(#[from] ColdError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
 }
@@ -51,7 +54,8 @@ pub async fn run(
     reports: mpsc::Sender<HostReport>,
     shutdown: CancellationToken,
 ) -> Result<(), HostRunError> {
-    let (host, replicas) = Box::pin(open(config)).await?;
+    let (custodian, notices) = CustodianHandle::new();
+    let (host, replicas) = Box::pin(open(config, custodian)).await?;
     let host = Arc::new(host);
     let mut tasks = JoinSet::new();
     let stop_builds = shutdown.child_token();
@@ -61,8 +65,12 @@ pub async fn run(
         handle
     });
     let workers = workers.collect();
+    tasks.spawn(Custodian::new(Arc::clone(&host), notices, reports.clone()).work(stop_builds.clone()));
+    let (tiers, stop_archiver) = (host.tiers.clone(), stop_builds.clone());
+    tasks.spawn(async move { tiers.run_archiver(stop_archiver).await });
+    let custodian = host.custodian.clone();
     let fleet = Fleet::new(Arc::clone(&host), reports, replicas);
-    let mut supervisor = Supervisor { workers, fleet, stop_builds: stop_builds.clone() };
+    let mut supervisor = Supervisor { workers, fleet, custodian, stop_builds: stop_builds.clone() };
     supervisor.serve(commands, &shutdown).await;
     stop_builds.cancel();
     let builds = async { while tasks.join_next().await.is_some() {} };
@@ -81,6 +89,7 @@ pub async fn run(
 struct Supervisor {
     workers: Vec<WorkerHandle>,
     fleet: Fleet,
+    custodian: CustodianHandle,
     stop_builds: CancellationToken,
 }
 
@@ -123,6 +132,8 @@ impl Supervisor {
                 self.with_worker(worker, |handle| handle.release(deployment));
             }
             HostCommand::Replicas(set) => self.fleet.want(set),
+            HostCommand::Retain(retention) => self.custodian.tell(Notice::Retention(retention)),
+            HostCommand::Sweep { sweep, order } => self.custodian.tell(Notice::Order { sweep, order }),
         }
     }
 
@@ -135,7 +146,10 @@ impl Supervisor {
 }
 
 /// Brings up everything that workers and replicas stand on, and clears what a former run left of its builds.
-async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), HostRunError> {
+async fn open(
+    config: HostConfig,
+    custodian: CustodianHandle,
+) -> Result<(Host, HashMap<String, Sandbox>), HostRunError> {
     let (layers_dir, data_dir) = (config.layers_dir.clone(), config.data_dir.clone());
     let store = blocking(move || LayerStore::open(layers_dir)).await?;
     let base = base_layer(&config.base);
@@ -152,8 +166,11 @@ async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), Ho
         python: config.python.clone(),
         base: base.clone(),
     };
-    let toolchains = Toolchains::new(store.clone(), versions, sources);
-    let host = Host { caches: Caches::new(caches_dir.clone()), config, store, sandboxes, toolchains, base };
+    let tiers = Tiers::new(store.clone(), config.layers.cold.clone())?;
+    let toolchains = Toolchains::new(tiers.clone(), versions, sources);
+    let server_id = server_id::ensure(&data_dir)?;
+    let caches = Caches::new(caches_dir.clone());
+    let host = Host { caches, config, store, tiers, custodian, server_id, sandboxes, toolchains, base };
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
     let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());
     blocking(move || {

@@ -9,6 +9,9 @@ use slipway_types::{LayerKind, ServiceId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+/// A layer that one deployment made for itself, of a server that does not say whether it needs it, goes after this.
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+
 /// What the hot tier may take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Quota {
@@ -20,6 +23,9 @@ pub struct Quota {
     pub free_bytes_min: u64,
     /// Only layers with a cold copy may go. Caches go in any case: losing one costs only time.
     pub requires_cold: bool,
+    /// Services of the server that asks. What one deployment of theirs made for itself goes at once when nothing holds it;
+    /// of other servers' services it goes when it is old.
+    pub own_services: BTreeSet<ServiceId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +37,8 @@ pub enum SweepMode {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EvictionReason {
+    /// Made for one deployment, to which nothing goes back.
+    Unneeded,
     DiskFree,
     HotQuota,
     ServiceQuota,
@@ -59,6 +67,9 @@ pub fn plan(stored: &[Stored], quota: &Quota, free_bytes: u64, asked_at: SystemT
     let mut candidates: Vec<&Stored> = stored.iter().filter(|one| may_go(one, quota, asked_at)).collect();
     candidates.sort_by_cached_key(|one| order(one));
     let mut plan = Plan { candidates, report: SweepReport::default() };
+    plan.evict(u64::MAX, EvictionReason::Unneeded, |one| is_unneeded(one, quota, asked_at));
+    plan.report.short_bytes = 0;
+    let free_bytes = free_bytes.saturating_add(plan.report.freed_bytes);
     plan.evict(quota.free_bytes_min.saturating_sub(free_bytes), EvictionReason::DiskFree, |_| true);
     if let Some(limit) = quota.hot_bytes {
         let hot: u64 = stored.iter().map(|one| one.hot_bytes).sum();
@@ -92,6 +103,13 @@ fn may_go(one: &Stored, quota: &Quota, asked_at: SystemTime) -> bool {
     let is_cache = matches!(one.id, StoredId::Cache { .. });
     let kept = one.pinned || one.leased || !one.synced || one.used_at >= asked_at;
     one.hot_bytes > 0 && !kept && (is_cache || one.cold || !quota.requires_cold)
+}
+
+fn is_unneeded(one: &Stored, quota: &Quota, asked_at: SystemTime) -> bool {
+    let StoredId::Layer(layer) = &one.id else { return false };
+    let is_own = one.service.as_ref().is_some_and(|service| quota.own_services.contains(service));
+    let age = asked_at.duration_since(one.used_at).unwrap_or_default();
+    slipway_types::cache::is_of_one_deployment(layer.kind) && (is_own || age > ORPHAN_AGE)
 }
 
 /// Least recently used first. Uses are noted by the minute; of equal age goes last what many services share and what takes

@@ -2,6 +2,7 @@
 //! ports; [`wiring`] is what runs.
 
 mod claim;
+mod cold_check;
 mod config;
 mod signal;
 mod wiring;
@@ -48,7 +49,7 @@ pub(crate) fn shim(dir: &Path) -> ExitCode {
 }
 
 /// What this machine has and lacks for running sandboxes, for `slipway doctor`.
-pub(crate) fn checks(global: &GlobalOptions) -> Result<Vec<Check>, Failure> {
+pub(crate) async fn checks(global: &GlobalOptions) -> Result<Vec<Check>, Failure> {
     let options = ServerOptions { config: None, listen: None, edge_listen: None, domain: None, driver: None };
     let config = ServerConfig::resolve(global, &options)?;
     let probed = slipway_sandbox::probe(&config.host.sandbox).into_iter().map(|check| Check {
@@ -57,7 +58,9 @@ pub(crate) fn checks(global: &GlobalOptions) -> Result<Vec<Check>, Failure> {
         found: check.detail,
         hint: (!check.hint.is_empty()).then(|| check.hint.to_owned()),
     });
-    Ok(probed.collect())
+    let mut checks: Vec<Check> = probed.collect();
+    checks.extend(cold_check::check(&config).await);
+    Ok(checks)
 }
 
 fn start_log() -> Result<(), Failure> {

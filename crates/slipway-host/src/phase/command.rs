@@ -66,9 +66,7 @@ impl PhaseContext<'_> {
 
     async fn boot(&self, command: &SandboxCommand<'_>) -> Result<Sandbox, PhaseEnd> {
         let store = &self.host.store;
-        if let Some(missing) = command.layers.iter().find(|layer| !store.contains(layer)) {
-            return Err(PhaseEnd::host_error("layer-failed", format!("there is no layer `{missing}`")));
-        }
+        self.bring_back_all(command.layers).await?;
         let spec = SandboxSpec {
             id: self.host.build_sandbox_id(&self.spec.deployment),
             layers: command.layers.iter().map(|layer| store.path(layer)).collect(),

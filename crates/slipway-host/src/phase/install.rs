@@ -29,6 +29,8 @@ const CACHES: [&str; 8] = [
 impl PhaseContext<'_> {
     pub(super) async fn install(&self, spec: &CommandSpec) -> Result<PhaseOutput, PhaseEnd> {
         let layer = self.dependencies_key(spec).await?;
+        // Before the lock, which whoever fetches it takes.
+        self.bring_back(&layer).await;
         let _lock = self.lock(&layer).await?;
         if self.host.store.contains(&layer) {
             self.log.say("dependencies are unchanged; nothing to install").await;

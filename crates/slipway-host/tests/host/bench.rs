@@ -43,6 +43,7 @@ impl Bench {
         let config = HostConfig {
             data_dir: dir.path().to_owned(),
             layers_dir: layers_dir(),
+            layers: slipway_host::LayersConfig::default(),
             workers: 1,
             sandbox: SandboxConfig {
                 sandboxes_dir: dir.path().join("sandboxes"),

@@ -113,6 +113,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: EnvCommand,
     },
+    /// Show what layers and build caches take, and remove what may go
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     /// Print a service's address, and open it where there is a display
     Open,
     /// Check the server, and this machine
@@ -213,6 +218,24 @@ pub(crate) enum EnvCommand {
     },
     /// List variables; a secret's value is not shown
     Ls,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// List layers and build caches: what they take, and what they are kept for
+    Ls,
+    /// Remove what nothing needs, and under a quota what was not used for longest
+    Gc {
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove build caches and all layers that no release needs; what is live is never touched
+    Clear {
+        /// Of one service, such as web or shop/web; without it, of all services of the server
+        #[arg(value_parser = super::cache::service_argument)]
+        service: Option<super::cache::ServiceArgument>,
+    },
 }
 
 /// Flags over environment variables over the configuration file over the defaults.

@@ -23,7 +23,7 @@ pub(crate) struct Check {
 /// Exit code 3 when something is not well.
 pub(super) async fn run(global: &GlobalOptions) -> Result<ExitCode, Failure> {
     let mut checks = vec![server_check(global).await];
-    checks.extend(server::checks(global)?);
+    checks.extend(server::checks(global).await?);
     let well = checks.iter().all(|check| check.ok);
     if global.json {
         output::json(&checks)?;
