@@ -25,6 +25,7 @@ mod loop_device;
 mod machine;
 mod mount;
 mod record;
+mod sparse;
 mod store;
 mod sweep;
 mod temp_file;

@@ -1,0 +1,9 @@
+//! The space of a store: records, pins, leases, eviction, and what crashes and other hosts do to them (run as root).
+#![allow(clippy::unwrap_used)]
+
+mod bench;
+mod crash;
+mod keeping;
+mod processes;
+mod shared;
+mod steps;
