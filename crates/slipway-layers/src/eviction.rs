@@ -26,6 +26,8 @@ pub struct Quota {
     /// Services of the server that asks. What one deployment of theirs made for itself goes at once when nothing holds it;
     /// of other servers' services it goes when it is old.
     pub own_services: BTreeSet<ServiceId>,
+    /// Of those that are destroyed the caches go too.
+    pub destroyed_services: BTreeSet<ServiceId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +108,10 @@ fn may_go(one: &Stored, quota: &Quota, asked_at: SystemTime) -> bool {
 }
 
 fn is_unneeded(one: &Stored, quota: &Quota, asked_at: SystemTime) -> bool {
-    let StoredId::Layer(layer) = &one.id else { return false };
-    let is_own = one.service.as_ref().is_some_and(|service| quota.own_services.contains(service));
+    let is_of = |services: &BTreeSet<ServiceId>| one.service.as_ref().is_some_and(|service| services.contains(service));
+    let is_destroyed = is_of(&quota.destroyed_services);
+    let StoredId::Layer(layer) = &one.id else { return is_destroyed };
+    let is_own = is_destroyed || is_of(&quota.own_services);
     let age = asked_at.duration_since(one.used_at).unwrap_or_default();
     slipway_types::cache::is_of_one_deployment(layer.kind) && (is_own || age > ORPHAN_AGE)
 }

@@ -36,6 +36,8 @@ pub enum SweepOrder {
         #[serde(default)]
         dry_run: bool,
     },
+    /// What deployments of a destroyed service made for themselves, and its build caches.
+    Destroyed { service: ServiceId },
     /// Build caches, and every layer that nothing needs; of one service, or all.
     Caches {
         #[serde(default, skip_serializing_if = "Option::is_none")]

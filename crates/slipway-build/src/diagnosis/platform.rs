@@ -17,7 +17,7 @@ struct HostFailure {
     hints: &'static [&'static str],
 }
 
-const HOST_FAILURES: [HostFailure; 14] = [
+const HOST_FAILURES: [HostFailure; 16] = [
     HostFailure {
         code: "git-unreachable",
         entry: GIT_UNREACHABLE,

@@ -39,9 +39,9 @@ impl Executor {
         Ok(sweep)
     }
 
-    /// What was made for a service that is gone. Nobody waits for it, so it has no report.
+    /// What a service that is gone had for itself. Nobody waits for it, so it has no report.
     pub(super) fn sweep_destroyed(&mut self, service: &ServiceId) {
-        let order = SweepOrder::Caches { service: Some(service.clone()) };
+        let order = SweepOrder::Destroyed { service: service.clone() };
         self.outbox.push_back(HostCommand::Sweep { sweep: format!("destroyed-{service}"), order });
     }
 

@@ -7,6 +7,7 @@ use crate::phase::with_causes;
 use slipway_layers::{LayerError, Quota, SweepMode};
 use slipway_types::cache::{CacheInventory, Retention, SweepEnded, SweepOrder, SweepOutcome};
 use slipway_types::host::HostReport;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
@@ -96,14 +97,19 @@ fn swept(
     let before = store.inventory()?;
     let mode = if order.is_dry_run() { SweepMode::DryRun } else { SweepMode::Apply };
     let report = match order {
-        SweepOrder::Unneeded { .. } => {
+        SweepOrder::Unneeded { .. } | SweepOrder::Destroyed { .. } => {
             let layers = &host.config.layers;
+            let destroyed = match order {
+                SweepOrder::Destroyed { service } => [service.clone()].into(),
+                _ => BTreeSet::new(),
+            };
             let quota = Quota {
                 hot_bytes: layers.quota,
                 service_bytes: layers.service_quota,
                 free_bytes_min: host.keep_free_bytes(),
                 requires_cold: layers.cold.is_some(),
                 own_services: retention.services.clone(),
+                destroyed_services: destroyed,
             };
             store.sweep(&quota, asked_at, mode)?
         }
