@@ -17,6 +17,8 @@ const SWEEPS_WAITING_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct CacheState {
     inventory: Option<CacheInventory>,
+    /// As the host was last told: what it pinned for this server.
+    told: BTreeSet<LayerRef>,
     /// Reported by phases since that inventory.
     made_since: BTreeSet<LayerRef>,
     sweeps: VecDeque<Sweep>,
@@ -33,6 +35,10 @@ impl CacheState {
     pub(crate) fn take_inventory(&mut self, inventory: CacheInventory) {
         self.inventory = Some(inventory);
         self.made_since.clear();
+    }
+
+    pub(crate) fn told(&mut self, layers: BTreeSet<LayerRef>) {
+        self.told = layers;
     }
 
     pub(crate) fn made(&mut self, layers: impl IntoIterator<Item = LayerRef>) {
@@ -80,7 +86,7 @@ impl CacheState {
     pub(crate) fn view(&self, keepers: &Keepers) -> Option<CacheView> {
         let CacheInventory { at, items, items_left_out, hot_bytes, free_bytes, limits, cold } =
             self.inventory.clone()?;
-        let items = items.into_iter().map(|item| keepers.view(item)).collect();
+        let items = items.into_iter().map(|item| keepers.view(item, &self.told)).collect();
         Some(CacheView { at, items, items_left_out, hot_bytes, free_bytes, limits, cold })
     }
 }
@@ -93,16 +99,16 @@ pub(crate) struct Keepers {
 }
 
 impl Keepers {
-    fn view(&self, item: CacheItem) -> CacheItemView {
+    fn view(&self, item: CacheItem, told: &BTreeSet<LayerRef>) -> CacheItemView {
         CacheItemView {
             name: item.service.as_ref().and_then(|service| self.names.get(service)).cloned(),
             what: what(&item.id).to_owned(),
-            kept_for: self.kept_for(&item),
+            kept_for: self.kept_for(&item, told),
             item,
         }
     }
 
-    fn kept_for(&self, item: &CacheItem) -> Vec<String> {
+    fn kept_for(&self, item: &CacheItem, told: &BTreeSet<LayerRef>) -> Vec<String> {
         let CacheId::Layer { layer } = &item.id else { return Vec::new() };
         let keepers = self.of.get(layer).into_iter().flatten();
         let mut kept: Vec<String> = Vec::new();
@@ -123,7 +129,12 @@ impl Keepers {
             }
         }
         if kept.is_empty() && item.pinned {
-            kept.push(if layer.kind == LayerKind::Base { "new builds" } else { "another server" }.to_owned());
+            match layer.kind {
+                LayerKind::Base => kept.push("new builds".to_owned()),
+                // Else this server needed it when it was last asked: the next sweep sees to it.
+                _ if !told.contains(layer) => kept.push("another server".to_owned()),
+                _ => {}
+            }
         }
         if kept.is_empty() && item.in_use {
             kept.push("a running build".to_owned());

@@ -29,8 +29,8 @@ const INTERVAL: Duration = Duration::from_secs(15 * 60);
 const DISK_INTERVAL: Duration = Duration::from_secs(30);
 /// While the disk stays low, sweeps find nothing more: they come no closer than this.
 const LOW_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// Deployments that end together are one round.
-const ENDED_PAUSE: Duration = Duration::from_secs(2);
+/// What ends together is one round: the replicas of a deployment, its worker, its log.
+const ENDED_PAUSE: Duration = Duration::from_secs(1);
 /// Control answers from its database in milliseconds, also while it is busy.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 /// A build that waits for room waits for one round.

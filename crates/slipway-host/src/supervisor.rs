@@ -131,7 +131,11 @@ impl Supervisor {
             HostCommand::ReleaseWorker { worker, deployment } => {
                 self.with_worker(worker, |handle| handle.release(deployment));
             }
-            HostCommand::Replicas(set) => self.fleet.want(set),
+            HostCommand::Replicas(set) => {
+                self.fleet.want(set);
+                // A deployment is live, or has ended: something else must stay than before.
+                self.custodian.tell(Notice::Ended(Vec::new()));
+            }
             HostCommand::Retain(retention) => self.custodian.tell(Notice::Retention(retention)),
             HostCommand::Sweep { sweep, order } => self.custodian.tell(Notice::Order { sweep, order }),
         }

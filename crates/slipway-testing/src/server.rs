@@ -32,7 +32,8 @@ impl TestServer {
     /// As [`TestServer::start`], with more lines for the server's configuration file.
     pub fn start_with(binary: &str, config_lines: &str) -> TestServer {
         let layers = Path::new(binary).parent().unwrap().join("test-shared/layers");
-        TestServer::start_on(binary, &layers, "", config_lines, |_| {})
+        // Whatever else fills this machine's disk.
+        TestServer::start_on(binary, &layers, "keep_free = \"512MB\"", config_lines, |_| {})
     }
 
     /// As [`TestServer::start_with`], with a directory of layers of its own. `layers_lines` are of the table `[layers]`;

@@ -24,6 +24,7 @@ impl Executor {
                 return tracing::error!(error, "the host can't be told what to keep, and removes nothing");
             }
         };
+        self.shared.cache().told(answer.layers.clone());
         // One that still waits is older than this question.
         self.outbox.retain(|command| !matches!(command, HostCommand::Retain(_)));
         self.outbox.push_back(HostCommand::Retain(answer));

@@ -142,7 +142,7 @@ async fn a_rollback_to_a_release_whose_layers_are_gone_says_so_at_once() {
     let world = World::new().await;
     world.deploy_to_end().await;
     world.deploy_to_end().await;
-    let rollback = || world.client.post(&format!("{WEB}/rollback"), json!({"release": 1}));
+    let rollback = async || world.client.post(&format!("{WEB}/rollback"), json!({"release": 1})).await;
     let service = service_of(&world);
     report_inventory(&world, inventory(&service, &["o"])).await;
     let answer = rollback().await;

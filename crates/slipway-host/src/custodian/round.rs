@@ -50,7 +50,9 @@ impl Custodian {
             Err(error) => tracing::error!(error = with_causes(&error), "the layers can't be listed"),
         }
         // After the inventory: who waits for room looks at what there is now.
-        rooms.into_iter().for_each(|room| drop(room.send(())));
+        for room in rooms {
+            let _ = room.send(());
+        }
     }
 
     /// What is held stays held, and who waits hears that nothing came of it.

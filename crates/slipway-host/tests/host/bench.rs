@@ -1,6 +1,6 @@
 //! One running host for one test: its directories, its commands, what it reports.
 
-use slipway_host::{BaseConfig, HostConfig, HostRunError, NodeSource};
+use slipway_host::{BaseConfig, HostConfig, HostRunError, LayersConfig, NodeSource};
 use slipway_sandbox::{Cidr, NetworkConfig, Runtime, SandboxConfig};
 use slipway_types::host::{HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaState};
 use slipway_types::{DeploymentId, LayerRef, Phase, ProjectName, ReplicaId, ServiceId, ServiceName};
@@ -32,6 +32,11 @@ pub(crate) struct Bench {
 impl Bench {
     /// `number` is unique to the test: tests run at the same time, each with its own subnet.
     pub(crate) async fn new(number: u8) -> Self {
+        Self::with(number, |_| {}).await
+    }
+
+    /// As [`Bench::new`], with a change of the configuration.
+    pub(crate) async fn with(number: u8, change: impl FnOnce(&mut HostConfig)) -> Self {
         let base = base_config();
         base_made(&base).await;
         let dir = tempfile::Builder::new().prefix("slipway-host-").tempdir_in(scratch()).unwrap();
@@ -40,10 +45,10 @@ impl Bench {
         }
         let subnet = Cidr::from_parts(Ipv4Addr::new(10, 204, number, 0), 24);
         let (shim_program, agent_program) = tokio::task::spawn_blocking(programs).await.unwrap();
-        let config = HostConfig {
+        let mut config = HostConfig {
             data_dir: dir.path().to_owned(),
             layers_dir: layers_dir(),
-            layers: slipway_host::LayersConfig::default(),
+            layers: LayersConfig { keep_free: Some(0), ..LayersConfig::default() },
             workers: 1,
             sandbox: SandboxConfig {
                 sandboxes_dir: dir.path().join("sandboxes"),
@@ -58,6 +63,7 @@ impl Bench {
             npm_program: "npm".into(),
             python: slipway_host::PythonSource::default(),
         };
+        change(&mut config);
         let stamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() % 1_000_000_000_000;
         let tag = format!("{number}-{stamp}");
         Self::start(dir, config, tag)
@@ -210,6 +216,7 @@ async fn base_made(base: &BaseConfig) {
     let config = HostConfig {
         data_dir: scratch().join("host-base"),
         layers_dir: layers_dir(),
+        layers: LayersConfig::default(),
         workers: 1,
         sandbox: SandboxConfig {
             sandboxes_dir: placeholder.into(),

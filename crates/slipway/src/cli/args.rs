@@ -233,8 +233,8 @@ pub(crate) enum CacheCommand {
     /// Remove build caches and all layers that no release needs; what is live is never touched
     Clear {
         /// Of one service, such as web or shop/web; without it, of all services of the server
-        #[arg(value_parser = super::cache::service_argument)]
-        service: Option<super::cache::ServiceArgument>,
+        #[arg(value_parser = super::cache::service_argument, value_name = "SERVICE")]
+        of: Option<super::cache::ServiceArgument>,
     },
 }
 

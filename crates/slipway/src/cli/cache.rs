@@ -23,8 +23,8 @@ pub(super) async fn run(global: &GlobalOptions, command: CacheCommand) -> Result
     match command {
         CacheCommand::Ls => list(global).await,
         CacheCommand::Gc { dry_run } => sweep(global, SweepParams { dry_run, ..SweepParams::default() }).await,
-        CacheCommand::Clear { service } => {
-            let of = cleared(global, service)?;
+        CacheCommand::Clear { of } => {
+            let of = cleared(global, of)?;
             sweep(global, SweepParams { clear: true, of, ..SweepParams::default() }).await
         }
     }

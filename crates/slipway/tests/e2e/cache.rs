@@ -44,7 +44,7 @@ fn page(version: u32) -> String {
 #[test]
 fn old_releases_go_and_kept_ones_come_back() {
     let layers = own_layers("cache-gc-");
-    let server = TestServer::start_on(BINARY, layers.path(), "keep_releases = 2", "", |_| {});
+    let server = TestServer::start_on(BINARY, layers.path(), "keep_releases = 2\nkeep_free = \"512MB\"", "", |_| {});
     let app = App::empty("kept");
     let deployments: Vec<String> = (1..=4)
         .map(|version| {
@@ -85,7 +85,7 @@ fn old_releases_go_and_kept_ones_come_back() {
 #[test]
 fn layers_of_what_failed_or_was_destroyed_go() {
     let layers = own_layers("cache-failed-");
-    let mut server = TestServer::start_on(BINARY, layers.path(), "", "", |_| {});
+    let mut server = TestServer::start_on(BINARY, layers.path(), "keep_free = \"512MB\"", "", |_| {});
     let app = App::empty("failing").with("index.html", &page(1));
     up(&server, app.path());
     let live = hot(layers.path());
