@@ -30,7 +30,7 @@ mod sweep;
 mod temp_file;
 mod tiers;
 
-pub use cold::{ColdConfig, ColdCredentials, ColdError};
+pub use cold::{ColdBounds, ColdConfig, ColdCredentials, ColdError};
 pub use digest::{DigestError, LayerDigest};
 pub use error::LayerError;
 pub use eviction::{Eviction, EvictionReason, Quota, SweepMode, SweepReport};
