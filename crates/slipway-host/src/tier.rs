@@ -16,21 +16,16 @@ pub(crate) enum Brought {
     Trouble(String),
 }
 
-/// Makes the layer hot if any tier has it, and notes its use.
+/// Makes the layer hot if any tier has it.
 pub(crate) async fn bring_back(tiers: &Tiers, layer: &LayerRef) -> Brought {
-    let brought = match tiers.ensure(layer).await {
+    match tiers.ensure(layer).await {
         Ensured::Hot => Brought::Hot,
         Ensured::Fetched { bytes, took } => {
             Brought::Back(format!("brought `{layer}` back from the cold tier: {} in {}", size(bytes), seconds(took)))
         }
         Ensured::Missing => Brought::Missing,
         Ensured::Trouble(note) => Brought::Trouble(note),
-    };
-    if matches!(brought, Brought::Hot | Brought::Back(_)) {
-        let (store, layer) = (tiers.store().clone(), layer.clone());
-        crate::blocking(move || store.touch(&layer)).await;
     }
-    brought
 }
 
 /// `12.3 MB`, binary units as everywhere.

@@ -31,8 +31,8 @@ mod sweep;
 mod temp_file;
 mod tiers;
 
-pub use cold::{ColdConfig, ColdCredentials, ColdError};
-pub use digest::{InvalidDigest, LayerDigest};
+pub use cold::{ColdBounds, ColdConfig, ColdCredentials, ColdError};
+pub use digest::{DigestError, LayerDigest};
 pub use error::LayerError;
 pub use eviction::{Eviction, EvictionReason, Quota, SweepMode, SweepReport};
 pub use hold::Lease;

@@ -1,6 +1,7 @@
 //! Where the cold tier is, and with whose rights it is used.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Longest credentials file that is read.
 const CREDENTIALS_BYTES_MAX: u64 = 64 * 1024;
@@ -47,6 +48,42 @@ impl std::fmt::Debug for ColdCredentials {
             Self::Environment => f.write_str("Environment"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Keys { .. } => f.write_str("Keys(..)"),
+        }
+    }
+}
+
+/// How long things may take. The defaults are for a store that is worth having: where it is slower than these, installing again
+/// is quicker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColdBounds {
+    /// Until the store accepts a connection.
+    pub connect_wait: Duration,
+    /// Until it answers a request of a fetch, retries included, and between two pieces of an answer.
+    pub answer_wait: Duration,
+    /// A whole fetch, waiting for another process's included.
+    pub fetch_wait: Duration,
+    /// A fetch that brings less than this in each [`ColdBounds::progress_every`] is given up. Half of a configured rate, where that is less.
+    pub fetch_bytes_per_second_min: u64,
+    pub progress_every: Duration,
+    /// For so long after a store failed as a whole nobody asks it again.
+    pub trouble_kept: Duration,
+    /// One part of an upload, retries included. Nobody waits for it.
+    pub part_wait: Duration,
+    /// Between two looks of the archiver for what is to be done.
+    pub archive_every: Duration,
+}
+
+impl Default for ColdBounds {
+    fn default() -> Self {
+        Self {
+            connect_wait: Duration::from_secs(3),
+            answer_wait: Duration::from_secs(8),
+            fetch_wait: Duration::from_secs(10 * 60),
+            fetch_bytes_per_second_min: 1024 * 1024,
+            progress_every: Duration::from_secs(5),
+            trouble_kept: Duration::from_secs(30),
+            part_wait: Duration::from_secs(3 * 60),
+            archive_every: Duration::from_secs(10),
         }
     }
 }
