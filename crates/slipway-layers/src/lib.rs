@@ -5,9 +5,11 @@
 //! the number of files in it. Everything here blocks; asynchronous callers go through a blocking task.
 //!
 //! - [`image`]: create, mount, measure one image.
+//! - [`copy`]: copy one image, as quickly as the disk can.
 //! - [`LayerStore`]: a directory of published images, their locks, their durability.
 //! - [`LayerKey`]: a key from labelled inputs.
 
+pub mod copy;
 mod durability;
 mod error;
 pub mod image;
