@@ -2,6 +2,7 @@
 
 use crate::cache::Caches;
 use crate::config::HostConfig;
+use crate::head::Heads;
 use crate::toolchain::Toolchains;
 use slipway_layers::LayerStore;
 use slipway_sandbox::Sandboxes;
@@ -16,6 +17,7 @@ pub(crate) struct Host {
     pub(crate) sandboxes: Sandboxes,
     pub(crate) toolchains: Toolchains,
     pub(crate) caches: Caches,
+    pub(crate) heads: Heads,
     pub(crate) base: LayerRef,
 }
 

@@ -6,16 +6,20 @@
 
 mod archive;
 mod base;
+mod branch_file;
 mod cache;
 mod config;
 mod environment;
 mod fleet;
 mod git;
 mod git_credential;
+mod head;
 mod host;
 mod key;
+mod key_file;
 mod leftover;
 mod line;
+mod manifest;
 mod phase;
 mod probe;
 mod process;
