@@ -2,6 +2,7 @@
 
 use slipway_host::{BaseConfig, HostConfig, HostRunError, NodeSource};
 use slipway_sandbox::{Cidr, NetworkConfig, Runtime, SandboxConfig};
+use slipway_testing::slot::Slot;
 use slipway_types::host::{HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaState};
 use slipway_types::{DeploymentId, LayerRef, Phase, ProjectName, ReplicaId, ServiceId, ServiceName};
 use std::fs::File;
@@ -22,6 +23,7 @@ pub(crate) struct Bench {
     commands: mpsc::Sender<HostCommand>,
     reports: mpsc::Receiver<HostReport>,
     shutdown: CancellationToken,
+    slot: Slot,
     running: JoinHandle<Result<(), HostRunError>>,
     /// Unique to the run, so that layers of an earlier one are never met.
     pub(crate) tag: String,
@@ -30,7 +32,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// `number` is unique to the test: tests run at the same time, each with its own subnet.
+    /// `number` is unique to the test. Tests run at the same time, each with its own subnet.
     pub(crate) async fn new(number: u8) -> Self {
         let base = base_config();
         base_made(&base).await;
@@ -38,7 +40,8 @@ impl Bench {
         for name in ["uploads", "sandboxes"] {
             std::fs::create_dir_all(dir.path().join(name)).unwrap();
         }
-        let subnet = Cidr::from_parts(Ipv4Addr::new(10, 204, number, 0), 24);
+        let slot = Slot::claim("hosts");
+        let subnet = Cidr::from_parts(Ipv4Addr::new(10, 204, slot.number(), 0), 24);
         let (shim_program, agent_program) = tokio::task::spawn_blocking(programs).await.unwrap();
         let config = HostConfig {
             data_dir: dir.path().to_owned(),
@@ -59,15 +62,15 @@ impl Bench {
         };
         let stamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() % 1_000_000_000_000;
         let tag = format!("{number}-{stamp}");
-        Self::start(dir, config, tag)
+        Self::start(dir, config, tag, slot)
     }
 
-    fn start(dir: tempfile::TempDir, config: HostConfig, tag: String) -> Self {
+    fn start(dir: tempfile::TempDir, config: HostConfig, tag: String, slot: Slot) -> Self {
         let (commands, receiver) = mpsc::channel(16);
         let (sender, reports) = mpsc::channel(16);
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(slipway_host::run(config.clone(), receiver, sender, shutdown.clone()));
-        Self { dir, config, commands, reports, shutdown, running, tag, log: Vec::new() }
+        Self { dir, config, commands, reports, shutdown, slot, running, tag, log: Vec::new() }
     }
 
     /// Stops the server's part and starts it again: apps keep running meanwhile.
@@ -75,14 +78,14 @@ impl Bench {
         self.shutdown.cancel();
         drop(self.reports);
         self.running.await.unwrap().unwrap();
-        Self::start(self.dir, self.config, self.tag)
+        Self::start(self.dir, self.config, self.tag, self.slot)
     }
 
     /// Ends the server's part as a kill would: nothing is told to end in order.
     pub(crate) async fn kill(self) -> Self {
         self.running.abort();
         let _ = self.running.await;
-        Self::start(self.dir, self.config, self.tag)
+        Self::start(self.dir, self.config, self.tag, self.slot)
     }
 
     pub(crate) fn deployment(&self) -> DeploymentId {
