@@ -5,11 +5,14 @@
 
 use crate::durability::{self, Syncer};
 use crate::error::LayerError;
+use crate::hold::{LEASES, PINS};
 use crate::image::{self, Access};
-use crate::key::is_valid_key;
+use crate::key::{check_key, is_valid_key};
 use crate::leftover::{self, WorkArea};
 use crate::lock::{LOCK_WAIT_MAX, LayerLock};
 use crate::loop_device;
+use crate::record::RECORDS;
+use crate::temp_file;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use slipway_types::{LayerKind, LayerRef};
@@ -18,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-const SUFFIX: &str = ".img";
-const LOCKS: &str = "locks";
+pub(crate) const SUFFIX: &str = ".img";
+pub(crate) const LOCKS: &str = "locks";
 
 /// Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
@@ -43,13 +46,23 @@ impl LayerStore {
     /// Opens the directory, made where it is missing, and removes what a crash left in it.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, LayerError> {
         let directory = directory.into();
-        let locks = directory.join(LOCKS);
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&locks);
-        made.map_err(|e| LayerError::io("create the directory", &locks, e))?;
+        for part in [LOCKS, RECORDS, PINS, LEASES] {
+            let part = directory.join(part);
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&part);
+            made.map_err(|e| LayerError::io("create the directory", &part, e))?;
+        }
         leftover::sweep(&directory)?;
+        for part in [RECORDS, PINS, LEASES] {
+            temp_file::sweep(&directory.join(part))?;
+        }
         let store = Self { directory, syncer: Arc::new(Syncer::start()?) };
+        store.sweep_leases()?;
         store.recover()?;
         Ok(store)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The file of a layer, there or not. For an invalid key it is a name that no layer has.
@@ -123,7 +136,7 @@ impl LayerStore {
         let mut layers: Vec<LayerEntry> = entries
             .flatten()
             .filter_map(|entry| {
-                let layer = parse_file_name(entry.file_name().to_str()?)?;
+                let layer = parse_layer(entry.file_name().to_str()?.strip_suffix(SUFFIX)?)?;
                 let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
                 Some(LayerEntry {
                     layer,
@@ -148,7 +161,7 @@ impl LayerStore {
         check_key(layer)?;
         let path = self.path(layer);
         match std::fs::remove_file(&path) {
-            Ok(()) => Ok(true),
+            Ok(()) => self.remove_record_if_gone(layer).map(|()| true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(LayerError::io("remove", &path, error)),
         }
@@ -177,15 +190,9 @@ impl LayerStore {
     }
 }
 
-fn check_key(layer: &LayerRef) -> Result<(), LayerError> {
-    match is_valid_key(&layer.key) {
-        true => Ok(()),
-        false => Err(LayerError::InvalidKey { key: layer.key.clone() }),
-    }
-}
-
-fn parse_file_name(name: &str) -> Option<LayerRef> {
-    let (kind, key) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+/// Reads `<kind>-<key>`.
+pub(crate) fn parse_layer(name: &str) -> Option<LayerRef> {
+    let (kind, key) = name.split_once('-')?;
     let kind = LayerKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
     is_valid_key(key).then(|| LayerRef::new(kind, key))
 }
