@@ -7,8 +7,8 @@
 mod branch;
 
 use crate::process::{LineSink, ProgramError, RunBounds, run_captured, run_logged};
-pub(crate) use branch::Branches;
 use base64::Engine;
+pub(crate) use branch::Branches;
 use slipway_types::agent::Stream;
 use slipway_types::source::GitSource;
 use std::path::{Path, PathBuf};

@@ -23,7 +23,8 @@ pub(crate) struct Dependencies {
 
 pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, KeyFile>) -> Dependencies {
     let key = files.iter().fold(of_command(FORMAT, spec), |key, (path, file)| add_file(key, path, &file.key));
-    let family = files.iter().fold(of_command(FAMILY_FORMAT, spec), |key, (path, file)| add_file(key, path, &file.family));
+    let family =
+        files.iter().fold(of_command(FAMILY_FORMAT, spec), |key, (path, file)| add_file(key, path, &file.family));
     Dependencies { layer: key.layer(LayerKind::Dependencies), family: family.finish() }
 }
 

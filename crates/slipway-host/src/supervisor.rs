@@ -1,8 +1,9 @@
 //! The supervisor: takes commands, hands them to workers and replicas, and never waits for either.
 
-use crate::cache::Caches;
+use crate::cache::{self, Caches};
 use crate::config::HostConfig;
 use crate::fleet::Fleet;
+use crate::head::Heads;
 use crate::host::{Host, is_replica_sandbox};
 use crate::toolchain::{ToolSources, Toolchains};
 use crate::worker::WorkerHandle;
@@ -153,7 +154,9 @@ async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), Ho
         base: base.clone(),
     };
     let toolchains = Toolchains::new(store.clone(), versions, sources);
-    let host = Host { caches: Caches::new(caches_dir.clone()), config, store, sandboxes, toolchains, base };
+    let (caches, heads) = (Caches::new(&config.layers_dir), Heads::new(&config.layers_dir));
+    let swept = caches.clone();
+    let host = Host { caches, heads, config, store, sandboxes, toolchains, base };
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
     let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());
     blocking(move || {
@@ -163,6 +166,8 @@ async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), Ho
         for directory in [&caches_dir, &images, &sites] {
             std::fs::create_dir_all(directory).map_err(disk(directory))?;
         }
+        cache::remove_of_services(&caches_dir);
+        swept.sweep();
         leftover::clear(&sites, |_| false)?;
         leftover::clear(&scratch, |name| name == ".replicas")?;
         leftover::clear(&images, |name| kept.iter().any(|kept| kept == name))

@@ -2,8 +2,10 @@
 
 use crate::host::Host;
 use crate::{blocking, key, phase};
-use slipway_types::DeploymentId;
-use slipway_types::host::{HostReport, PhaseSpec};
+use slipway_layers::{LayerStore, Lease};
+use slipway_types::host::{HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork};
+use slipway_types::{DeploymentId, LayerRef};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -36,7 +38,7 @@ impl WorkerHandle {
         shutdown: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
-        let worker = Worker { number, host, reports, orders, shutdown };
+        let worker = Worker { number, host, reports, orders, shutdown, stands_on: StandsOn::default() };
         (Self { number, orders: sender, current: None }, worker.work())
     }
 
@@ -79,6 +81,48 @@ struct Worker {
     reports: mpsc::Sender<HostReport>,
     orders: mpsc::Receiver<Order>,
     shutdown: CancellationToken,
+    stands_on: StandsOn,
+}
+
+/// What the deployment of the moment is built on. None of it is evicted until the worker is released.
+#[derive(Default)]
+struct StandsOn {
+    layers: BTreeSet<LayerRef>,
+    lease: Option<Lease>,
+}
+
+impl StandsOn {
+    /// The new lease comes before the old one goes.
+    async fn add(&mut self, store: &LayerStore, layers: impl IntoIterator<Item = LayerRef>) {
+        let before = self.layers.len();
+        self.layers.extend(layers);
+        if self.layers.len() == before {
+            return;
+        }
+        let (store, layers) = (store.clone(), self.layers.iter().cloned().collect::<Vec<_>>());
+        match blocking(move || store.lease(&layers)).await {
+            Ok(lease) => self.lease = Some(lease),
+            Err(error) => tracing::warn!(%error, "the layers of a build are not held: one may be evicted under it"),
+        }
+    }
+}
+
+/// The layers that a phase is given.
+fn layers_of(work: &PhaseWork) -> &[LayerRef] {
+    match work {
+        PhaseWork::Install(command) | PhaseWork::Build { command, .. } => &command.layers,
+        PhaseWork::PreDeploy { image, .. } => &image.layers,
+        PhaseWork::Source { .. } | PhaseWork::Environment { .. } => &[],
+    }
+}
+
+/// The layers that a phase has made or found.
+fn layers_in(output: &PhaseOutput) -> &[LayerRef] {
+    match output {
+        PhaseOutput::Environment { layers, .. } | PhaseOutput::Build { layers, .. } => layers,
+        PhaseOutput::Install { layer, .. } => std::slice::from_ref(layer),
+        PhaseOutput::Source(_) | PhaseOutput::PreDeploy => &[],
+    }
 }
 
 impl Worker {
@@ -94,6 +138,7 @@ impl Worker {
                 Some(Order::Release(deployment)) => {
                     self.remove_scratch(&deployment).await;
                     self.remove_source_of_site(&deployment).await;
+                    self.stands_on = StandsOn::default();
                     self.claim().await;
                 }
                 None => return,
@@ -105,10 +150,15 @@ impl Worker {
         let _ = self.reports.send(HostReport::Claim { worker: self.number }).await;
     }
 
-    async fn run(&self, spec: &PhaseSpec, cancel: CancellationToken) {
+    async fn run(&mut self, spec: &PhaseSpec, cancel: CancellationToken) {
         let (deployment, phase) = (spec.deployment.clone(), spec.work.phase());
+        let own = [key::source(&deployment), key::output(&deployment), key::site(&deployment), self.host.base.clone()];
+        self.stands_on.add(&self.host.store, own.into_iter().chain(layers_of(&spec.work).iter().cloned())).await;
         tracing::info!(%deployment, %phase, worker = self.number, "phase started");
         let outcome = phase::run(&self.host, spec, &self.reports, cancel).await;
+        if let PhaseOutcome::Done(output) = &outcome {
+            self.stands_on.add(&self.host.store, layers_in(output).iter().cloned()).await;
+        }
         tracing::info!(%deployment, %phase, worker = self.number, outcome = outcome_name(&outcome), "phase ended");
         let _ = self.reports.send(HostReport::PhaseFinished { deployment, phase, outcome }).await;
     }
@@ -133,8 +183,7 @@ impl Worker {
     }
 }
 
-fn outcome_name(outcome: &slipway_types::host::PhaseOutcome) -> &'static str {
-    use slipway_types::host::PhaseOutcome;
+fn outcome_name(outcome: &PhaseOutcome) -> &'static str {
     match outcome {
         PhaseOutcome::Done(_) => "done",
         PhaseOutcome::Failed(_) => "failed",

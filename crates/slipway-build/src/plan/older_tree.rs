@@ -37,15 +37,17 @@ fn rewritten(command: &str, manager: PackageManagerName, major: u32) -> Result<S
             Ok(format!("{}{checked} && {installed}", &command[..command.len() - own.len()]))
         }
         (Pnpm, 0..=7) => Err("pnpm 7 and older are not known to keep a tree that they find"),
-        (Pnpm, _) => is_locked("pnpm install --frozen-lockfile").map(|()| command.to_owned()),
+        (Pnpm, _) => {
+            is_locked("pnpm install --frozen-lockfile")?;
+            // By itself it removes what is not asked for any more a week later.
+            Ok(format!("{command} --config.modules-cache-max-age=0"))
+        }
         (Yarn, 0..=1) => Err("yarn 1 fetches every package again whatever it finds"),
         (Yarn, 2) => Err("yarn 2 is not known to keep a tree that it finds"),
         (Yarn, _) => is_locked("yarn install --immutable").map(|()| command.to_owned()),
         (Bun, _) => Err("bun leaves packages in place that are not asked for any more"),
         (Uv, _) => Err("not known to be the same"),
-        (Pip | Poetry, _) => {
-            Err("it leaves packages in place that are not asked for any more")
-        }
+        (Pip | Poetry, _) => Err("it leaves packages in place that are not asked for any more"),
     }
 }
 

@@ -13,9 +13,7 @@ use slipway_types::plan::ToolchainName;
 use slipway_types::settings::DurationMs;
 use slipway_types::site::{SiteFacts, SiteRules};
 use slipway_types::source::{Lineage, SourceFacts};
-use slipway_types::{
-    Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing, Trigger,
-};
+use slipway_types::{Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, Trigger};
 use std::collections::BTreeMap;
 
 /// Where the source tree is in a sandbox.

@@ -21,7 +21,8 @@ pub(crate) struct Branches {
 
 impl<S: LineSink> Git<'_, S> {
     pub(super) async fn branches(&self) -> Branches {
-        let asked = self.source.reference.as_deref().map(|reference| reference.strip_prefix(HEADS).unwrap_or(reference));
+        let asked =
+            self.source.reference.as_deref().map(|reference| reference.strip_prefix(HEADS).unwrap_or(reference));
         let wanted = asked.map(|name| format!("{HEADS}{name}"));
         let mut command = self.command();
         command.args(["ls-remote", "--symref", "--", &self.source.url, "HEAD"]).args(&wanted);

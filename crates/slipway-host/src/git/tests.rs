@@ -159,8 +159,7 @@ async fn a_server_that_wants_a_credential_is_told_apart() {
             let mut request = [0; 4096];
             let count = stream.read(&mut request).unwrap();
             heard.lock().unwrap().push_str(&String::from_utf8_lossy(&request[..count]));
-            let refusal =
-                "HTTP/1.1 401 No\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let refusal = "HTTP/1.1 401 No\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             let _ = stream.write_all(refusal.as_bytes());
         }
     });

@@ -113,6 +113,7 @@ impl Bench {
             service_id: ServiceId::parse("svc").unwrap(),
             project: ProjectName::parse("shop").unwrap(),
             service: ServiceName::parse("web").unwrap(),
+            lineage: self.lineage.clone(),
             work,
         };
         self.send(HostCommand::RunPhase { worker: 0, spec: Box::new(spec) }).await;
