@@ -4,6 +4,7 @@ use slipway_host::{BaseConfig, HostConfig, HostRunError, NodeSource};
 use slipway_sandbox::{Cidr, NetworkConfig, Runtime, SandboxConfig};
 use slipway_testing::slot::Slot;
 use slipway_types::host::{HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaState};
+use slipway_types::source::Lineage;
 use slipway_types::{DeploymentId, LayerRef, Phase, ProjectName, ReplicaId, ServiceId, ServiceName};
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -27,6 +28,8 @@ pub(crate) struct Bench {
     running: JoinHandle<Result<(), HostRunError>>,
     /// Unique to the run, so that layers of an earlier one are never met.
     pub(crate) tag: String,
+    /// Of the phases that come.
+    pub(crate) lineage: Lineage,
     /// Lines of the phases and of the replicas so far.
     pub(crate) log: Vec<String>,
 }
@@ -70,7 +73,18 @@ impl Bench {
         let (sender, reports) = mpsc::channel(16);
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(slipway_host::run(config.clone(), receiver, sender, shutdown.clone()));
-        Self { dir, config, commands, reports, shutdown, slot, running, tag, log: Vec::new() }
+        Self {
+            dir,
+            config,
+            commands,
+            reports,
+            shutdown,
+            slot,
+            running,
+            tag,
+            lineage: Lineage::uploads(),
+            log: Vec::new(),
+        }
     }
 
     /// Stops the server's part and starts it again: apps keep running meanwhile.
@@ -92,6 +106,11 @@ impl Bench {
         DeploymentId::parse(format!("t{}", self.tag)).unwrap()
     }
 
+    /// Unique to the run too: caches and heads lie beside the layers.
+    pub(crate) fn service(&self) -> ServiceId {
+        ServiceId::parse(format!("s{}", self.tag)).unwrap()
+    }
+
     pub(crate) async fn send(&self, command: HostCommand) {
         self.commands.send(command).await.unwrap();
     }
@@ -110,7 +129,7 @@ impl Bench {
     pub(crate) async fn start_phase(&self, work: PhaseWork) {
         let spec = PhaseSpec {
             deployment: self.deployment(),
-            service_id: ServiceId::parse("svc").unwrap(),
+            service_id: self.service(),
             project: ProjectName::parse("shop").unwrap(),
             service: ServiceName::parse("web").unwrap(),
             lineage: self.lineage.clone(),
@@ -172,10 +191,14 @@ impl Bench {
     /// Ends the host; nothing of it may be left but the layers that all tests share.
     pub(crate) async fn end(self, layers: &[LayerRef]) {
         self.shutdown.cancel();
+        let service = self.service();
         drop(self.reports);
         self.running.await.unwrap().unwrap();
         for layer in layers {
             let _ = std::fs::remove_file(layers_dir().join(format!("{layer}.img")));
+        }
+        for of_service in ["caches", "heads"] {
+            let _ = std::fs::remove_dir_all(layers_dir().join(of_service).join(service.as_str()));
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let own = self.dir.path().to_str().unwrap().to_owned();

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bench;
+mod inherit;
+mod managers;
 mod phases;
 mod prepare;
 mod replicas;
