@@ -41,7 +41,7 @@ pub(crate) fn read(root: &Path, files: &[String]) -> Result<BTreeMap<String, Key
     let mut digests = tree::digests(root, files)?;
     let mut found = BTreeMap::new();
     if let Some(top) = top(files) {
-        for lockfile in files.iter().filter(|file| parent(file) == top && LOCKFILES.contains(&name(file))) {
+        for lockfile in files.iter().filter(|file| parent(file) == top && is_lockfile(file)) {
             if let Some(Some(content)) = digests.remove(lockfile) {
                 found.insert(lockfile.clone(), KeyFile { key: Part::Content(content), family: Part::Presence });
             }
@@ -68,7 +68,7 @@ fn parsed(root: &Path, path: &str) -> Option<Manifest> {
 
 /// The directory of the lockfile: the nearest to the root, because a package that lies in the tree may have one too.
 fn top(files: &[String]) -> Option<&str> {
-    let lockfiles = files.iter().filter(|file| LOCKFILES.contains(&name(file)));
+    let lockfiles = files.iter().filter(|file| is_lockfile(file));
     lockfiles.map(|file| parent(file)).min_by_key(|directory| (directory.split('/').count(), directory.len()))
 }
 
@@ -81,6 +81,10 @@ fn is_plain(manifest: &str, top: &str, files: &[String]) -> bool {
         name != MANIFEST && !CONFIGURATION.contains(&name) && is_below(file, directory)
     };
     directory == top || !files.iter().any(is_other)
+}
+
+pub(crate) fn is_lockfile(path: &str) -> bool {
+    LOCKFILES.contains(&name(path))
 }
 
 fn is_below(file: &str, directory: &str) -> bool {

@@ -8,6 +8,7 @@ use super::{PhaseContext, with_causes};
 use crate::blocking;
 use crate::head::Head;
 use crate::key::{self, Dependencies};
+use crate::key_file;
 use slipway_layers::copy;
 use slipway_layers::image::{self, IMAGE_BYTES_MIN};
 use slipway_layers::{LayerError, Lease};
@@ -142,6 +143,9 @@ fn tidy(app: &Path, source: &Path) -> Result<(), Unusable> {
             } else if is_directory && !hides_what_is_below(&entry.path()) && seen < DIRECTORIES_MAX {
                 seen += 1;
                 directories.push(relative);
+            } else if is_file(&entry.path()) && is_file(&source.join(&relative)) {
+                // Changed by the install before; this one meets it as the source has it.
+                fs::remove_file(entry.path())?;
             } else {
                 return Err(Unusable::Because(format!("the install before wrote `{}`", relative.display())));
             }
@@ -154,15 +158,19 @@ fn is_absent(path: &Path) -> bool {
     matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+}
+
 /// A directory that was removed and made again: overlayfs marks it.
 fn hides_what_is_below(directory: &Path) -> bool {
     let mut value = [0; 4];
     rustix::fs::lgetxattr(directory, c"trusted.overlay.opaque", &mut value).is_ok()
 }
 
-/// The first of the files that an install has written although they decide what it installs. `app` is what it wrote.
+/// A lockfile among these that an install has written, instead of doing what it says. `app` is what the install wrote.
 pub(super) fn rewritten<'f>(app: &Path, files: &'f [String]) -> Option<&'f String> {
-    files.iter().find(|file| !is_absent(&app.join(file)))
+    files.iter().find(|file| key_file::is_lockfile(file) && !is_absent(&app.join(file)))
 }
 
 #[cfg(test)]
@@ -194,12 +202,15 @@ mod tests {
         check(&kept, &["package.json", "packages/b/package.json", ".yarn/releases/yarn.cjs"]).unwrap();
         check(&["node_modules/a/x", ".svelte-kit/tsconfig.json", ".nuxt/x"], &["package.json"]).unwrap();
         check(&[], &["package.json"]).unwrap();
+        // The install before changed it: it is removed, and the source's own counts.
+        check(&["package.json"], &["package.json"]).unwrap();
     }
 
     #[test]
     fn whatever_else_was_written_is_refused() {
         for (written, source, why) in [
             ("package-lock.json", "package.json", "wrote `package-lock.json`"),
+            ("src/a", "src/a/b", "wrote `src/a`"),
             ("public/worker.js", "package.json", "wrote `public/worker.js`"),
             ("node_modules/a/x", "node_modules/a/y", "has its own `node_modules`"),
             (".yarn/cache/a.zip", ".yarn/cache/b.zip", "has its own `.yarn/cache`"),
@@ -223,9 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_decides_must_not_be_written() {
+    fn a_lockfile_must_not_be_written() {
         let files = ["package-lock.json".to_owned(), "package.json".to_owned()];
         assert_eq!(rewritten(tree(&["node_modules/x"]).path(), &files), None);
-        assert_eq!(rewritten(tree(&["package.json"]).path(), &files), Some(&files[1]));
+        assert_eq!(rewritten(tree(&["package.json"]).path(), &files), None);
+        assert_eq!(rewritten(tree(&["package-lock.json"]).path(), &files), Some(&files[0]));
     }
 }

@@ -184,12 +184,18 @@ impl Ground {
         let mut limits = ServiceSettings::default().build;
         limits.memory = ByteSize::mebibytes(1536);
         limits.disk = ByteSize::mebibytes(1024);
-        let compile = self.case.compiles.then(|| ("npm_config_build_from_source".to_owned(), Secret::new("true")));
+        let mut env = slipway_types::host::Env::new();
+        if self.case.compiles {
+            // The headers of Node.js come with it; by itself the compiler's driver would fetch them from elsewhere.
+            let node = self.path.iter().find_map(|path| path.strip_suffix("/bin").filter(|dir| dir.contains("/node-")));
+            env.insert("npm_config_nodedir".to_owned(), Secret::new(node.unwrap()));
+            env.insert("npm_config_build_from_source".to_owned(), Secret::new("true"));
+        }
         CommandSpec {
             layers: self.layers.clone(),
             command: command.to_owned(),
             cwd: String::new(),
-            env: compile.into_iter().collect(),
+            env,
             path: self.path.clone(),
             key_files: Vec::new(),
             key_words: Vec::new(),
