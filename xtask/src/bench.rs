@@ -4,9 +4,13 @@
 mod build;
 mod deploy;
 pub(crate) mod edge;
+mod layers;
 mod server;
+mod tools;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
+use slipway_testing::Run;
 use std::path::PathBuf;
 
 /// All figures of a deployment.
@@ -24,6 +28,14 @@ pub(crate) fn run_build() -> Result<()> {
     build::detection()?;
     build::environment()?;
     build::site()
+}
+
+/// Installs, and what is kept of them.
+pub(crate) fn run_layers() -> Result<()> {
+    head();
+    layers::unchanged()?;
+    layers::save()?;
+    deploy::unchanged()
 }
 
 fn head() {
@@ -54,4 +66,11 @@ fn percentile(values: &[f64], share: f64) -> f64 {
 
 fn median(values: &[f64]) -> f64 {
     percentile(values, 0.5)
+}
+
+/// How long a phase of the deployment that a command followed took.
+fn phase_ms(run: &Run, phase: &str) -> Result<f64> {
+    let ended = |event: &Value| event["event"] == "phase_finished" && event["phase"] == phase;
+    let event = run.events().into_iter().find(ended).with_context(|| format!("the end of phase {phase}"))?;
+    event["duration_ms"].as_f64().context("a duration")
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// One host: directories, workers, and where base system and runtimes come from.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
-    /// Holds `uploads/`, `scratch/` and `caches/`. On the same disk as `layers_dir`: publishing is a rename.
+    /// Holds `uploads/`, `scratch/` and `caches/` (of versions). On the same disk as `layers_dir`: publishing is a rename.
     pub data_dir: PathBuf,
     pub layers_dir: PathBuf,
     pub layers: LayersConfig,

@@ -3,6 +3,7 @@
 use crate::cache::Caches;
 use crate::config::HostConfig;
 use crate::custodian::CustodianHandle;
+use crate::head::Heads;
 use crate::toolchain::Toolchains;
 use slipway_layers::{LayerStore, Tiers};
 use slipway_sandbox::Sandboxes;
@@ -22,6 +23,7 @@ pub(crate) struct Host {
     pub(crate) sandboxes: Sandboxes,
     pub(crate) toolchains: Toolchains,
     pub(crate) caches: Caches,
+    pub(crate) heads: Heads,
     pub(crate) base: LayerRef,
 }
 

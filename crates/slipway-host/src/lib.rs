@@ -6,6 +6,7 @@
 
 mod archive;
 mod base;
+mod branch_file;
 mod cache;
 mod config;
 mod custodian;
@@ -13,11 +14,14 @@ mod environment;
 mod fleet;
 mod git;
 mod git_credential;
+mod head;
 mod hold;
 mod host;
 mod key;
+mod key_file;
 mod leftover;
 mod line;
+mod manifest;
 mod phase;
 mod probe;
 mod process;

@@ -5,6 +5,7 @@ pub(crate) mod command;
 mod environment;
 mod ignore;
 mod install;
+mod older;
 mod pre_deploy;
 mod room;
 mod site;

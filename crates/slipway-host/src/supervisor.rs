@@ -1,9 +1,10 @@
 //! The supervisor: takes commands, hands them to workers and replicas, and never waits for either.
 
-use crate::cache::Caches;
+use crate::cache::{self, Caches};
 use crate::config::HostConfig;
 use crate::custodian::{Custodian, CustodianHandle, Notice};
 use crate::fleet::Fleet;
+use crate::head::Heads;
 use crate::host::{Host, is_replica_sandbox};
 use crate::toolchain::{ToolSources, Toolchains};
 use crate::worker::WorkerHandle;
@@ -173,8 +174,9 @@ async fn open(
     let tiers = Tiers::new(store.clone(), config.layers.cold.clone())?;
     let toolchains = Toolchains::new(tiers.clone(), versions, sources);
     let server_id = server_id::ensure(&data_dir)?;
-    let caches = Caches::new(caches_dir.clone());
-    let host = Host { caches, config, store, tiers, custodian, server_id, sandboxes, toolchains, base };
+    let (caches, heads) = (Caches::new(&config.layers_dir), Heads::new(&config.layers_dir));
+    let swept = caches.clone();
+    let host = Host { caches, heads, config, store, tiers, custodian, server_id, sandboxes, toolchains, base };
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
     let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());
     blocking(move || {
@@ -184,6 +186,8 @@ async fn open(
         for directory in [&caches_dir, &images, &sites] {
             std::fs::create_dir_all(directory).map_err(disk(directory))?;
         }
+        cache::remove_of_services(&caches_dir);
+        swept.sweep();
         leftover::clear(&sites, |_| false)?;
         leftover::clear(&scratch, |name| name == ".replicas")?;
         leftover::clear(&images, |name| kept.iter().any(|kept| kept == name))

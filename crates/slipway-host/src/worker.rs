@@ -164,7 +164,7 @@ impl Worker {
     }
 }
 
-fn outcome_name(outcome: &slipway_types::host::PhaseOutcome) -> &'static str {
+fn outcome_name(outcome: &PhaseOutcome) -> &'static str {
     match outcome {
         PhaseOutcome::Done(_) => "done",
         PhaseOutcome::Failed(_) => "failed",

@@ -5,12 +5,14 @@
 //! the number of files in it. Everything here blocks; asynchronous callers go through a blocking task.
 //!
 //! - [`image`]: create, mount, measure one image.
+//! - [`copy`]: copy one image, as quickly as the disk can.
 //! - [`LayerStore`]: a directory of published images, their locks, their durability.
 //! - [`LayerKey`]: a key from labelled inputs.
 //! - [`LayerRecord`]: what is known of a layer, and when it was last used.
 //! - Pins and [`Lease`]s keep layers in place; [`eviction`] decides what goes, [`LayerStore::sweep`] does it.
 
 mod cold;
+pub mod copy;
 mod digest;
 mod durability;
 mod error;

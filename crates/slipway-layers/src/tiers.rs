@@ -159,7 +159,7 @@ async fn set_cold(store: &LayerStore, layer: &LayerRef, cold: bool) -> Result<()
     let (store, layer) = (store.clone(), layer.clone());
     blocking(move || {
         store.update_record(&layer, |record| record.cold = cold)?;
-        store.remove_record_if_gone(&layer)
+        if store.contains(&layer) { Ok(()) } else { store.forget_record(&layer) }
     })
     .await
 }

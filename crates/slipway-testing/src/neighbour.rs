@@ -2,7 +2,6 @@
 //! A sandbox reaches nothing of this machine, so what an app under test needs (a database, a registry) runs here.
 
 use crate::slot::Slot;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Second octet of `10.x.n.0/30`: below those of the sandboxes of test servers and of a server in use.
@@ -15,10 +14,9 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// `binary` is the server's: the numbers of neighbours are claimed beside those of test servers.
-    pub fn new(binary: &str) -> Neighbour {
-        let shared = Path::new(binary).parent().unwrap().join("test-shared");
-        let neighbour = Neighbour { slot: Slot::claim(&shared.join("neighbours")) };
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Neighbour {
+        let neighbour = Neighbour { slot: Slot::claim("neighbours") };
         neighbour.remove();
         let (name, host, address) = (neighbour.name(), neighbour.host_address(), neighbour.address());
         for step in [

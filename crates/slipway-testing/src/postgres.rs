@@ -26,10 +26,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// `binary` is the test server's (see [`Neighbour::new`]).
-    pub fn start(binary: &str) -> Postgres {
+    pub fn start() -> Postgres {
         let programs = programs();
-        let neighbour = Neighbour::new(binary);
+        let neighbour = Neighbour::new();
         let dir = tempfile::Builder::new().prefix("slipway-postgres-").tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         make_cluster(&programs, dir.path());

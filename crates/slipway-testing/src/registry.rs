@@ -20,9 +20,9 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// With the npm package `@private/lib` and the git repository `lib.git`. `binary` is the test server's.
-    pub fn start(binary: &str) -> Registry {
-        let neighbour = Neighbour::new(binary);
+    /// With the npm package `@private/lib` and the git repository `lib.git`.
+    pub fn start() -> Registry {
+        let neighbour = Neighbour::new();
         let dir = tempfile::Builder::new().prefix("slipway-registry-").tempdir().unwrap();
         // Another one for each test, so that none is found where another test has left it.
         let token = format!("sentinel-{}", dir.path().file_name().unwrap().to_string_lossy());

@@ -34,7 +34,7 @@ impl S3Server {
     /// `shared`: the directory beside the test binaries that all tests share; the program is kept there.
     pub fn start(shared: &Path) -> S3Server {
         let program = program(shared);
-        let slot = Slot::claim(&shared.join("s3"));
+        let slot = Slot::claim("s3");
         let address = format!("127.77.{}.1", slot.number());
         let dir = tempfile::Builder::new().prefix("slipway-s3-").tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();

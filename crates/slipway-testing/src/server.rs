@@ -46,8 +46,7 @@ impl TestServer {
         prepare: impl FnOnce(&Path),
     ) -> TestServer {
         let target = Path::new(binary).parent().unwrap().to_owned();
-        let shared = target.join("test-shared");
-        let slot = Slot::claim(&shared.join("slots"));
+        let slot = Slot::claim("servers");
         let dir = tempfile::Builder::new().prefix("slipway-test-").tempdir().unwrap();
         let [api_port, edge_port] = slot.ports();
         let config = format!(
@@ -171,7 +170,8 @@ impl Drop for TestServer {
         if std::thread::panicking() {
             eprintln!("--- server log\n{}", self.log());
         }
-        if self.process.is_some() {
+        let ended = |process: &mut Child| process.try_wait().is_ok_and(|status| status.is_some());
+        if self.process.as_mut().is_some_and(|process| !ended(process)) {
             let _ = self.run(&["destroy", "--all", "--yes"]);
             // A server that stops leaves what runs alone, also what is being stopped: wait for the end of the sandboxes.
             let deadline = Instant::now() + STOP_BOUND;

@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::path::Path;
 
 /// Test servers that may run at once on one machine.
 const SLOTS: u8 = 40;
@@ -19,9 +18,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Claims the first free number, with a lock file in `dir`.
-    pub fn claim(dir: &Path) -> Slot {
-        std::fs::create_dir_all(dir).unwrap();
+    /// Claims the first free number of a kind, by a lock file that all checkouts on the machine know.
+    pub fn claim(kind: &str) -> Slot {
+        let dir = std::env::temp_dir().join("slipway-test-slots").join(kind);
+        std::fs::create_dir_all(&dir).unwrap();
         for number in 0..SLOTS {
             let file = OpenOptions::new()
                 .create(true)

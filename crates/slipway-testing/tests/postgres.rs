@@ -5,10 +5,7 @@ use slipway_testing::Postgres;
 
 #[test]
 fn two_databases_at_once_share_nothing() {
-    // Neighbours are numbered beside the test servers of the same build.
-    let beside = std::env::current_exe().unwrap();
-    let binary = beside.parent().unwrap().parent().unwrap().join("slipway");
-    let (one, other) = (Postgres::start(binary.to_str().unwrap()), Postgres::start(binary.to_str().unwrap()));
+    let (one, other) = (Postgres::start(), Postgres::start());
     assert_ne!(one.url(), other.url());
     one.query("CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2)");
     assert_eq!(one.query("SELECT n, n * 2 FROM t ORDER BY n"), "1|2\n2|4");

@@ -10,7 +10,7 @@ use crate::plan::{PackageManager, Toolchain};
 use crate::route::Endpoint;
 use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
 use crate::site::{SiteFacts, SitePlan};
-use crate::source::{SourceFacts, SourceSpec};
+use crate::source::{Lineage, SourceFacts, SourceSpec};
 use crate::{DeploymentId, Phase, ProjectName, ReplicaId, Secret, ServiceId, ServiceName, TimestampMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -75,6 +75,8 @@ pub struct PhaseSpec {
     pub service_id: ServiceId,
     pub project: ProjectName,
     pub service: ServiceName,
+    /// Whose dependencies and caches it begins from. Before the source phase has ended nothing asks for it.
+    pub lineage: Lineage,
     pub work: PhaseWork,
 }
 
@@ -137,8 +139,19 @@ pub struct CommandSpec {
     pub key_words: Vec<String>,
     /// Relative to `cwd`: kept between builds of the service, never part of the result (build only).
     pub cache_dirs: Vec<String>,
+    /// Whether the dependencies of an earlier deployment are of use (install only).
+    pub on_older_tree: OnOlderTree,
     pub limits: ResourceLimits,
     pub timeout: DurationMs,
+}
+
+/// How an install goes on from what an earlier one has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnOlderTree {
+    /// It begins from nothing; why, for the log.
+    Never { why: String },
+    /// With this command; the result is what the command on an empty tree gives.
+    Run { command: String },
 }
 
 /// Host to control.

@@ -1,9 +1,8 @@
 //! What comes before and after an app's own build: detection, environment, and the packing of a site.
 
-use super::{median, percentile, row, slipway};
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use slipway_testing::{App, Run, TestServer};
+use super::{median, percentile, phase_ms, row, slipway};
+use anyhow::{Result, ensure};
+use slipway_testing::{App, TestServer};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -70,12 +69,6 @@ fn plan_ms(dir: &Path) -> Result<f64> {
     let status = Command::new(slipway()?).arg("plan").arg(dir).stdout(Stdio::null()).status()?;
     ensure!(status.success(), "`slipway plan` ended with {status}");
     Ok(start.elapsed().as_secs_f64() * 1000.0)
-}
-
-fn phase_ms(run: &Run, phase: &str) -> Result<f64> {
-    let ended = |event: &Value| event["event"] == "phase_finished" && event["phase"] == phase;
-    let event = run.events().into_iter().find(ended).with_context(|| format!("the end of phase {phase}"))?;
-    event["duration_ms"].as_f64().context("a duration")
 }
 
 /// A workspace of many packages, with sources that say nothing to detection.

@@ -1,49 +1,91 @@
 //! A deployment of the example with unchanged dependencies against the same build and start by hand: same machine, same
 //! Node.js, same change to the source each round, both with a warm build cache.
 
+use super::tools::{Toolchain, run};
 use super::{median, row, slipway};
 use anyhow::{Context, Result, ensure};
 use slipway_testing::{TestServer, app, http};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const ROUNDS: usize = 5;
 const READY_BOUND: Duration = Duration::from_secs(60);
 
-pub(crate) fn compare() -> Result<()> {
-    let slipway = slipway()?;
-    let server = TestServer::start(&slipway.to_string_lossy());
-    let dir = tempfile::tempdir()?;
-    let (ours, bare) = (dir.path().join("ours"), dir.path().join("bare"));
-    for copy in [&ours, &bare] {
-        run(Command::new("cp").arg("-r").arg(app::example("nextjs")).arg(copy))?;
-    }
-    let _ = server.run_in(&ours, &["up", "--json"]).expect_code(0);
-    let node = Toolchain::mount(slipway.parent().context("own directory")?, dir.path())?;
-    run(node.command("npm ci --no-audit --no-fund", &bare))?;
-    run(node.command("npm run build", &bare))?;
-    let (mut ratios, mut seconds) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+/// Slipway and the same app by hand, both built once.
+struct Pair {
+    server: TestServer,
+    ours: PathBuf,
+    bare: PathBuf,
+    node: Toolchain,
+    _dir: TempDir,
+}
+
+impl Pair {
+    fn new() -> Result<Pair> {
+        let slipway = slipway()?;
+        let server = TestServer::start(&slipway.to_string_lossy());
+        let dir = tempfile::tempdir()?;
+        let (ours, bare) = (dir.path().join("ours"), dir.path().join("bare"));
         for copy in [&ours, &bare] {
-            let page = copy.join("app/page.tsx");
-            std::fs::write(
-                &page,
-                std::fs::read_to_string(&page)?.replace("It is live", &format!("It is live {round}")),
-            )?;
+            run(Command::new("cp").arg("-r").arg(app::example("nextjs")).arg(copy))?;
         }
-        let reference = build_and_start(&node, &bare)?;
-        let start = Instant::now();
         let _ = server.run_in(&ours, &["up", "--json"]).expect_code(0);
-        let measured = start.elapsed().as_secs_f64();
-        ratios.push(measured / reference);
-        seconds.push((measured, reference));
+        let node = Toolchain::mount(slipway.parent().context("own directory")?, dir.path())?;
+        run(node.command("npm ci --no-audit --no-fund", &bare))?;
+        run(node.command("npm run build", &bare))?;
+        Ok(Pair { server, ours, bare, node, _dir: dir })
     }
-    let (own, by_hand): (Vec<f64>, Vec<f64>) = seconds.into_iter().unzip();
-    let figure = format!("{:.2} ({:.1} s against {:.1} s)", median(&ratios), median(&own), median(&by_hand));
-    row("deploy of the example, dependencies unchanged ÷ bare build and start", &figure, "≤ 1.25");
-    Ok(())
+
+    /// Both sides get the same change.
+    fn change(&self, round: usize) -> Result<()> {
+        for copy in [&self.ours, &self.bare] {
+            let page = copy.join("app/page.tsx");
+            let text = std::fs::read_to_string(&page)?;
+            std::fs::write(&page, text.replace("It is live", &format!("It is live {round}")))?;
+        }
+        Ok(())
+    }
+
+    /// Seconds from the command to a live deployment.
+    fn deploy(&self, command: &[&str]) -> Result<f64> {
+        let start = Instant::now();
+        let _ = self.server.run_in(&self.ours, command).expect_code(0);
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    fn report(&self, what: &str, goal: &str, command: &[&str], changes: bool) -> Result<()> {
+        let (mut ratios, mut seconds, mut references) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            if changes {
+                self.change(round)?;
+            }
+            let reference = build_and_start(&self.node, &self.bare)?;
+            let measured = self.deploy(command)?;
+            ratios.push(measured / reference);
+            seconds.push(measured);
+            references.push(reference);
+        }
+        let (ratio, own, bare) = (median(&ratios), median(&seconds), median(&references));
+        row(&format!("{what} ÷ bare build and start"), &format!("{ratio:.2} ({own:.1} s against {bare:.1} s)"), goal);
+        Ok(())
+    }
+}
+
+/// The source changes each round, its dependencies do not.
+pub(crate) fn compare() -> Result<()> {
+    let up = ["up", "--json"];
+    Pair::new()?.report("deploy of the example, dependencies unchanged", "≤ 1.25", &up, true)
+}
+
+/// Nothing changes: the image is taken as it is, or built again on request.
+pub(crate) fn unchanged() -> Result<()> {
+    let pair = Pair::new()?;
+    pair.report("redeploy of the unchanged example", "≤ 1.10", &["redeploy", "--json"], false)?;
+    let rebuild = ["redeploy", "--rebuild", "--json"];
+    pair.report("the same, built again", "≤ 1.25", &rebuild, false)
 }
 
 /// Seconds from `npm run build` to the first 200.
@@ -62,70 +104,4 @@ fn build_and_start(node: &Toolchain, app: &Path) -> Result<f64> {
     child.kill()?;
     child.wait()?;
     Ok(seconds)
-}
-
-/// The Node.js that the deployment used, from its layers, so that both sides run the same program.
-struct Toolchain {
-    mounts: Vec<PathBuf>,
-    path: String,
-}
-
-impl Toolchain {
-    fn mount(target: &Path, dir: &Path) -> Result<Toolchain> {
-        let mut toolchain = Toolchain { mounts: Vec::new(), path: String::new() };
-        for entry in std::fs::read_dir(target.join("test-shared/layers"))? {
-            let image = entry?.path();
-            let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !name.starts_with("toolchain-") || !name.ends_with(".img") {
-                continue;
-            }
-            let at = dir.join(&name);
-            std::fs::create_dir(&at)?;
-            run(Command::new("mount").args(["-o", "loop,ro"]).arg(&image).arg(&at))?;
-            for program in std::fs::read_dir(at.join("upper/opt/slipway"))? {
-                let bin = usable_bin(&program?.path(), dir)?;
-                toolchain.path.push_str(&format!("{}:", bin.display()));
-            }
-            toolchain.mounts.push(at);
-        }
-        ensure!(!toolchain.mounts.is_empty(), "no toolchain layer was made");
-        Ok(toolchain)
-    }
-
-    fn command(&self, line: &str, dir: &Path) -> Command {
-        let path = format!("{}{}", self.path, std::env::var("PATH").unwrap_or_default());
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", line]).current_dir(dir).env("PATH", path).env("NEXT_TELEMETRY_DISABLED", "1");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    }
-}
-
-/// The layer's own launcher of npm names the path that it has in a sandbox: outside of one it gets another.
-fn usable_bin(program: &Path, dir: &Path) -> Result<PathBuf> {
-    let cli = program.join("lib/npm/bin/npm-cli.js");
-    if !cli.exists() {
-        return Ok(program.join("bin"));
-    }
-    let tools = dir.join("tools");
-    std::fs::create_dir_all(&tools)?;
-    let launcher = tools.join("npm");
-    std::fs::write(&launcher, format!("#!/bin/sh\nexec node '{}' \"$@\"\n", cli.display()))?;
-    std::fs::set_permissions(&launcher, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    Ok(tools)
-}
-
-impl Drop for Toolchain {
-    fn drop(&mut self) {
-        for at in &self.mounts {
-            let _ = Command::new("umount").arg(at).status();
-        }
-    }
-}
-
-fn run(command: impl std::borrow::BorrowMut<Command>) -> Result<()> {
-    let mut command = command;
-    let status = command.borrow_mut().status()?;
-    ensure!(status.success(), "{:?} ended with {status}", command.borrow_mut());
-    Ok(())
 }

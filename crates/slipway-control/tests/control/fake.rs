@@ -128,6 +128,8 @@ impl Fake {
             PhaseWork::Environment { ignore: Some(_), .. } if script.ignores => PhaseOutcome::Ignored,
             PhaseWork::Source { source, .. } => PhaseOutcome::Done(PhaseOutput::Source(SourceFacts {
                 commit: commit(source, &script),
+                branch: None,
+                default_branch: None,
                 tree: tree(&script),
             })),
             _ => PhaseOutcome::Done(output(phase)),

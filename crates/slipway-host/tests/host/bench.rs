@@ -2,7 +2,9 @@
 
 use slipway_host::{BaseConfig, HostConfig, HostRunError, LayersConfig, NodeSource};
 use slipway_sandbox::{Cidr, NetworkConfig, Runtime, SandboxConfig};
+use slipway_testing::slot::Slot;
 use slipway_types::host::{HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaState};
+use slipway_types::source::Lineage;
 use slipway_types::{DeploymentId, LayerRef, Phase, ProjectName, ReplicaId, ServiceId, ServiceName};
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -22,15 +24,18 @@ pub(crate) struct Bench {
     commands: mpsc::Sender<HostCommand>,
     reports: mpsc::Receiver<HostReport>,
     shutdown: CancellationToken,
+    slot: Slot,
     running: JoinHandle<Result<(), HostRunError>>,
     /// Unique to the run, so that layers of an earlier one are never met.
     pub(crate) tag: String,
+    /// Of the phases that come.
+    pub(crate) lineage: Lineage,
     /// Lines of the phases and of the replicas so far.
     pub(crate) log: Vec<String>,
 }
 
 impl Bench {
-    /// `number` is unique to the test: tests run at the same time, each with its own subnet.
+    /// `number` is unique to the test. Tests run at the same time, each with its own subnet.
     pub(crate) async fn new(number: u8) -> Self {
         Self::with(number, |_| {}).await
     }
@@ -43,7 +48,8 @@ impl Bench {
         for name in ["uploads", "sandboxes"] {
             std::fs::create_dir_all(dir.path().join(name)).unwrap();
         }
-        let subnet = Cidr::from_parts(Ipv4Addr::new(10, 204, number, 0), 24);
+        let slot = Slot::claim("hosts");
+        let subnet = Cidr::from_parts(Ipv4Addr::new(10, 204, slot.number(), 0), 24);
         let (shim_program, agent_program) = tokio::task::spawn_blocking(programs).await.unwrap();
         let mut config = HostConfig {
             data_dir: dir.path().to_owned(),
@@ -66,15 +72,26 @@ impl Bench {
         change(&mut config);
         let stamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() % 1_000_000_000_000;
         let tag = format!("{number}-{stamp}");
-        Self::start(dir, config, tag)
+        Self::start(dir, config, tag, slot)
     }
 
-    fn start(dir: tempfile::TempDir, config: HostConfig, tag: String) -> Self {
+    fn start(dir: tempfile::TempDir, config: HostConfig, tag: String, slot: Slot) -> Self {
         let (commands, receiver) = mpsc::channel(16);
         let (sender, reports) = mpsc::channel(16);
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(slipway_host::run(config.clone(), receiver, sender, shutdown.clone()));
-        Self { dir, config, commands, reports, shutdown, running, tag, log: Vec::new() }
+        Self {
+            dir,
+            config,
+            commands,
+            reports,
+            shutdown,
+            slot,
+            running,
+            tag,
+            lineage: Lineage::uploads(),
+            log: Vec::new(),
+        }
     }
 
     /// Stops the server's part and starts it again: apps keep running meanwhile.
@@ -82,18 +99,23 @@ impl Bench {
         self.shutdown.cancel();
         drop(self.reports);
         self.running.await.unwrap().unwrap();
-        Self::start(self.dir, self.config, self.tag)
+        Self::start(self.dir, self.config, self.tag, self.slot)
     }
 
     /// Ends the server's part as a kill would: nothing is told to end in order.
     pub(crate) async fn kill(self) -> Self {
         self.running.abort();
         let _ = self.running.await;
-        Self::start(self.dir, self.config, self.tag)
+        Self::start(self.dir, self.config, self.tag, self.slot)
     }
 
     pub(crate) fn deployment(&self) -> DeploymentId {
         DeploymentId::parse(format!("t{}", self.tag)).unwrap()
+    }
+
+    /// Unique to the run too: caches and heads lie beside the layers.
+    pub(crate) fn service(&self) -> ServiceId {
+        ServiceId::parse(format!("s{}", self.tag)).unwrap()
     }
 
     pub(crate) async fn send(&self, command: HostCommand) {
@@ -114,9 +136,10 @@ impl Bench {
     pub(crate) async fn start_phase(&self, work: PhaseWork) {
         let spec = PhaseSpec {
             deployment: self.deployment(),
-            service_id: ServiceId::parse("svc").unwrap(),
+            service_id: self.service(),
             project: ProjectName::parse("shop").unwrap(),
             service: ServiceName::parse("web").unwrap(),
+            lineage: self.lineage.clone(),
             work,
         };
         self.send(HostCommand::RunPhase { worker: 0, spec: Box::new(spec) }).await;
@@ -175,10 +198,14 @@ impl Bench {
     /// Ends the host; nothing of it may be left but the layers that all tests share.
     pub(crate) async fn end(self, layers: &[LayerRef]) {
         self.shutdown.cancel();
+        let service = self.service();
         drop(self.reports);
         self.running.await.unwrap().unwrap();
         for layer in layers {
             let _ = std::fs::remove_file(layers_dir().join(format!("{layer}.img")));
+        }
+        for of_service in ["caches", "heads"] {
+            let _ = std::fs::remove_dir_all(layers_dir().join(of_service).join(service.as_str()));
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let own = self.dir.path().to_str().unwrap().to_owned();

@@ -6,6 +6,8 @@
 
 mod bench;
 mod custodian;
+mod inherit;
+mod managers;
 mod phases;
 mod prepare;
 mod replicas;

@@ -238,7 +238,7 @@ impl Tiers {
                 record.image_bytes = image_bytes.unwrap_or(record.image_bytes);
                 record.cold = cold.unwrap_or(record.cold);
             })?;
-            store.remove_record_if_gone(&layer)
+            if store.contains(&layer) { Ok(()) } else { store.forget_record(&layer) }
         })
         .await
     }

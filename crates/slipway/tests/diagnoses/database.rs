@@ -121,7 +121,7 @@ fn databases() {
 
 #[test]
 fn databases_that_answer() {
-    let postgres = Postgres::start(BINARY);
+    let postgres = Postgres::start();
     let server = TestServer::start_with(BINARY, &postgres.allow());
     for case in REAL_CASES {
         let url = format!("DATABASE_URL={}", url_of(case.name, &postgres.url()));

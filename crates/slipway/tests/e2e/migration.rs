@@ -29,7 +29,7 @@ struct World {
 impl World {
     /// The example in a directory of its own, with marks.
     fn new() -> World {
-        let postgres = Postgres::start(BINARY);
+        let postgres = Postgres::start();
         let server = TestServer::start_with(BINARY, &postgres.allow());
         let app = App::copy_of("notes", &app::example("postgres")).with("mark.js", MARK_JS).with("version.txt", "one");
         let package = std::fs::read_to_string(app.path().join("package.json")).unwrap();

@@ -53,7 +53,7 @@ fn assert_in_no_log(server: &TestServer, app: &App, token: &str) {
 
 #[test]
 fn a_private_registry_gives_its_package_to_a_build_that_was_given_the_token() {
-    let registry = Registry::start(BINARY);
+    let registry = Registry::start();
     let server = TestServer::start_with(BINARY, &registry.allow());
     let address = registry.authority();
     let app = app("privatenpm", &registry, "@private/lib", "1.0.0").with(
@@ -76,7 +76,7 @@ fn a_private_registry_gives_its_package_to_a_build_that_was_given_the_token() {
 
 #[test]
 fn a_git_dependency_is_fetched_with_the_credential_that_builds_were_given() {
-    let registry = Registry::start(BINARY);
+    let registry = Registry::start();
     let server = TestServer::start_with(BINARY, &registry.allow());
     let address = registry.authority();
     let app = app("privategit", &registry, "private-git", &format!("git+http://{address}/git/lib.git"));

@@ -144,7 +144,7 @@ fn django_with_poetry() {
 
 #[test]
 fn the_python_example_migrates_before_it_goes_live() {
-    let database = Postgres::start(BINARY);
+    let database = Postgres::start();
     let server = TestServer::start_with(BINARY, &database.allow());
     let example = app::example("python");
     let app = App::empty("python");
