@@ -68,7 +68,7 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Env { command } => env::run(global, command).await,
         Command::Cache { command } => cache::run(global, command).await.map(done),
         Command::Open => service::open(global).await.map(done),
-        Command::Doctor => doctor::run(global).await,
+        Command::Doctor { config } => doctor::run(global, config).await,
         Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
         Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),
         Command::Plan { .. } | Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => {

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::output;
 use claim::{DataDir, Listeners};
 use config::ServerConfig;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -49,8 +49,8 @@ pub(crate) fn shim(dir: &Path) -> ExitCode {
 }
 
 /// What this machine has and lacks for running sandboxes, for `slipway doctor`.
-pub(crate) async fn checks(global: &GlobalOptions) -> Result<Vec<Check>, Failure> {
-    let options = ServerOptions { config: None, listen: None, edge_listen: None, domain: None, driver: None };
+pub(crate) async fn checks(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Vec<Check>, Failure> {
+    let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
     let config = ServerConfig::resolve(global, &options)?;
     let probed = slipway_sandbox::probe(&config.host.sandbox).into_iter().map(|check| Check {
         name: check.name.to_owned(),

@@ -121,7 +121,11 @@ pub(crate) enum Command {
     /// Print a service's address, and open it where there is a display
     Open,
     /// Check the server, and this machine
-    Doctor,
+    Doctor {
+        /// The server's configuration file [default: /etc/slipway/slipway-server.toml where it exists]
+        #[arg(long, env = "SLIPWAY_CONFIG", hide_env_values = true, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Print the completion script of a shell
     Completions { shell: clap_complete::Shell },
     /// Remove a service with its releases, variables and logs

@@ -2,7 +2,8 @@
 
 use crate::{BINARY, up, up_fails};
 use serde_json::Value;
-use slipway_testing::{App, TestServer, wait};
+use slipway_testing::s3::{BUCKET, KEY, SECRET};
+use slipway_testing::{App, S3Server, TestServer, wait};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -187,4 +188,60 @@ fn a_disk_that_is_nearly_full_stops_builds_and_nothing_else() {
     std::fs::remove_file(data.join("somebody-elses")).unwrap();
     up(&server, app.path());
     assert_eq!(body(), page(3));
+}
+
+#[test]
+fn with_a_cold_tier_old_releases_come_back() {
+    let layers = own_layers("cache-cold-");
+    let s3 = S3Server::start(layers.path().parent().unwrap());
+    let credentials = layers.path().join("credentials");
+    let keys = format!("[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n");
+    std::fs::write(&credentials, keys).unwrap();
+    let lines = format!(
+        "keep_releases = 1\nkeep_free = \"512MB\"\n[layers.cold]\nendpoint = \"{}\"\nbucket = \"{BUCKET}\"\nallow_http = true\ncredentials = \"{}\"\n",
+        s3.endpoint(),
+        credentials.display()
+    );
+    let server = TestServer::start_on(BINARY, layers.path(), &lines, "", |_| {});
+    let config = server.data().parent().unwrap().join("server.toml");
+    let doctor = || server.command(&["doctor"]).env("SLIPWAY_CONFIG", &config).output().unwrap().stdout;
+    let said = String::from_utf8(doctor()).unwrap();
+    let line = said.lines().find(|line| line.contains("cold tier")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.starts_with('✓') && line.contains("answers"), "{line}");
+
+    let app = App::empty("cold");
+    for version in 1..=2 {
+        app.write("index.html", &page(version));
+        up(&server, app.path());
+    }
+    let first = |wanted: &str| {
+        let inventory = inventory(&server);
+        let items = inventory["items"].as_array().unwrap().clone();
+        let sites: Vec<Value> = items.into_iter().filter(|item| item["what"] == "site").collect();
+        sites.iter().any(|item| item["tier"] == wanted && item["kept_for"] == serde_json::json!([])).then_some(())
+    };
+    // The old release's layer goes once its copy is there, and not before.
+    wait::until("the first release to be only in the cold tier", BOUND, || {
+        let _ = server.run(&["cache", "gc"]).expect_code(0);
+        first("cold")
+    });
+    let back = server.run_in(app.path(), &["rollback", "v1"]).expect_code(0);
+    assert!(back.stderr.contains("back from the cold tier: "), "{}", back.stderr);
+    assert_eq!(server.get("web-cold.localhost", "/").body, page(1));
+
+    // Without the store, what is here goes on, and what is not says so.
+    wait::until("the second release to be only in the cold tier", BOUND, || {
+        let _ = server.run(&["cache", "gc"]).expect_code(0);
+        first("cold")
+    });
+    drop(s3);
+    let refused = server.run_in(app.path(), &["rollback", "v2", "--json"]).expect_code(1);
+    refused.outcome().expect_diagnosis("release-gone");
+    assert_eq!(server.get("web-cold.localhost", "/").body, page(1));
+    app.write("index.html", &page(3));
+    up(&server, app.path());
+    assert_eq!(server.get("web-cold.localhost", "/").body, page(3));
+    let said = String::from_utf8(doctor()).unwrap();
+    let line = said.lines().find(|line| line.contains("cold tier")).unwrap();
+    assert!(line.starts_with('✗'), "{line}");
 }
