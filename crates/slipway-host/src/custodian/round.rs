@@ -4,7 +4,7 @@ use super::report::{inventory, outcome};
 use super::{Custodian, Due};
 use crate::host::Host;
 use crate::phase::with_causes;
-use slipway_layers::{LayerError, Quota, SweepMode};
+use slipway_layers::{LayerError, Lease, Quota, SweepMode};
 use slipway_types::cache::{CacheInventory, Retention, SweepEnded, SweepOrder, SweepOutcome};
 use slipway_types::host::HostReport;
 use std::collections::BTreeSet;
@@ -16,7 +16,8 @@ use tokio::time::Instant;
 struct Done {
     ended: Vec<SweepEnded>,
     inventory: Result<CacheInventory, LayerError>,
-    pinned: bool,
+    /// What still has to be held.
+    leases: Vec<Lease>,
 }
 
 impl Custodian {
@@ -36,10 +37,8 @@ impl Custodian {
             orders.insert(0, (None, SweepOrder::Unneeded { dry_run: false }));
         }
         let host = Arc::clone(&self.host);
-        let done = crate::blocking(move || sweep_all(&host, &retention, orders, asked_at)).await;
-        if !done.pinned {
-            self.due.leases.extend(leases);
-        }
+        let done = crate::blocking(move || sweep_all(&host, &retention, leases, orders, asked_at)).await;
+        self.due.leases.extend(done.leases);
         for ended in done.ended {
             let _ = self.reports.send(HostReport::Swept(ended)).await;
         }
@@ -68,6 +67,7 @@ impl Custodian {
 fn sweep_all(
     host: &Host,
     retention: &Retention,
+    mut leases: Vec<Lease>,
     orders: Vec<(Option<String>, SweepOrder)>,
     asked_at: SystemTime,
 ) -> Done {
@@ -75,6 +75,10 @@ fn sweep_all(
     // The next build stands on it, whether or not one did before.
     keep.insert(host.base.clone());
     let pinned = host.store.pin(&host.server_id, &keep);
+    if pinned.is_ok() {
+        // They were taken over before the question: what is needed of them is pinned now.
+        leases.clear();
+    }
     let mut ended = Vec::new();
     for (sweep, order) in orders {
         let outcome = match &pinned {
@@ -86,7 +90,7 @@ fn sweep_all(
         }
         ended.extend(sweep.map(|sweep| SweepEnded { sweep, outcome }));
     }
-    Done { ended, inventory: inventory(host), pinned: pinned.is_ok() }
+    Done { ended, inventory: inventory(host), leases }
 }
 
 fn swept(

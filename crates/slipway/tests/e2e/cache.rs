@@ -192,8 +192,11 @@ fn a_disk_that_is_nearly_full_stops_builds_and_nothing_else() {
 
 #[test]
 fn with_a_cold_tier_old_releases_come_back() {
-    let layers = own_layers("cache-cold-");
-    let s3 = S3Server::start(layers.path().parent().unwrap());
+    let shared = Path::new(BINARY).parent().unwrap().join("test-shared");
+    // Without the base system of the others, which would be archived first.
+    let layers = tempfile::Builder::new().prefix("cache-cold-").tempdir_in(&shared).unwrap();
+    let s3 = S3Server::start(&shared);
+    let base = format!("[base]\nimage = \"{}\"", tiny_base(layers.path()).display());
     let credentials = layers.path().join("credentials");
     let keys = format!("[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n");
     std::fs::write(&credentials, keys).unwrap();
@@ -202,7 +205,7 @@ fn with_a_cold_tier_old_releases_come_back() {
         s3.endpoint(),
         credentials.display()
     );
-    let server = TestServer::start_on(BINARY, layers.path(), &lines, "", |_| {});
+    let server = TestServer::start_on(BINARY, layers.path(), &lines, &base, |_| {});
     let config = server.data().parent().unwrap().join("server.toml");
     let doctor = || server.command(&["doctor"]).env("SLIPWAY_CONFIG", &config).output().unwrap().stdout;
     let said = String::from_utf8(doctor()).unwrap();
