@@ -1,10 +1,13 @@
 //! What is kept, for how long, and what goes.
 
 use crate::bench::{Bench, MIB, layer, names, wait_until};
+use rustix::fs::{FileType, Mode};
 use slipway_layers::image;
 use slipway_layers::{EvictionReason, LayerError, LayerRecord, LayerStore, Quota, Stored, StoredId, SweepMode};
 use slipway_types::{LayerKind, LayerRef, ServiceId};
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
 fn everything() -> Quota {
@@ -163,6 +166,26 @@ fn a_lease_lasts_until_it_is_dropped() {
     assert_eq!(names(&bench.path("leases")), [".gate"]);
     assert_eq!(other.sweep(&everything(), later(), SweepMode::Apply).unwrap().evicted.len(), 1);
     assert!(!bench.store.contains(&one));
+}
+
+/// A server's pins that are a pipe: the sweep reads on when its decision is to be made, and by then there are other pins.
+#[test]
+fn a_pin_that_comes_after_the_decision_still_counts() {
+    let bench = Bench::new();
+    let one = layer("one");
+    bench.publish_synced(&one);
+    let path = bench.path("pins/server.json");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut pipe = File::options().write(true).open(&path).unwrap();
+            bench.store.pin("server", &BTreeSet::from([one.clone()])).unwrap();
+            pipe.write_all(b"[]").unwrap();
+        });
+        bench.store.sweep(&everything(), later(), SweepMode::Apply).unwrap()
+    });
+    assert!(report.evicted.is_empty() && report.short_bytes > 0, "{report:?}");
+    assert!(bench.store.contains(&one));
 }
 
 #[test]
