@@ -28,6 +28,7 @@ mod sparse;
 mod store;
 mod sweep;
 mod temp_file;
+mod write_back;
 
 pub use digest::{DigestError, LayerDigest};
 pub use error::LayerError;

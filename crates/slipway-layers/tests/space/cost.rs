@@ -32,24 +32,26 @@ fn publishing_400_mb_in_40000_files_takes_less_than_a_second() {
     let bench = Bench::new();
     let (scratch, at) = (bench.dir.path().join("scratch.img"), bench.dir.path().join("at"));
     image::create(&scratch, 4096 * MIB).unwrap();
-    let mounted = image::mount(&scratch, &at, ReadWrite).unwrap();
+    let mounted = image::mount(&scratch, &at, ReadWrite).unwrap().write_back_early();
     let started = Instant::now();
     fill(&mounted.upper());
     let filled = started.elapsed();
+    // As a build does it: the sandbox ends, the host tidies, then the layer is published and mounted.
     let started = Instant::now();
     mounted.unmount().unwrap();
     let unmounted = started.elapsed();
+    let mounted = image::mount(&scratch, &at, ReadWrite).unwrap();
+    let again = started.elapsed();
+    std::fs::remove_dir_all(mounted.upper().join("node_modules/package-1")).unwrap();
+    mounted.unmount().unwrap();
     assert!(bench.store.publish(&scratch, &layer("large")).unwrap());
     let published = started.elapsed();
     let started = Instant::now();
     let mounted = image::mount(&bench.store.path(&layer("large")), &at, ReadOnly).unwrap();
     let mount = started.elapsed();
     drop(mounted);
-    let started = Instant::now();
-    bench.store.sync(&layer("large")).unwrap();
-    let synced = started.elapsed();
     eprintln!(
-        "fill {filled:?}; unmount {unmounted:?}, with publish {published:?}; mount {mount:?}; then sync {synced:?}; {} MB",
+        "fill {filled:?}; unmounted {unmounted:?}, mounted to tidy {again:?}, published {published:?}; mount {mount:?}; {} MB",
         bench.store.allocated_bytes(&layer("large")).unwrap() / MIB
     );
     assert!(published < PUBLISH_MAX, "{published:?}");
