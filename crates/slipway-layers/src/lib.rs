@@ -32,6 +32,7 @@ mod store;
 mod sweep;
 mod temp_file;
 mod tiers;
+mod write_back;
 
 pub use cold::{ColdBounds, ColdConfig, ColdCredentials, ColdError};
 pub use digest::{DigestError, LayerDigest};

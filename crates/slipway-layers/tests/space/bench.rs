@@ -45,6 +45,14 @@ impl Bench {
         self.store.sync(layer).unwrap();
     }
 
+    /// Waits until the background thread has synced all that was published before.
+    pub(crate) fn settle(&self) {
+        let last = layer("last-in-the-queue");
+        self.publish(&last);
+        wait_until("all is synced", || self.store.list().unwrap().iter().any(|one| one.layer == last && one.synced));
+        self.store.remove(&last).unwrap();
+    }
+
     /// As if the layer's last use were so long ago.
     pub(crate) fn set_used(&self, layer: &LayerRef, ago: Duration) {
         self.store.update_record(layer, |_| {}).unwrap();

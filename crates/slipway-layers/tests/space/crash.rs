@@ -205,7 +205,8 @@ fn a_store_that_was_killed_while_it_cleaned_up_is_cleaned_up_by_the_next() {
     }
     File::create(area.with_extension("lock")).unwrap();
     // As if the machine had gone down before its sync: the mark is missing.
-    bench.publish_synced(&layer("torn"));
+    bench.publish(&layer("torn"));
+    bench.settle();
     let torn = bench.store.path(&layer("torn"));
     std::os::unix::fs::FileExt::write_all_at(&File::options().write(true).open(&torn).unwrap(), &[0; 16], 0).unwrap();
     std::fs::set_permissions(&torn, Permissions::from_mode(0o600)).unwrap();

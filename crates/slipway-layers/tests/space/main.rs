@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod cost;
 mod crash;
 mod keeping;
 mod processes;

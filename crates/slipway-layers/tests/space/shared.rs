@@ -12,8 +12,7 @@ const BOOT_AT: u64 = 48;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// As if an image had been published by another machine, or in another boot, and were not synced yet.
-fn publish_unsynced(bench: &Bench, key: &str, changed: &[u64]) {
-    bench.publish_synced(&layer(key));
+fn unsync(bench: &Bench, key: &str, changed: &[u64]) {
     let path = bench.store.path(&layer(key));
     let file = File::options().write(true).open(&path).unwrap();
     for at in changed {
@@ -29,15 +28,24 @@ fn is_synced(bench: &Bench, key: &str) -> bool {
 #[test]
 fn what_may_be_torn_is_removed_and_what_another_host_answers_for_is_not() {
     let bench = Bench::new();
-    publish_unsynced(&bench, "this-boot", &[]);
-    publish_unsynced(&bench, "another-boot", &[BOOT_AT]);
-    publish_unsynced(&bench, "another-machine", &[MACHINE_AT, BOOT_AT]);
-    publish_unsynced(&bench, "another-container", &[MACHINE_AT]);
-    publish_unsynced(&bench, "no-mark", &[0]);
-    bench.publish_synced(&layer("synced"));
-    for key in ["abandoned", "abandoned-and-pinned"] {
-        publish_unsynced(&bench, key, &[MACHINE_AT, BOOT_AT]);
-        bench.set_used(&layer(key), DAY + DAY);
+    let both: &[u64] = &[MACHINE_AT, BOOT_AT];
+    let unsynced = [
+        ("this-boot", &[][..]),
+        ("another-boot", &[BOOT_AT]),
+        ("another-machine", both),
+        ("another-container", &[MACHINE_AT]),
+        ("no-mark", &[0]),
+        ("abandoned", both),
+        ("abandoned-and-pinned", both),
+    ];
+    unsynced.iter().for_each(|(key, _)| bench.publish(&layer(key)));
+    bench.publish(&layer("synced"));
+    bench.settle();
+    for (key, changed) in unsynced {
+        unsync(&bench, key, changed);
+        if key.starts_with("abandoned") {
+            bench.set_used(&layer(key), DAY + DAY);
+        }
     }
     bench.store.pin("server", &BTreeSet::from([layer("abandoned-and-pinned"), layer("another-boot")])).unwrap();
 
