@@ -5,7 +5,7 @@
 
 use crate::cold::crew::Crew;
 use crate::cold::trouble::ColdTrouble;
-use crate::cold::upload;
+use crate::cold::upload::{self, Outgoing};
 use crate::digest::LayerDigest;
 use crate::error::LayerError;
 use crate::record::LayerRecord;
@@ -202,8 +202,8 @@ impl Tiers {
         }
         let entry = Entry::new(cold, &self.store, layer);
         let image = self.store.path(layer);
-        let stop = shutdown.cancelled();
-        let digest = upload::upload(&cold.remote, crew, &image, layer, &to, known, &entry, stop).await?;
+        let outgoing = Outgoing { image: &image, layer, to: &to, known };
+        let digest = upload::upload(&cold.remote, crew, outgoing, &entry, shutdown.cancelled()).await?;
         match cold.remote.find(&to, layer).await? {
             found if found.index.digest == digest => Ok(digest),
             // Overwritten in this moment; the next round gives this one a name of its own.
