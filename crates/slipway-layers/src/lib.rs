@@ -25,10 +25,12 @@ mod loop_device;
 mod machine;
 mod mount;
 mod record;
+mod sparse;
 mod store;
 mod sweep;
 mod temp_file;
 mod tiers;
+mod write_back;
 
 pub use cold::{ColdBounds, ColdConfig, ColdCredentials, ColdError};
 pub use digest::{DigestError, LayerDigest};

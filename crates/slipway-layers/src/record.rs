@@ -7,7 +7,7 @@ use crate::digest::LayerDigest;
 use crate::error::LayerError;
 use crate::key::check_key;
 use crate::lock::LayerLock;
-use crate::store::{LOCKS, LayerStore};
+use crate::store::{LOCKS, LayerStore, parse_layer};
 use crate::temp_file::{self, TempFile};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use slipway_types::{LayerRef, ServiceId};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub(crate) const RECORDS: &str = "records";
@@ -26,6 +26,9 @@ const RECORD_BYTES_MAX: u64 = 16 * 1024;
 const RECORD_LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Finer than this nobody needs to know a layer's last use.
 pub(crate) const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
+/// A record may be written before its layer is published; longer than any build.
+const ORPHAN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -88,17 +91,33 @@ impl LayerStore {
         }
     }
 
-    /// Forgets a layer that is in no tier any more. One whose image came back meanwhile keeps its record.
-    pub(crate) fn remove_record_if_gone(&self, layer: &LayerRef) -> Result<(), LayerError> {
+    /// Removes the record of a layer that is about to leave the hot tier, unless its cold copy still needs it.
+    pub(crate) fn forget_record(&self, layer: &LayerRef) -> Result<(), LayerError> {
         let _lock = self.lock_record(layer)?;
         let path = self.record_path(layer);
-        if self.contains(layer) || read(&path).cold {
+        if read(&path).cold {
             return Ok(());
         }
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LayerError::io("remove", &path, error)),
             _ => Ok(()),
         }
+    }
+
+    /// Removes records of layers that are in no tier: written too late, or for a layer that was never made.
+    pub(crate) fn sweep_records(&self) -> Result<(), LayerError> {
+        let directory = self.directory().join(RECORDS);
+        let entries = std::fs::read_dir(&directory).map_err(|e| LayerError::io("list", &directory, e))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let Some(layer) = name.strip_suffix(RECORD_SUFFIX).and_then(parse_layer) else { continue };
+            let used_at = entry.metadata().and_then(|found| found.modified());
+            let is_old = used_at.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ORPHAN_AFTER));
+            if is_old && !self.contains(&layer) {
+                self.forget_record(&layer)?;
+            }
+        }
+        Ok(())
     }
 
     /// When the layer was last used or made, by its record or else its image.
@@ -129,7 +148,7 @@ const NOW: Timestamps = Timestamps {
     last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
 };
 
-pub(crate) fn read(path: &std::path::Path) -> LayerRecord {
+pub(crate) fn read(path: &Path) -> LayerRecord {
     let content = temp_file::read(path, RECORD_BYTES_MAX).unwrap_or_default();
     serde_json::from_slice(&content).unwrap_or_default()
 }

@@ -49,7 +49,9 @@ impl LayerStore {
         let path = self.directory().join(LOCKS).join("sweep");
         let busy = || LayerError::LockTimeout { layer: "sweep".to_owned(), seconds: SWEEP_LOCK_WAIT_MAX.as_secs() };
         let _lock = LayerLock::acquire(&path, SWEEP_LOCK_WAIT_MAX)?.ok_or_else(busy)?;
+        self.recover()?;
         self.sweep_leases()?;
+        self.sweep_records()?;
         let mut done = SweepReport::default();
         for _ in 0..ROUNDS_MAX {
             let planned = plan()?;
@@ -83,9 +85,9 @@ impl LayerStore {
                 if self.pins().contain(layer) || self.leases().contain(layer) || used() {
                     return Ok(false);
                 }
+                self.forget_record(layer)?;
                 let taken = self.take_out(&eviction.id, &area)?;
                 drop(gate);
-                self.remove_record_if_gone(layer)?;
                 Ok(taken)
             }
             StoredId::Cache { .. } => self.take_out(&eviction.id, &area),
