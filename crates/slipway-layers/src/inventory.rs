@@ -66,9 +66,7 @@ impl LayerStore {
         }
         for entry in entries(&self.directory().join(RECORDS))? {
             let Some(layer) = layer_of(&entry, RECORD_SUFFIX) else { continue };
-            let Some(metadata) = file(&entry) else { continue };
-            let record = record::read(&entry.path());
-            let used_at = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            let Some((record, used_at)) = record::read_with_use(&entry.path()) else { continue };
             match found.get_mut(&layer) {
                 Some(stored) => {
                     stored.used_at = stored.used_at.max(used_at);

@@ -8,12 +8,12 @@ use crate::error::LayerError;
 use crate::key::check_key;
 use crate::lock::LayerLock;
 use crate::store::{LOCKS, LayerStore, parse_layer};
-use crate::temp_file::{self, TempFile};
+use crate::temp_file::TempFile;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
 use serde::{Deserialize, Serialize};
 use slipway_types::{LayerRef, ServiceId};
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -148,7 +148,18 @@ const NOW: Timestamps = Timestamps {
     last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
 };
 
-pub(crate) fn read(path: &Path) -> LayerRecord {
-    let content = temp_file::read(path, RECORD_BYTES_MAX).unwrap_or_default();
-    serde_json::from_slice(&content).unwrap_or_default()
+/// A record and the time of the last use that it tells. None when it is gone.
+pub(crate) fn read_with_use(path: &Path) -> Option<(LayerRecord, SystemTime)> {
+    let file = File::open(path).ok()?;
+    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    // One byte more than there is, so that one call reads it and sees its end.
+    let mut content = Vec::with_capacity(usize::try_from(metadata.len().min(RECORD_BYTES_MAX)).unwrap_or(0) + 1);
+    let read = file.take(RECORD_BYTES_MAX + 1).read_to_end(&mut content);
+    let whole = read.is_ok() && content.len() as u64 <= RECORD_BYTES_MAX;
+    let record = if whole { serde_json::from_slice(&content).unwrap_or_default() } else { LayerRecord::default() };
+    Some((record, metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)))
+}
+
+fn read(path: &Path) -> LayerRecord {
+    read_with_use(path).map(|(record, _)| record).unwrap_or_default()
 }

@@ -90,7 +90,11 @@ impl LayerStore {
                 drop(gate);
                 Ok(taken)
             }
-            StoredId::Cache { .. } => self.take_out(&eviction.id, &area),
+            StoredId::Cache { .. } => {
+                let saved_at = std::fs::metadata(self.stored_path(&eviction.id)).and_then(|found| found.modified());
+                let saved = unused_since.is_some_and(|since| saved_at.is_ok_and(|at| at >= since));
+                if saved { Ok(false) } else { self.take_out(&eviction.id, &area) }
+            }
         }
     }
 

@@ -2,13 +2,14 @@
 
 use crate::bench::{Bench, MIB, layer, names, wait_until};
 use rustix::fs::{FileType, Mode};
+use rustix::time::ClockId;
 use slipway_layers::image;
 use slipway_layers::{EvictionReason, LayerError, LayerRecord, LayerStore, Quota, Stored, StoredId, SweepMode};
 use slipway_types::{LayerKind, LayerRef, ServiceId};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 fn everything() -> Quota {
     Quota { hot_bytes: Some(0), ..Quota::default() }
@@ -230,7 +231,8 @@ fn clear_takes_all_of_a_service_that_no_release_needs_and_its_caches() {
 /// A listing is made for each sweep, and for each `slipway cache ls`.
 #[test]
 fn an_inventory_of_2000_layers_takes_no_time() {
-    const TOOK_MAX: Duration = Duration::from_millis(50);
+    // Code that is not optimised takes about twice as long.
+    const TOOK_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 150 } else { 50 });
     let bench = Bench::new();
     for n in 0..2000 {
         let layer = LayerRef::new(LayerKind::ALL[n % 6], format!("{n:032x}"));
@@ -242,9 +244,11 @@ fn an_inventory_of_2000_layers_takes_no_time() {
     bench.store.pin("server", &pinned).unwrap();
     let took = (0..5)
         .map(|_| {
-            let started = Instant::now();
+            // The processor's time: other tests run beside this one.
+            let spent = || Duration::try_from(rustix::time::clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+            let before = spent();
             let stored = bench.store.inventory().unwrap();
-            let took = started.elapsed();
+            let took = spent() - before;
             assert_eq!((stored.len(), stored.iter().filter(|one| one.pinned && one.cold).count()), (2000, 1000));
             took
         })
