@@ -11,7 +11,7 @@ use crate::error::LayerError;
 use crate::record::LayerRecord;
 use crate::store::LayerEntry;
 use crate::tiers::journal::{self, Entry};
-use crate::tiers::{Cold, Tiers, blocking, lock_for};
+use crate::tiers::{Cold, Tiers, blocking, forget_if_gone, lock_for};
 use slipway_types::LayerRef;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
@@ -238,7 +238,7 @@ impl Tiers {
                 record.image_bytes = image_bytes.unwrap_or(record.image_bytes);
                 record.cold = cold.unwrap_or(record.cold);
             })?;
-            store.remove_record_if_gone(&layer)
+            forget_if_gone(&store, &layer)
         })
         .await
     }
