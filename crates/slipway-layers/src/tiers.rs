@@ -159,9 +159,13 @@ async fn set_cold(store: &LayerStore, layer: &LayerRef, cold: bool) -> Result<()
     let (store, layer) = (store.clone(), layer.clone());
     blocking(move || {
         store.update_record(&layer, |record| record.cold = cold)?;
-        if store.contains(&layer) { Ok(()) } else { store.forget_record(&layer) }
+        forget_if_gone(&store, &layer)
     })
     .await
+}
+
+fn forget_if_gone(store: &LayerStore, layer: &LayerRef) -> Result<(), LayerError> {
+    if store.contains(layer) { Ok(()) } else { store.forget_record(layer) }
 }
 
 async fn blocking<T: Send + 'static>(

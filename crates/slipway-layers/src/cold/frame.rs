@@ -12,12 +12,11 @@ const LEVEL: i32 = 3;
 const HOLE_BYTES: usize = 4096;
 static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
 
-#[derive(Debug, thiserror::Error)]
+/// Why a frame did not become its part of the image.
+#[derive(Debug)]
 pub(crate) enum FrameError {
-    #[error("a part of it is damaged")]
     Damaged,
-    #[error("could not write the image")]
-    Write { source: io::Error },
+    Write(io::Error),
 }
 
 /// Compresses one span. `None`: it is all zero.
@@ -43,7 +42,7 @@ pub(crate) fn unpack(file: &File, image_bytes: u64, entry: &Entry, frame: &[u8])
     let mut rest = data.as_slice();
     for (at, bytes) in entry.blocks(image_bytes) {
         let (block, others) = rest.split_at(bytes);
-        write_sparse(file, at, block).map_err(|source| FrameError::Write { source })?;
+        write_sparse(file, at, block).map_err(FrameError::Write)?;
         rest = others;
     }
     Ok(())

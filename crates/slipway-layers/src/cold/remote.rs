@@ -59,8 +59,8 @@ impl Remote {
         let concurrency = config.concurrency.clamp(1, CONCURRENCY_MAX) as usize;
         let place = config.endpoint.as_deref().unwrap_or("AWS");
         Ok(Self {
-            fetcher: client(config, &bounds, Some(bounds.answer_wait))?,
-            sender: client(config, &bounds, None)?,
+            fetcher: client(config, &bounds, bounds.answer_wait)?,
+            sender: client(config, &bounds, bounds.part_wait)?,
             prefix: config.prefix.trim_matches('/').to_owned(),
             name: format!("the cold tier (bucket `{}` at `{place}`)", config.bucket),
             rate: RateBound::new(config.bytes_per_second),
@@ -179,19 +179,17 @@ impl Remote {
     }
 }
 
-/// `answer_wait`: `None` leaves the bound to the caller, because how long a part takes to send is not how long the store takes to answer.
-fn client(config: &ColdConfig, bounds: &ColdBounds, answer_wait: Option<Duration>) -> Result<AmazonS3, ColdError> {
+/// `retry_for`: a request that failed is not tried again after that.
+fn client(config: &ColdConfig, bounds: &ColdBounds, retry_for: Duration) -> Result<AmazonS3, ColdError> {
     let failed = |source| ColdError::Client { source };
     let keys = config.credentials.keys()?;
     let mut options = ClientOptions::new()
         .with_allow_http(config.allow_http)
         .with_connect_timeout(bounds.connect_wait)
+        // Every use has a bound of its own.
         .with_timeout_disabled()
+        .with_read_timeout_disabled()
         .with_pool_max_idle_per_host(config.concurrency.clamp(1, CONCURRENCY_MAX) as usize);
-    options = match answer_wait {
-        Some(wait) => options.with_read_timeout(wait),
-        None => options.with_read_timeout_disabled(),
-    };
     if let Some(path) = &config.ca_bundle {
         let pem = std::fs::read(path).map_err(|source| ColdError::Read { path: path.clone(), source })?;
         for certificate in Certificate::from_pem_bundle(&pem).map_err(failed)? {
@@ -201,7 +199,7 @@ fn client(config: &ColdConfig, bounds: &ColdBounds, answer_wait: Option<Duration
     let retry = RetryConfig {
         backoff: BackoffConfig { init_backoff: BACKOFF_FIRST, max_backoff: BACKOFF_MAX, base: 2.0 },
         max_retries: RETRIES_MAX,
-        retry_timeout: answer_wait.unwrap_or(bounds.part_wait),
+        retry_timeout: retry_for,
     };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&config.bucket)

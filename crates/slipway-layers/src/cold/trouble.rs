@@ -1,7 +1,6 @@
 //! What can go wrong with the cold tier, in sentences for a build's log. None of it ends a build.
 
 use crate::cold::format::FormatError;
-use crate::cold::frame::FrameError;
 use crate::error::LayerError;
 use std::error::Error;
 use std::time::Duration;
@@ -31,13 +30,13 @@ pub(crate) enum ColdTrouble {
     Changed,
     #[error("the copy there cannot be used: it ends too early")]
     Truncated,
-    #[error("the copy there cannot be used: {0}")]
-    Frame(FrameError),
+    #[error("the copy there cannot be used: a part of it is damaged")]
+    DamagedFrame,
     #[error("the copy there is another one than the layer that is known here (its digest is wrong)")]
     WrongDigest,
     #[error("its copy is gone")]
     Gone,
-    #[error("here: {}", sentence(.0))]
+    #[error("{}", sentence(.0))]
     Local(LayerError),
     #[error("the hot tier's disk has no room for {bytes} bytes")]
     NoRoom { bytes: u64 },
@@ -55,7 +54,12 @@ impl ColdTrouble {
 
     /// Whether the object itself is of no use, so that it may be replaced.
     pub(crate) fn is_of_the_object(&self) -> bool {
-        matches!(self, Self::Object(_) | Self::Truncated | Self::Frame(FrameError::Damaged))
+        match self {
+            Self::Truncated | Self::DamagedFrame => true,
+            // Another version of Slipway may make good use of it.
+            Self::Object(error) => !matches!(error, FormatError::UnknownVersion(_)),
+            _ => false,
+        }
     }
 
     pub(crate) fn of_request(error: object_store::Error) -> Self {
@@ -65,14 +69,10 @@ impl ColdTrouble {
             E::NotFound { .. } => Self::NoObject,
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => Self::Denied,
             E::Precondition { .. } => Self::Changed,
+            // Status 416: the object has no such bytes.
+            E::Generic { .. } if error.to_string().contains("InvalidRange") => Self::Truncated,
             _ => Self::Failed { cause: root_cause(&error) },
         }
-    }
-}
-
-impl From<FrameError> for ColdTrouble {
-    fn from(error: FrameError) -> Self {
-        Self::Frame(error)
     }
 }
 

@@ -60,21 +60,27 @@ pub(crate) async fn digest(crew: &Crew, path: &Path) -> Result<LayerDigest, Cold
     Ok(digester.finish())
 }
 
-/// Sends an image. `known`: the digest that it must have. The caller stops it by `stop`, never by dropping it.
+/// What is sent, and where to.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) layer: &'a LayerRef,
+    pub(crate) to: &'a ObjectPath,
+    /// The digest that it must have.
+    pub(crate) known: Option<LayerDigest>,
+}
+
+/// Sends an image. The caller stops it by `stop`, never by dropping it.
 pub(crate) async fn upload(
     remote: &Arc<Remote>,
     crew: &Crew,
-    image: &Path,
-    layer: &LayerRef,
-    to: &ObjectPath,
-    known: Option<LayerDigest>,
+    outgoing: Outgoing<'_>,
     journal: &impl UploadJournal,
     stop: impl Future<Output = ()>,
 ) -> Result<LayerDigest, ColdTrouble> {
-    let mut object =
-        Object { remote, to, journal, id: None, parts: Vec::new(), in_flight: JoinSet::new(), rest: BytesMut::new() };
+    let (parts, in_flight) = (Vec::new(), JoinSet::new());
+    let mut object = Object { remote, to: outgoing.to, journal, id: None, parts, in_flight, rest: BytesMut::new() };
     let sent = tokio::select! {
-        sent = object.send(crew, image, layer, known) => sent,
+        sent = object.send(crew, &outgoing) => sent,
         () = stop => Err(ColdTrouble::Stopped),
     };
     if sent.is_err() {
@@ -105,14 +111,8 @@ struct Object<'a, J> {
 }
 
 impl<J: UploadJournal> Object<'_, J> {
-    async fn send(
-        &mut self,
-        crew: &Crew,
-        image: &Path,
-        layer: &LayerRef,
-        known: Option<LayerDigest>,
-    ) -> Result<LayerDigest, ColdTrouble> {
-        let (file, image_bytes, spans) = open(image)?;
+    async fn send(&mut self, crew: &Crew, outgoing: &Outgoing<'_>) -> Result<LayerDigest, ColdTrouble> {
+        let (file, image_bytes, spans) = open(outgoing.image)?;
         self.rest.extend_from_slice(&header());
         debug_assert_eq!(self.rest.len() as u64, HEADER_BYTES);
         let mut entries: Vec<Entry> = Vec::new();
@@ -123,7 +123,7 @@ impl<J: UploadJournal> Object<'_, J> {
             })
             .buffered(crew.in_flight_max());
         while let Some(result) = packed.next().await {
-            let span = result.map_err(lost)?.map_err(|e| LayerError::io("read", image, e))?;
+            let span = result.map_err(lost)?.map_err(|e| LayerError::io("read", outgoing.image, e))?;
             if let Some((entry, frame)) = span {
                 entries.push(entry);
                 self.write(&frame).await?;
@@ -132,10 +132,10 @@ impl<J: UploadJournal> Object<'_, J> {
         let mut digester = Digester::new(image_bytes);
         entries.iter().for_each(|entry| digester.add(entry.number, &entry.digest));
         let digest = digester.finish();
-        if known.is_some_and(|known| known != digest) {
+        if outgoing.known.is_some_and(|known| known != digest) {
             return Err(ColdTrouble::HotChanged);
         }
-        self.write(&Index { image_bytes, digest, entries }.encode(layer)).await?;
+        self.write(&Index { image_bytes, digest, entries }.encode(outgoing.layer)).await?;
         self.complete().await?;
         Ok(digest)
     }

@@ -5,13 +5,13 @@
 
 use crate::cold::crew::Crew;
 use crate::cold::trouble::ColdTrouble;
-use crate::cold::upload;
+use crate::cold::upload::{self, Outgoing};
 use crate::digest::LayerDigest;
 use crate::error::LayerError;
 use crate::record::LayerRecord;
 use crate::store::LayerEntry;
 use crate::tiers::journal::{self, Entry};
-use crate::tiers::{Cold, Tiers, blocking, lock_for};
+use crate::tiers::{Cold, Tiers, blocking, forget_if_gone, lock_for};
 use slipway_types::LayerRef;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
@@ -202,8 +202,8 @@ impl Tiers {
         }
         let entry = Entry::new(cold, &self.store, layer);
         let image = self.store.path(layer);
-        let stop = shutdown.cancelled();
-        let digest = upload::upload(&cold.remote, crew, &image, layer, &to, known, &entry, stop).await?;
+        let outgoing = Outgoing { image: &image, layer, to: &to, known };
+        let digest = upload::upload(&cold.remote, crew, outgoing, &entry, shutdown.cancelled()).await?;
         match cold.remote.find(&to, layer).await? {
             found if found.index.digest == digest => Ok(digest),
             // Overwritten in this moment; the next round gives this one a name of its own.
@@ -238,7 +238,7 @@ impl Tiers {
                 record.image_bytes = image_bytes.unwrap_or(record.image_bytes);
                 record.cold = cold.unwrap_or(record.cold);
             })?;
-            if store.contains(&layer) { Ok(()) } else { store.forget_record(&layer) }
+            forget_if_gone(&store, &layer)
         })
         .await
     }
