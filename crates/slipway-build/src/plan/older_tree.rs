@@ -52,3 +52,55 @@ fn rewritten(command: &str, manager: PackageManagerName, major: u32) -> Result<S
 }
 
 const UNLOCKED: &str = "there is no lockfile, so what is found would decide what is installed";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use PackageManagerName::{Bun, Npm, Pip, Pnpm, Uv, Yarn};
+
+    #[test]
+    fn the_command_on_an_older_tree() {
+        for (command, manager, major, expected) in [
+            (
+                "npm ci --include=dev --no-audit --no-fund",
+                Npm,
+                11,
+                "npm ci --dry-run --ignore-scripts --silent --include=dev --no-audit --no-fund && npm install --no-save --include=dev --no-audit --no-fund",
+            ),
+            (
+                "cd web && npm ci --no-fund",
+                Npm,
+                7,
+                "cd web && npm ci --dry-run --ignore-scripts --silent --no-fund && npm install --no-save --no-fund",
+            ),
+            (
+                "pnpm install --frozen-lockfile --prod=false",
+                Pnpm,
+                12,
+                "pnpm install --frozen-lockfile --prod=false --config.modules-cache-max-age=0",
+            ),
+            ("cd a && yarn install --immutable", Yarn, 4, "cd a && yarn install --immutable"),
+        ] {
+            assert_eq!(rewritten(command, manager, major).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn what_begins_from_nothing() {
+        for (command, manager, major) in [
+            ("npm ci --no-fund", Npm, 6),
+            ("npm install --no-fund", Npm, 11),
+            ("pnpm install --no-frozen-lockfile", Pnpm, 10),
+            ("pnpm install --frozen-lockfile", Pnpm, 7),
+            ("yarn install --frozen-lockfile", Yarn, 1),
+            ("yarn install --no-immutable", Yarn, 4),
+            ("bun install --frozen-lockfile", Bun, 1),
+            ("uv sync --locked", Uv, 0),
+            ("pip install -r requirements.txt", Pip, 0),
+            // Nothing is known of the version.
+            ("npm ci --no-fund", Npm, 0),
+        ] {
+            assert!(rewritten(command, manager, major).is_err(), "{command} {major}");
+        }
+    }
+}

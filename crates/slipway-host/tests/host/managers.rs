@@ -11,7 +11,6 @@ use slipway_types::source::{Lineage, SourceSpec};
 use slipway_types::{LayerKind, LayerRef, Secret, ServiceSettings};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
 
 /// A package manager and what is special about it here.
 #[derive(Clone, Copy)]
@@ -252,7 +251,6 @@ impl Ground {
 }
 
 async fn live(case: Case) {
-    let began = Instant::now();
     let mut bench = Bench::new(case.number).await;
     let ground = Ground::prepare(&mut bench, case).await;
     let (first, reused) = ground.install(&mut bench, 0, "main").await;
@@ -279,7 +277,6 @@ async fn live(case: Case) {
     let own = [LayerKind::Source, LayerKind::Output].map(|kind| LayerRef::new(kind, bench.deployment().as_str()));
     layers.extend(own);
     bench.end(&layers).await;
-    eprintln!("{} {}: {:?}", case.name.as_str(), ground.version, began.elapsed());
 }
 
 fn said<'b>(bench: &'b Bench, begins: &str) -> Option<&'b String> {
@@ -297,7 +294,8 @@ fn difference(bench: &Bench, one: &LayerRef, other: &LayerRef) -> Vec<String> {
         found
     });
     let paths: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-    paths.into_iter().filter(|path| one.get(*path) != other.get(*path)).cloned().collect()
+    let differing = paths.into_iter().filter(|path| one.get(*path) != other.get(*path));
+    differing.map(|path| format!("{path}: {:?} and {:?}", one.get(path), other.get(path))).collect()
 }
 
 /// When and how it was installed, not what; what a compiler leaves beside its result.
@@ -325,7 +323,21 @@ fn walk(directory: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
             found.insert(path, format!("-> {}", std::fs::read_link(entry.path()).unwrap().display()));
         } else {
             let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().unwrap().permissions());
-            let content = blake3::hash(&std::fs::read(entry.path()).unwrap());
+            let mut bytes = std::fs::read(entry.path()).unwrap();
+            if path.contains("/.bin/") && bytes.starts_with(b"#!/bin/sh") {
+                // pnpm 10 gives its starters of programs more places to look in when it writes them again.
+                bytes = String::from_utf8(bytes)
+                    .unwrap()
+                    .lines()
+                    .filter(|line| line.contains("exec"))
+                    .collect::<String>()
+                    .into();
+            }
+            // Small ones as they are, to tell what differs.
+            let content = match String::from_utf8(bytes) {
+                Ok(text) if text.len() < 4096 => text,
+                other => blake3::hash(&other.map_or_else(|error| error.into_bytes(), String::into_bytes)).to_string(),
+            };
             found.insert(path, format!("{mode:o} {content}"));
         }
     }
