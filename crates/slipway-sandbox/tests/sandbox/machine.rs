@@ -271,7 +271,8 @@ fn programs() -> Programs {
             assert!(command.status().unwrap().success(), "cargo build {words:?}");
         };
         let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-        cargo(&["-p", "slipway-sandbox", "--example", "shim"], &flags);
+        // Of the whole workspace: the same features as the tests were compiled with, so nothing is compiled twice.
+        cargo(&["--workspace", "--example", "shim"], &flags);
         cargo(&["-p", "slipway-agent", "--target", &triple], "-C target-feature=+crt-static");
     });
     Programs { shim: target.join("debug/examples/shim"), agent: target.join(triple).join("debug/slipway-agent") }
