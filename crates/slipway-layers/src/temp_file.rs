@@ -9,7 +9,7 @@ use crate::machine;
 use rustix::fs::FlockOperation;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,6 +56,11 @@ impl TempFile {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
+        // A sweep may have taken it for a leftover just before it was locked.
+        let ours = file.metadata()?.ino();
+        if !std::fs::metadata(&self.path).is_ok_and(|found| found.ino() == ours) {
+            return Ok(false);
+        }
         file.write_all(content)?;
         Ok(true)
     }
@@ -99,7 +104,10 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 pub(crate) fn sweep(directory: &Path) -> Result<(), LayerError> {
     let entries = std::fs::read_dir(directory).map_err(|e| LayerError::io("list", directory, e))?;
     for entry in entries.flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) && !is_held(&entry.path()) {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX))
+            && let Ok(Some(_locked)) = lock_free(&entry.path())
+        {
+            // While locked: its owner may be about to lock it, and then sees that it is gone.
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -108,9 +116,15 @@ pub(crate) fn sweep(directory: &Path) -> Result<(), LayerError> {
 
 /// Whether a live process holds the lock of a file. A file that is gone is held by nobody; in doubt it is held.
 pub(crate) fn is_held(path: &Path) -> bool {
-    match File::open(path) {
-        // Shared, so that two who look do not see each other.
-        Ok(file) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
+    match lock_free(path) {
+        Ok(locked) => locked.is_none(),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
+}
+
+/// Locks a file that no live process holds. Shared, so that two who look do not see each other.
+fn lock_free(path: &Path) -> io::Result<Option<File>> {
+    let file = File::open(path)?;
+    let free = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+    Ok(free.then_some(file))
 }
