@@ -111,6 +111,37 @@ async fn an_install_begins_from_its_branch_and_falls_back_to_nothing() {
 }
 
 #[tokio::test]
+async fn two_builds_of_one_key_install_once() {
+    let (mut one, mut other) = (Bench::new(33).await, Bench::new(34).await);
+    let ground = ground(&mut one).await;
+    // Two servers on one directory of layers, with two services of the same dependencies.
+    for bench in [&mut one, &mut other] {
+        lock(bench, "1").await;
+    }
+    let mut spec = install(&ground, &one.tag, "true");
+    spec.command.push_str(" && sleep 1");
+    let (first, second) =
+        tokio::join!(one.done(PhaseWork::Install(spec.clone())), other.done(PhaseWork::Install(spec.clone())));
+    let layer = match (first, second) {
+        (PhaseOutput::Install { layer, reused: false }, PhaseOutput::Install { layer: same, reused: true })
+        | (PhaseOutput::Install { layer: same, reused: true }, PhaseOutput::Install { layer, reused: false })
+            if layer == same =>
+        {
+            layer
+        }
+        outputs => panic!("{outputs:?}"),
+    };
+    let ran = [&one, &other].map(|bench| bench.log.iter().filter(|line| line.starts_with("$ mkdir")).count());
+    assert_eq!(ran.iter().sum::<usize>(), 1, "{:#?}\n{:#?}", one.log, other.log);
+    let waited = if ran[0] == 0 { &one } else { &other };
+    assert!(said(waited, "waiting for it") && said(waited, "by another service"), "{:#?}", waited.log);
+    for bench in [one, other] {
+        let source = LayerRef::new(LayerKind::Source, bench.deployment().as_str());
+        bench.end(&[layer.clone(), source]).await;
+    }
+}
+
+#[tokio::test]
 async fn a_cancel_and_a_timeout_on_an_older_tree_end_the_install() {
     let mut bench = Bench::new(31).await;
     let ground = ground(&mut bench).await;
