@@ -1,10 +1,11 @@
 //! What a layer's bytes are, in 32 bytes.
 //!
 //! The digest covers the image's length and its non-zero blocks, each with its place. So it does not depend on which of the
-//! zeros are holes: a copy that is more or less sparse has the same digest. It is a tree (blocks → spans → layer) over fixed
+//! zeros are holes: a copy that is more or less sparse has the same digest. The boot block counts as zeros. It is a tree (blocks → spans → layer) over fixed
 //! boundaries: spans can be computed and checked one by one, in any order, by many threads.
 
 use crate::error::LayerError;
+use crate::image::BOOT_BLOCK_BYTES;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -152,6 +153,10 @@ pub(crate) fn read_span(
 ) -> std::io::Result<Option<SpanFacts>> {
     let bytes = span_bytes(image_bytes, number);
     file.read_exact_at(&mut buffer[..bytes], u64::from(number) * SPAN_BYTES as u64)?;
+    if number == 0 {
+        // It says who answers for this copy of the image, and is no part of the layer.
+        buffer[..bytes.min(BOOT_BLOCK_BYTES as usize)].fill(0);
+    }
     let (mut map, mut packed) = (0_u64, 0);
     for (block, start) in (0..bytes).step_by(BLOCK_BYTES).enumerate() {
         let end = (start + BLOCK_BYTES).min(bytes);
@@ -209,8 +214,12 @@ mod tests {
             &[(0, &zeros), (far - 3 * mib, &zeros[..(3 * mib) as usize]), (mib, b"data"), (far + 12_340, b"last!")],
         );
         assert_eq!(one, same);
+        // Each host marks its copy.
+        let marked = digest_of(&path, length, &[(0, &[7; 1024]), (mib, b"data"), (far + 12_340, b"last!")]);
+        assert_eq!(one, marked);
         for (length, parts) in [
-            (length + 1, [(mib, b"data".as_slice()), (far + 12_340, b"last!")]),
+            (length, [(1024, b"data".as_slice()), (far + 12_340, b"last!")]),
+            (length + 1, [(mib, b"data"), (far + 12_340, b"last!")]),
             (length, [(mib, b"date"), (far + 12_340, b"last!")]),
             (length, [(mib + 1, b"data"), (far + 12_340, b"last!")]),
             (length, [(mib + BLOCK_BYTES as u64, b"data"), (far + 12_340, b"last!")]),

@@ -29,7 +29,9 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 /// S3's own bound.
 const PARTS_MAX: usize = 10_000;
 /// How long an abort is waited for: a stopping server has no more time. What is not aborted by then is at the next start.
-const ABORT_WAIT_MAX: Duration = Duration::from_secs(1);
+const ABORT_WAIT_MAX: Duration = Duration::from_millis(1500);
+/// Until a part that was on its way has arrived. It may outlive the first abort, so there is a second one, as S3's own documentation asks.
+const ABORT_PAUSE: Duration = Duration::from_millis(400);
 
 /// Where an upload is written down before its first part.
 pub(crate) trait UploadJournal {
@@ -89,13 +91,20 @@ pub(crate) async fn upload(
     sent
 }
 
-/// Ends an upload whose process is gone.
+/// Ends an upload, of this process or of one that is gone.
 pub(crate) async fn abort(remote: &Remote, to: &ObjectPath, id: &MultipartId) -> Result<(), ColdTrouble> {
-    match tokio::time::timeout(ABORT_WAIT_MAX, remote.sender.abort_multipart(to, id)).await {
-        Ok(Ok(()) | Err(object_store::Error::NotFound { .. })) => Ok(()),
-        Ok(Err(error)) => Err(ColdTrouble::of_request(error)),
-        Err(_) => Err(ColdTrouble::NoAnswer { wait: ABORT_WAIT_MAX }),
-    }
+    let once = || async {
+        match remote.sender.abort_multipart(to, id).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(ColdTrouble::of_request(error)),
+        }
+    };
+    let twice = tokio::time::timeout(ABORT_WAIT_MAX, async {
+        once().await?;
+        tokio::time::sleep(ABORT_PAUSE).await;
+        once().await
+    });
+    twice.await.unwrap_or(Err(ColdTrouble::NoAnswer { wait: ABORT_WAIT_MAX }))
 }
 
 struct Object<'a, J> {

@@ -153,7 +153,7 @@ async fn a_full_disk_is_a_note_and_leaves_nothing() {
         seen += setup.proxy.take_answered_bytes();
         tokio::task::yield_now().await;
     }
-    let full = std::fs::write(&ballast, vec![1; 100 * MIB as usize]).unwrap_err();
+    let full = std::fs::write(&ballast, vec![1; 120 * MIB as usize]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     let note = trouble(fetch.await.unwrap());
     assert!(note.contains("full") || note.contains("No space left"), "{note}");
