@@ -52,8 +52,17 @@ fn any_stored() -> impl Strategy<Value = Vec<Stored>> {
 
 fn any_quota() -> impl Strategy<Value = (Quota, u64)> {
     let limit = || prop::option::of(0..15_000_u64);
-    (limit(), limit(), 0..20_000_u64, any::<bool>(), 0..20_000_u64).prop_map(|(hot, service, min, cold, free)| {
-        let quota = Quota { hot_bytes: hot, service_bytes: service, free_bytes_min: min, requires_cold: cold };
+    let flags = (any::<bool>(), any::<bool>());
+    (limit(), limit(), 0..20_000_u64, flags, 0..20_000_u64).prop_map(|(hot, service_limit, min, (cold, own), free)| {
+        let own_services = if own { (0..2).map(service).collect() } else { BTreeSet::new() };
+        let quota = Quota {
+            hot_bytes: hot,
+            service_bytes: service_limit,
+            free_bytes_min: min,
+            requires_cold: cold,
+            own_services,
+            destroyed_services: BTreeSet::new(),
+        };
         (quota, free)
     })
 }
@@ -76,7 +85,7 @@ fn excess(stored: &[Stored], quota: &Quota, free: u64, gone: &BTreeSet<StoredId>
                 quota.service_bytes.map_or(0, |limit| bytes.saturating_sub(limit))
             })
             .collect(),
-        EvictionReason::Cleared => Vec::new(),
+        EvictionReason::Unneeded | EvictionReason::Cleared => Vec::new(),
     }
 }
 
@@ -108,8 +117,24 @@ proptest! {
         }
         prop_assert_eq!(report.freed_bytes, report.evicted.iter().map(|eviction| eviction.bytes).sum::<u64>());
 
+        // What one deployment made for itself goes when nobody needs it: at once of own services, else when it is old.
+        let unneeded = |one: &Stored| {
+            let StoredId::Layer(layer) = &one.id else { return false };
+            let own = one.service.as_ref().is_some_and(|service| quota.own_services.contains(service));
+            let age = asked_at.duration_since(one.used_at).unwrap_or_default();
+            matches!(layer.kind, LayerKind::Source | LayerKind::Output | LayerKind::Site)
+                && (own || age > Duration::from_secs(24 * 3600))
+        };
+        for one in stored.iter().filter(|one| may_go(one) && unneeded(one)) {
+            prop_assert!(gone.contains(&one.id), "{one:?} is of no use");
+        }
+
         // Never more than is needed: without the last one of a reason (and of a service) that limit would be exceeded.
         for (n, eviction) in report.evicted.iter().enumerate() {
+            if eviction.reason == EvictionReason::Unneeded {
+                prop_assert!(unneeded(find(&eviction.id)), "{eviction:?} is of use");
+                continue;
+            }
             let same = |other: &&slipway_layers::Eviction| {
                 other.reason == eviction.reason
                     && (eviction.reason != EvictionReason::ServiceQuota
@@ -138,7 +163,10 @@ proptest! {
         prop_assert!((report.short_bytes > 0) == (short > 0));
 
         // By use: what stays of those that one limit could have taken was used no earlier, to the minute.
-        for eviction in report.evicted.iter().filter(|eviction| eviction.reason != EvictionReason::ServiceQuota) {
+        let by_use = |eviction: &&slipway_layers::Eviction| {
+            matches!(eviction.reason, EvictionReason::DiskFree | EvictionReason::HotQuota)
+        };
+        for eviction in report.evicted.iter().filter(by_use) {
             for kept in stored.iter().filter(|one| may_go(one) && !gone.contains(&one.id)) {
                 prop_assert!(find(&eviction.id).used_at <= kept.used_at);
             }
@@ -179,7 +207,7 @@ fn each_limit_names_itself_and_none_counts_twice() {
         of(0, stored(LayerKind::Output, "4", 100, 400)),
         Stored { pinned: true, ..of(0, stored(LayerKind::Output, "live", 900, 100)) },
     ];
-    let quota = Quota { hot_bytes: Some(1100), service_bytes: Some(100), free_bytes_min: 60, requires_cold: false };
+    let quota = Quota { hot_bytes: Some(1100), service_bytes: Some(100), free_bytes_min: 60, ..Quota::default() };
     let report = eviction::plan(&all, &quota, 10, at(1000));
     let reasons: Vec<_> = report.evicted.iter().map(|eviction| eviction.reason).collect();
     assert_eq!(reasons, REASONS);
