@@ -6,6 +6,7 @@ mod deploy;
 pub(crate) mod edge;
 mod layers;
 mod server;
+mod tiers;
 mod tools;
 
 use anyhow::{Context, Result};
@@ -35,6 +36,7 @@ pub(crate) fn run_layers() -> Result<()> {
     head();
     layers::unchanged()?;
     layers::save()?;
+    tiers::there_and_back()?;
     deploy::unchanged()
 }
 

@@ -12,10 +12,10 @@ use std::time::Instant;
 
 const ROUNDS: usize = 5;
 /// The tree that is saved: as many files and bytes as a large `node_modules`.
-const FILES: usize = 40_000;
+pub(super) const FILES: usize = 40_000;
 const FILE_BYTES: usize = 10 * 1024;
 const FILES_PER_DIRECTORY: usize = 40;
-const IMAGE_BYTES: u64 = 4 << 30;
+pub(super) const IMAGE_BYTES: u64 = 4 << 30;
 
 /// The example's dependencies with an unchanged lockfile, from the start of the install phase to the layer mounted, against
 /// `npm ci` with a warm cache and against unpacking an archive of the same tree.
@@ -84,7 +84,7 @@ pub(crate) fn save() -> Result<()> {
     Ok(())
 }
 
-fn timed_ms(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+pub(super) fn timed_ms(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     work()?;
     Ok(start.elapsed().as_secs_f64() * 1000.0)
@@ -108,7 +108,7 @@ fn newest_dependencies(slipway: &Path) -> Result<std::path::PathBuf> {
 }
 
 /// Text that packs about as well as programs do.
-fn write_tree(root: &Path) -> Result<()> {
+pub(super) fn write_tree(root: &Path) -> Result<()> {
     let mut state = 1_u32;
     let mut bytes = vec![0_u8; FILE_BYTES];
     for number in 0..FILES {

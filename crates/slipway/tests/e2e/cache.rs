@@ -217,33 +217,33 @@ fn with_a_cold_tier_old_releases_come_back() {
         app.write("index.html", &page(version));
         up(&server, app.path());
     }
-    let first = |wanted: &str| {
-        let inventory = inventory(&server);
-        let items = inventory["items"].as_array().unwrap().clone();
-        let sites: Vec<Value> = items.into_iter().filter(|item| item["what"] == "site").collect();
-        sites.iter().any(|item| item["tier"] == wanted && item["kept_for"] == serde_json::json!([])).then_some(())
+    // The layers of old releases go once their copies are there, and not before.
+    let wait_for_cold = |count: usize| {
+        wait::until("old releases to be only in the cold tier", BOUND, || {
+            let _ = server.run(&["cache", "gc"]).expect_code(0);
+            let items = inventory(&server)["items"].as_array().unwrap().clone();
+            let cold = |item: &&Value| {
+                item["what"] == "site" && item["tier"] == "cold" && item["kept_for"] == serde_json::json!([])
+            };
+            (items.iter().filter(cold).count() == count).then_some(())
+        });
     };
-    // The old release's layer goes once its copy is there, and not before.
-    wait::until("the first release to be only in the cold tier", BOUND, || {
-        let _ = server.run(&["cache", "gc"]).expect_code(0);
-        first("cold")
-    });
+    wait_for_cold(1);
     let back = server.run_in(app.path(), &["rollback", "v1"]).expect_code(0);
     assert!(back.stderr.contains("back from the cold tier: "), "{}", back.stderr);
     assert_eq!(server.get("web-cold.localhost", "/").body, page(1));
 
     // Without the store, what is here goes on, and what is not says so.
-    wait::until("the second release to be only in the cold tier", BOUND, || {
-        let _ = server.run(&["cache", "gc"]).expect_code(0);
-        first("cold")
-    });
+    app.write("index.html", &page(3));
+    up(&server, app.path());
+    wait_for_cold(2);
     drop(s3);
     let refused = server.run_in(app.path(), &["rollback", "v2", "--json"]).expect_code(1);
     refused.outcome().expect_diagnosis("release-gone");
-    assert_eq!(server.get("web-cold.localhost", "/").body, page(1));
-    app.write("index.html", &page(3));
-    up(&server, app.path());
     assert_eq!(server.get("web-cold.localhost", "/").body, page(3));
+    app.write("index.html", &page(4));
+    up(&server, app.path());
+    assert_eq!(server.get("web-cold.localhost", "/").body, page(4));
     let said = String::from_utf8(doctor()).unwrap();
     let line = said.lines().find(|line| line.contains("cold tier")).unwrap();
     assert!(line.starts_with('✗'), "{line}");
