@@ -9,7 +9,7 @@ use slipway_layers::{LayerStore, Tiers};
 use slipway_sandbox::Sandboxes;
 use slipway_types::id::ID_BYTES_MAX;
 use slipway_types::{DeploymentId, LayerRef, ReplicaId};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -47,7 +47,7 @@ impl Host {
 
     /// Mounts of the replicas that are sites, each under its id.
     pub(crate) fn sites(&self) -> PathBuf {
-        self.config.data_dir.join("sites")
+        sites_in(&self.config.data_dir)
     }
 
     pub(crate) fn build_sandbox_id(&self, deployment: &DeploymentId) -> String {
@@ -70,6 +70,11 @@ fn sandbox_id(prefix: &str, id: &str) -> String {
     }
     let digest = blake3::hash(id.as_bytes()).to_hex();
     format!("{prefix}{}", &digest[..32])
+}
+
+/// Where the sites of a host with that data directory are mounted.
+pub(crate) fn sites_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("sites")
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ mod worker;
 
 pub use base::{PrepareError, base_layer, prepare};
 pub use config::{BaseConfig, HostConfig, LayersConfig, NodeSource, PythonSource};
-pub use supervisor::{HostRunError, run};
+pub use supervisor::{HostRunError, release_sites, run};
 
 /// Runs blocking work (files, mounts) beside the asynchronous tasks.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -5,7 +5,7 @@ use crate::config::HostConfig;
 use crate::custodian::{Custodian, CustodianHandle, Notice};
 use crate::fleet::Fleet;
 use crate::head::Heads;
-use crate::host::{Host, is_replica_sandbox};
+use crate::host::{self, Host, is_replica_sandbox};
 use crate::toolchain::{ToolSources, Toolchains};
 use crate::worker::WorkerHandle;
 use crate::{base_layer, blocking, leftover, server_id};
@@ -79,12 +79,16 @@ pub async fn run(
     if tokio::time::timeout(SHUTDOWN_TIME_MAX, ends).await.is_err() {
         tracing::warn!("builds or stopping replicas did not end in time");
     }
-    // Sites have no shim to hold them: their mounts end with the edge that reads them.
     drop(supervisor);
-    let sites = host.sites();
-    blocking(move || leftover::release_mounts(&sites)).await;
     host.sandboxes.close().await;
     Ok(())
+}
+
+/// Unmounts the sites of a host that has ended. They have no shim to hold them, and whoever serves them ends after the host:
+/// call it then. A start does it too.
+pub async fn release_sites(config: &HostConfig) {
+    let sites = host::sites_in(&config.data_dir);
+    blocking(move || leftover::release_mounts(&sites)).await;
 }
 
 struct Supervisor {

@@ -201,6 +201,7 @@ impl Bench {
         let service = self.service();
         drop(self.reports);
         self.running.await.unwrap().unwrap();
+        slipway_host::release_sites(&self.config).await;
         for layer in layers {
             let _ = std::fs::remove_file(layers_dir().join(format!("{layer}.img")));
         }

@@ -63,6 +63,8 @@ pub(super) async fn serve(config: &ServerConfig, listeners: Listeners) -> Result
         // Who asks twice does not want to wait.
         () = stop_signal.next() => Ok(()),
     };
+    // The edge read them to its last answer.
+    slipway_host::release_sites(&config.host).await;
     remove(&client_file)?;
     ended.and(stopped)
 }
