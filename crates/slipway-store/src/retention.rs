@@ -27,21 +27,11 @@ impl Store {
     pub async fn retained(&self, keep_releases: u32) -> Result<Vec<Retained>, StoreError> {
         let mut read = self.read().await?;
         let mut retained = live(&mut read).await?;
-        for service in services(&mut read).await? {
-            retained.extend(newest_releases(&mut read, &service, keep_releases).await?);
-            retained.extend(newest_build(&mut read, &service).await?);
-        }
+        retained.extend(newest_releases(&mut read, keep_releases).await?);
+        retained.extend(newest_builds(&mut read).await?);
         retained.extend(unfinished(&mut read).await?);
         Ok(retained)
     }
-}
-
-async fn services(connection: &mut SqliteConnection) -> Result<Vec<ServiceId>, StoreError> {
-    let rows = sqlx::query("SELECT id FROM services ORDER BY id")
-        .fetch_all(connection)
-        .await
-        .map_err(StoreError::query("list", "services"))?;
-    rows.iter().map(|row| parsed(row, "id", ServiceId::parse)).collect()
 }
 
 async fn live(connection: &mut SqliteConnection) -> Result<Vec<Retained>, StoreError> {
@@ -61,39 +51,41 @@ async fn live(connection: &mut SqliteConnection) -> Result<Vec<Retained>, StoreE
         .collect()
 }
 
-async fn newest_releases(
-    connection: &mut SqliteConnection,
-    service: &ServiceId,
-    count: u32,
-) -> Result<Vec<Retained>, StoreError> {
+async fn newest_releases(connection: &mut SqliteConnection, count: u32) -> Result<Vec<Retained>, StoreError> {
     let rows = sqlx::query(
-        "SELECT number, image FROM releases WHERE service = $1 AND live_at IS NOT NULL ORDER BY number DESC LIMIT $2",
+        "SELECT service, number, image FROM (SELECT service, number, image, \
+         ROW_NUMBER() OVER (PARTITION BY service ORDER BY number DESC) AS place \
+         FROM releases WHERE live_at IS NOT NULL) WHERE place <= $1",
     )
-    .bind(service.as_str())
     .bind(i64::from(count))
     .fetch_all(connection)
     .await
-    .map_err(StoreError::query("list the newest releases of", service))?;
+    .map_err(StoreError::query("list", "the newest releases"))?;
     rows.iter()
         .map(|row| {
-            let keeper = Keeper::Release { service: service.clone(), release: number(row, "number")? };
+            let service = parsed(row, "service", ServiceId::parse)?;
+            let keeper = Keeper::Release { service, release: number(row, "number")? };
             Ok(Retained { keeper, layers: image_layers(row)? })
         })
         .collect()
 }
 
-/// What [`Store::newest_built`] finds.
-async fn newest_build(connection: &mut SqliteConnection, service: &ServiceId) -> Result<Option<Retained>, StoreError> {
-    let row = sqlx::query(
-        "SELECT image FROM deployments WHERE service = $1 AND image IS NOT NULL AND build_inputs IS NOT NULL \
-         ORDER BY sequence DESC LIMIT 1",
+/// What [`Store::newest_built`] finds, of each service.
+async fn newest_builds(connection: &mut SqliteConnection) -> Result<Vec<Retained>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT service, image FROM (SELECT service, image, \
+         ROW_NUMBER() OVER (PARTITION BY service ORDER BY sequence DESC) AS place \
+         FROM deployments WHERE image IS NOT NULL AND build_inputs IS NOT NULL) WHERE place = 1",
     )
-    .bind(service.as_str())
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await
-    .map_err(StoreError::query("look for the newest image of", service))?;
-    let keeper = Keeper::Newest { service: service.clone() };
-    row.map(|row| Ok(Retained { keeper, layers: image_layers(&row)? })).transpose()
+    .map_err(StoreError::query("list", "the newest images"))?;
+    rows.iter()
+        .map(|row| {
+            let keeper = Keeper::Newest { service: parsed(row, "service", ServiceId::parse)? };
+            Ok(Retained { keeper, layers: image_layers(row)? })
+        })
+        .collect()
 }
 
 async fn unfinished(connection: &mut SqliteConnection) -> Result<Vec<Retained>, StoreError> {

@@ -36,7 +36,7 @@ async fn answer(bench: &mut Bench, keep: &[LayerRef]) -> (CacheInventory, Vec<Sw
     loop {
         match bench.next().await {
             HostReport::RetentionWanted { request } => {
-                let services = [ServiceId::parse("svc").unwrap()].into();
+                let services = [bench.service()].into();
                 let layers: BTreeSet<LayerRef> = keep.iter().cloned().collect();
                 bench.send(HostCommand::Retain(Retention { request, layers, services })).await;
             }
@@ -79,7 +79,7 @@ async fn what_control_keeps_stays_and_what_nobody_needs_goes() {
     let (kept, _) = answer(&mut bench, std::slice::from_ref(&source)).await;
     let item = kept.items.iter().find(|item| item.id == CacheId::Layer { layer: source.clone() }).unwrap();
     assert!(item.pinned && !item.in_use && item.hot_bytes > 0, "{item:?}");
-    assert_eq!(item.service, ServiceId::parse("svc").ok(), "it is noted whose it is");
+    assert_eq!(item.service, Some(bench.service()), "it is noted whose it is");
 
     let unneeded = |dry_run| SweepOrder::Unneeded { dry_run };
     let planned = order(&mut bench, unneeded(true), &[]).await;

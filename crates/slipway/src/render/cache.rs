@@ -140,7 +140,7 @@ fn summary(outcome: &SweepOutcome, clear: bool) -> String {
 fn short(outcome: &SweepOutcome) -> [String; 2] {
     let short = format!("still {} over what is allowed: all the rest is needed or in use", bytes(outcome.short_bytes));
     let disk = outcome.removed.iter().any(|one| one.reason == RemovalReason::DiskFree);
-    let limit = if disk { "give the server a larger disk" } else { "raise `layers.quota` or give it a larger disk" };
+    let limit = if disk { "give the server a larger disk" } else { "raise the server's `layers.quota`" };
     [short, format!("hint: keep fewer releases (`layers.keep_releases` of the server), destroy services, or {limit}")]
 }
 
@@ -197,7 +197,16 @@ mod tests {
     #[test]
     fn a_listing_says_what_stays_for_whom_and_what_may_go() {
         let lines = cache_lines(&view(), 90_000, Palette::of_nothing());
-        insta::assert_snapshot!(format!("{}\n{}", lines.table.unwrap(), lines.notes.join("\n")), @"");
+        insta::assert_snapshot!(format!("{}\n{}", lines.table.unwrap(), lines.notes.join("\n")), @r"
+        WHAT          KEY                    SERVICE   SIZE      TIER  USED    KEPT FOR
+        dependencies  0123456789abcdef0123…  shop/web  400.0 MB  both  1m ago  v12 (live), v11, v10 and 2 more
+        build cache   main                   shop/web  100.0 MB  hot   1m ago  -
+        output        dpl-1                  shop/web  -         cold  1m ago  -
+        hot tier: 500.0 MB of 5.0 GB (`layers.quota`); kept: 400.0 MB, may go: 100.0 MB
+        disk: 1.0 GB free, 2.0 GB must stay free (`layers.keep_free`): nothing is built until there is more room
+        cold tier: 2 of these are in https://s3.example, bucket layers
+        as of 1m ago; `slipway cache gc` looks again
+        ");
     }
 
     #[test]
@@ -223,7 +232,14 @@ mod tests {
         };
         let names = [(ServiceId::parse("svc-1").unwrap(), title())];
         let lines = sweep_lines(&outcome, &names, false, Palette::of_nothing());
-        insta::assert_snapshot!(format!("{}\n{}", lines.table.unwrap(), lines.notes.join("\n")), @"");
+        insta::assert_snapshot!(format!("{}\n{}", lines.table.unwrap(), lines.notes.join("\n")), @r"
+        WHAT          KEY    SERVICE   SIZE     WHY
+        output        dpl-1  shop/web  90.0 MB  no release needs it
+        dependencies  abc    shop/web  40.0 MB  over the quota
+        would remove 2 layers and build caches: 130.0 MB
+        still 3.0 GB over what is allowed: all the rest is needed or in use
+        hint: keep fewer releases (`layers.keep_releases` of the server), destroy services, or raise the server's `layers.quota`
+        ");
         outcome = SweepOutcome::default();
         assert_eq!(sweep_lines(&outcome, &names, false, Palette::of_nothing()).notes, ["nothing to remove"]);
         outcome.dry_run = true;

@@ -4,7 +4,6 @@ use super::config::ServerConfig;
 use crate::cli::Check;
 use slipway_layers::{ColdConfig, Ensured, LayerStore, Tiers};
 use slipway_types::{LayerKind, LayerRef};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// A store that takes longer for one small request would not help a build.
@@ -27,8 +26,9 @@ pub(super) async fn check(config: &ServerConfig) -> Option<Check> {
 }
 
 async fn ask(cold: ColdConfig) -> Result<(), String> {
-    let scratch = Scratch::new();
-    let directory = scratch.0.clone();
+    // A hot tier for one question.
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let directory = scratch.path().to_owned();
     let store = tokio::task::spawn_blocking(move || LayerStore::open(directory)).await;
     let store = store.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let tiers = Tiers::new(store, Some(cold)).map_err(|error| error.to_string())?;
@@ -37,20 +37,5 @@ async fn ask(cold: ColdConfig) -> Result<(), String> {
         Ok(Ensured::Trouble(note)) => Err(note),
         Ok(Ensured::Missing | Ensured::Hot | Ensured::Fetched { .. }) => Ok(()),
         Err(_) => Err(format!("no answer within {} s", ANSWER_WAIT_MAX.as_secs())),
-    }
-}
-
-/// A hot tier for one question.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("slipway-doctor-{}", std::process::id())))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

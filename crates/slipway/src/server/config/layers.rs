@@ -83,6 +83,11 @@ fn cold_config(table: ColdTable, ca_bundle: Option<&Path>) -> Result<ColdConfig,
 
 fn check_endpoint(endpoint: Option<&str>, allow_http: bool) -> Result<(), Failure> {
     match endpoint.map(|endpoint| (endpoint, endpoint.split_once("://"))) {
+        // It is shown to whoever may list layers; so neither is this one said again.
+        Some((_, Some((_, rest)))) if rest.contains('@') => {
+            Err(Failure::usage("`layers.cold.endpoint` must not hold credentials")
+                .hint("put them into a file that `layers.cold.credentials` names"))
+        }
         None | Some((_, Some(("https", _)))) => Ok(()),
         Some((_, Some(("http", _)))) if allow_http => Ok(()),
         Some((endpoint, Some(("http", _)))) => {
