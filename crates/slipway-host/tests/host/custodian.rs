@@ -8,7 +8,7 @@ use slipway_types::cache::{
 use slipway_types::host::{Env, HostCommand, HostReport, PhaseOutcome, PhaseWork, ReplicaState};
 use slipway_types::image::ImageStart;
 use slipway_types::site::SiteRules;
-use slipway_types::{Image, LayerKind, LayerRef, ServiceId, SourceSpec, StartConfig};
+use slipway_types::{Image, LayerKind, LayerRef, SourceSpec, StartConfig};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
