@@ -129,7 +129,7 @@ async fn a_site_that_cannot_be_published_or_mounted_says_why() {
     want(&bench, 1, vec![lost.clone()]).await;
     assert_eq!(bench.state_of(&lost.replica).await, ReplicaState::Starting);
     let ReplicaState::Failed { evidence } = bench.state_of(&lost.replica).await else { panic!() };
-    assert_eq!(evidence.host_error.unwrap().code, "layer-failed");
+    assert_eq!(evidence.host_error.unwrap().code, "release-gone");
     want(&bench, 2, vec![]).await;
     let source = LayerRef::new(LayerKind::Source, bench.deployment().as_str());
     bench.end(&[source]).await;
