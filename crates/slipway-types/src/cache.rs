@@ -95,7 +95,6 @@ impl CacheTier {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheItem {
-    #[serde(flatten)]
     pub id: CacheId,
     /// That it was made for.
     pub service: Option<ServiceId>,
@@ -164,7 +163,6 @@ impl RemovalReason {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    #[serde(flatten)]
     pub id: CacheId,
     pub service: Option<ServiceId>,
     pub bytes: u64,
@@ -326,4 +324,37 @@ pub fn is_of_one_deployment(kind: LayerKind) -> bool {
 pub fn layers_of(deployment: &DeploymentId) -> impl Iterator<Item = LayerRef> + '_ {
     let kinds = LayerKind::ALL.into_iter().filter(|kind| is_of_one_deployment(*kind));
     kinds.map(|kind| LayerRef::new(kind, deployment.as_str()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A client reads what a server says: no field of one part hides that of another.
+    #[test]
+    fn what_is_listed_or_removed_comes_back_as_it_was() {
+        let service = ServiceId::parse("svc-1").unwrap();
+        for id in [
+            CacheId::Layer { layer: LayerRef::new(LayerKind::Output, "dpl-1") },
+            CacheId::BuildCache { service: service.clone(), branch: "main".into() },
+        ] {
+            let (service, hot_bytes, tier) = (Some(service.clone()), 1, CacheTier::Hot);
+            let item = CacheItem {
+                id: id.clone(),
+                service: service.clone(),
+                hot_bytes,
+                tier,
+                used_at: 2,
+                pinned: true,
+                in_use: false,
+            };
+            let view = CacheItemView { item, name: None, what: "w".into(), kept_for: vec!["v1".into()] };
+            let text = serde_json::to_string(&view).unwrap();
+            assert_eq!(serde_json::from_str::<CacheItemView>(&text).unwrap(), view, "{text}");
+            let removed = Removed { id, service, bytes: 3, reason: RemovalReason::Quota };
+            let text = serde_json::to_string(&removed).unwrap();
+            assert_eq!(serde_json::from_str::<Removed>(&text).unwrap(), removed, "{text}");
+        }
+    }
 }
