@@ -24,6 +24,9 @@ pub(crate) struct Head {
     /// Installs in a row that went on from the one before.
     #[serde(default)]
     pub(crate) generation: u32,
+    /// An install on it did not end in time: the next one loses no time with it.
+    #[serde(default)]
+    pub(crate) hung: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +89,7 @@ mod tests {
             family: "f".to_owned(),
             made_by: Some(DeploymentId::parse("dpl-1").unwrap()),
             generation: 1,
+            hung: false,
         };
         assert_eq!(heads.read(&service, "main"), None);
         heads.write(&service, "main", &head("1"));

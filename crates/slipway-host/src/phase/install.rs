@@ -11,7 +11,7 @@ use slipway_types::settings::DurationMs;
 use slipway_types::{DeploymentId, LayerRef};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long one try for the lock of a layer lasts; between two, a cancel is noticed.
@@ -34,22 +34,16 @@ impl PhaseContext<'_> {
         let wanted = self.dependencies_key(spec).await?;
         let layer = wanted.layer.clone();
         // Before the lock, which whoever fetches it takes.
-        self.bring_back(&layer).await;
+        self.bring_back(&layer, "the layer is made again").await;
         let _lock = self.lock(&layer).await?;
         if self.host.store.contains(&layer) {
             self.reuse(&wanted).await;
             return Ok(PhaseOutput::Install { layer, reused: true });
         }
-        let image = self.empty_image("install.img").await;
         let began = Instant::now();
-        let generation = match self.install_on_older(spec, &wanted, &image).await? {
-            Some(generation) => generation,
-            None => {
-                let left = spec.timeout.as_duration().saturating_sub(began.elapsed());
-                let left = DurationMs(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-                self.run_install(spec, &spec.command, &image, left).await?;
-                0
-            }
+        let (image, generation) = match self.install_on_older(spec, &wanted).await? {
+            Some((image, generation)) => (image, generation),
+            None => (self.install_from_nothing(spec, began).await?, 0),
         };
         self.publish_written(image, &layer).await?;
         self.note(&wanted, Some(self.spec.deployment.clone()), generation).await;
@@ -86,34 +80,60 @@ impl PhaseContext<'_> {
 
     /// The next install of this branch whose key is another begins from this layer.
     async fn note(&self, wanted: &Dependencies, made_by: Option<DeploymentId>, generation: u32) {
-        let head = Head { layer: wanted.layer.clone(), family: wanted.family.clone(), made_by, generation };
+        let (layer, family) = (wanted.layer.clone(), wanted.family.clone());
+        self.write_head(Head { layer, family, made_by, generation, hung: false }).await;
+    }
+
+    async fn write_head(&self, head: Head) {
         let (heads, service) = (self.host.heads.clone(), self.spec.service_id.clone());
         let branch = self.spec.lineage.branch.clone();
         blocking(move || heads.write(&service, &branch, &head)).await;
     }
 
-    /// The install on the tree of an earlier one. None: there is none of use, or the install failed on it; then nothing of it is
-    /// left, and what counts is an install from nothing.
+    /// The install on the tree of an earlier one, in an image of its own. None: there is none of use, or the install failed on
+    /// it; then what counts is an install from nothing, for which half of the time is left.
     async fn install_on_older(
         &self,
         spec: &CommandSpec,
         wanted: &Dependencies,
-        image: &Path,
-    ) -> Result<Option<u32>, PhaseEnd> {
-        let Some(older) = self.older_tree(spec, wanted, image).await else { return Ok(None) };
-        let why = match self.run_install(spec, &older.command, image, spec.timeout).await {
-            Ok(()) => match self.rewritten(spec, image).await? {
-                None => return Ok(Some(older.generation)),
-                Some(file) => format!("it changed `{file}`"),
-            },
-            Err(PhaseEnd::Failed(evidence)) if !self.cancel.is_cancelled() && evidence.timed_out_after.is_none() => {
+    ) -> Result<Option<(PathBuf, u32)>, PhaseEnd> {
+        let image = self.empty_image("older.img").await;
+        let Some(older) = self.older_tree(spec, wanted, &image).await else { return Ok(None) };
+        let half = DurationMs(spec.timeout.0 / 2);
+        let end = match self.run_install(spec, &older.command, &image, half).await {
+            Ok(()) => self.rewritten(spec, &image).await,
+            Err(end) => Err(end),
+        };
+        let why = match end {
+            Ok(None) => return Ok(Some((image, older.head.generation + 1))),
+            Ok(Some(file)) => format!("it changed `{file}`"),
+            Err(PhaseEnd::Failed(evidence)) if !self.cancel.is_cancelled() => {
+                if evidence.timed_out_after.is_some() {
+                    self.write_head(Head { hung: true, ..older.head }).await;
+                }
                 said(&evidence)
             }
             Err(end) => return Err(end),
         };
         self.log.say(format!("the install on earlier dependencies is not used ({why}); installing from nothing")).await;
-        tokio::fs::remove_file(image).await.map_err(|error| self.disk_error("remove", image, &error))?;
+        let _ = tokio::fs::remove_file(&image).await;
         Ok(None)
+    }
+
+    /// In what is left of the time since `began`.
+    async fn install_from_nothing(&self, spec: &CommandSpec, began: Instant) -> Result<PathBuf, PhaseEnd> {
+        let image = self.empty_image("install.img").await;
+        let left = spec.timeout.as_duration().saturating_sub(began.elapsed());
+        // An older tree had the first half, and copying it is not this install's fault.
+        let left = DurationMs(u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(spec.timeout.0 / 2));
+        match self.run_install(spec, &spec.command, &image, left).await {
+            Ok(()) => Ok(image),
+            Err(PhaseEnd::Failed(mut evidence)) => {
+                evidence.timed_out_after = evidence.timed_out_after.map(|_| spec.timeout.0);
+                Err(PhaseEnd::Failed(evidence))
+            }
+            Err(end) => Err(end),
+        }
     }
 
     async fn run_install(
@@ -200,6 +220,9 @@ impl PhaseContext<'_> {
 }
 
 fn said(evidence: &Evidence) -> String {
+    if let Some(after) = evidence.timed_out_after {
+        return format!("it took longer than {} s, half of the time limit", after.div_ceil(1000));
+    }
     match (&evidence.host_error, evidence.exit.and_then(|exit| exit.code)) {
         (Some(error), _) => error.message.clone(),
         (None, Some(code)) => format!("the command exited with status {code}"),

@@ -9,9 +9,9 @@ use crate::blocking;
 use crate::head::Head;
 use crate::key::{self, Dependencies};
 use crate::key_file;
+use slipway_layers::LayerError;
 use slipway_layers::copy;
 use slipway_layers::image::{self, IMAGE_BYTES_MIN};
-use slipway_layers::{LayerError, Lease};
 use slipway_types::host::{CommandSpec, OnOlderTree};
 use slipway_types::source::Lineage;
 use std::fs;
@@ -33,9 +33,7 @@ const WRITTEN_AGAIN: [&str; 3] = [".svelte-kit", ".nuxt", ".react-router"];
 #[derive(Debug)]
 pub(super) struct Older {
     pub(super) command: String,
-    pub(super) generation: u32,
-    /// The tree was in use until it was copied.
-    _lease: Option<Lease>,
+    pub(super) head: Head,
 }
 
 /// Why there is no older tree.
@@ -52,7 +50,7 @@ enum Unusable {
 impl PhaseContext<'_> {
     /// Puts the tree to begin from into `image`, where nothing is. None: the install begins from nothing.
     pub(super) async fn older_tree(&self, spec: &CommandSpec, wanted: &Dependencies, image: &Path) -> Option<Older> {
-        let (branch, head) = self.newest_head()?;
+        let (branch, head) = self.newest_head().await?;
         let made = match self.prepared(spec, wanted, &head, image).await {
             Ok(made) => made,
             Err(why) => {
@@ -68,9 +66,13 @@ impl PhaseContext<'_> {
         Some(made)
     }
 
-    fn newest_head(&self) -> Option<(String, Head)> {
-        let head = |branch: &str| Some((branch.to_owned(), self.host.heads.read(&self.spec.service_id, branch)?));
-        self.spec.lineage.candidates().find_map(head)
+    async fn newest_head(&self) -> Option<(String, Head)> {
+        let (heads, service, lineage) =
+            (self.host.heads.clone(), self.spec.service_id.clone(), self.spec.lineage.clone());
+        blocking(move || {
+            lineage.candidates().find_map(|branch| Some((branch.to_owned(), heads.read(&service, branch)?)))
+        })
+        .await
     }
 
     async fn prepared(
@@ -90,10 +92,16 @@ impl PhaseContext<'_> {
                 "more than packages differs (runtime, package manager, command, configuration or variables)",
             ));
         }
+        if head.hung {
+            return Err(because("an install on them took too long"));
+        }
         if head.generation >= GENERATIONS_MAX {
             return Err(because("many installs in a row have gone on from one another"));
         }
-        let lease = self.host.store.lease(std::slice::from_ref(&head.layer)).ok();
+        // It stays until the deployment ends.
+        if !self.bring_back(&head.layer, "earlier dependencies are not used").await {
+            return Err(because("the older layer is gone"));
+        }
         let (store, layer, image) = (self.host.store.clone(), head.layer.clone(), image.to_owned());
         let source = store.path(&key::source(&self.spec.deployment));
         let (at, source_at) = (self.scratch.join("older"), self.scratch.join("read"));
@@ -116,7 +124,7 @@ impl PhaseContext<'_> {
             tidied
         });
         made_ready.await?;
-        Ok(Older { command, generation: head.generation + 1, _lease: lease })
+        Ok(Older { command, head: head.clone() })
     }
 }
 
