@@ -25,9 +25,11 @@ const DIRECTORIES_MAX: usize = 20_000;
 
 /// What package managers keep, each in the directory that it installs for.
 const KEPT_DIRECTORIES: [&str; 3] = ["node_modules", ".yarn/cache", ".yarn/unplugged"];
-const KEPT_FILES: [&str; 4] = [".pnp.cjs", ".pnp.loader.mjs", ".yarn/install-state.gz", ".yarn/build-state.yml"];
+const KEPT_FILES: [&str; 2] = [".pnp.cjs", ".pnp.loader.mjs"];
 /// Written by the tree's own scripts at every install, and so removed before it.
 const WRITTEN_AGAIN: [&str; 3] = [".svelte-kit", ".nuxt", ".react-router"];
+/// By these Yarn knows whose scripts need not run again. What they wrote may be removed here, so all of them must.
+const FORGOTTEN: [&str; 2] = [".yarn/install-state.gz", ".yarn/build-state.yml"];
 
 /// An older tree in the image of the install.
 #[derive(Debug)]
@@ -144,11 +146,18 @@ fn tidy(app: &Path, source: &Path) -> Result<(), Unusable> {
             let is_one_of = |names: &[&str]| names.iter().any(|name| relative.ends_with(name));
             if is_directory && is_one_of(&WRITTEN_AGAIN) && is_absent(&source.join(&relative)) {
                 fs::remove_dir_all(entry.path())?;
+            } else if is_file(&entry.path()) && is_one_of(&FORGOTTEN) {
+                fs::remove_file(entry.path())?;
             } else if is_one_of(if is_directory { &KEPT_DIRECTORIES } else { &KEPT_FILES }) {
                 if !is_absent(&source.join(&relative)) {
                     return Err(Unusable::Because(format!("the source has its own `{}`", relative.display())));
                 }
             } else if is_directory && !hides_what_is_below(&entry.path()) && seen < DIRECTORIES_MAX {
+                if fs::symlink_metadata(source.join(&relative)).is_ok_and(|found| !found.is_dir()) {
+                    // An empty one would hide it too; through a link one would look elsewhere.
+                    let name = relative.display();
+                    return Err(Unusable::Because(format!("the source has no directory `{name}` any more")));
+                }
                 seen += 1;
                 directories.push(relative);
             } else if is_file(&entry.path()) && is_file(&source.join(&relative)) {
@@ -198,7 +207,7 @@ mod tests {
     fn check(written: &[&str], source: &[&str]) -> Result<(), String> {
         let app = tree(written);
         let result = tidy(app.path(), tree(source).path()).map_err(|error| error.to_string());
-        for name in WRITTEN_AGAIN {
+        for name in WRITTEN_AGAIN.iter().chain(&FORGOTTEN) {
             assert!(result.is_err() || is_absent(&app.path().join(name)), "{name}");
         }
         result
@@ -209,6 +218,7 @@ mod tests {
         let kept = ["node_modules/a/x", "packages/b/node_modules/c/y", ".yarn/cache/z", ".pnp.cjs", "web/.pnp.cjs"];
         check(&kept, &["package.json", "packages/b/package.json", ".yarn/releases/yarn.cjs"]).unwrap();
         check(&["node_modules/a/x", ".svelte-kit/tsconfig.json", ".nuxt/x"], &["package.json"]).unwrap();
+        check(&[".yarn/install-state.gz", ".yarn/build-state.yml", "node_modules/a/x"], &[]).unwrap();
         check(&[], &["package.json"]).unwrap();
         // The install before changed it: it is removed, and the source's own counts.
         check(&["package.json"], &["package.json"]).unwrap();
@@ -228,6 +238,18 @@ mod tests {
             let error = check(&[written], &[source]).unwrap_err();
             assert!(error.contains(why), "{written}: {error}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_another_thing_in_the_source_is_refused() {
+        let app = tree(&["web/node_modules/x", "api/.nuxt/x"]);
+        tidy(app.path(), tree(&["web/package.json", "api/package.json"]).path()).unwrap();
+        let error = tidy(app.path(), tree(&["api"]).path()).unwrap_err().to_string();
+        assert!(error.contains("no directory `api`"), "{error}");
+        let linked = tree(&["elsewhere/package.json"]);
+        std::os::unix::fs::symlink("elsewhere", linked.path().join("web")).unwrap();
+        let error = tidy(app.path(), linked.path()).unwrap_err().to_string();
+        assert!(error.contains("no directory `web`"), "{error}");
     }
 
     #[test]
