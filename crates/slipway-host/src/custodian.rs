@@ -42,7 +42,7 @@ const ORDERS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// A deployment has ended. What it held stays held until it is pinned.
+    /// A deployment has ended, or a replica has begun. What it held stays held until it is pinned.
     Ended(Vec<Lease>),
     Retention(Retention),
     Order {

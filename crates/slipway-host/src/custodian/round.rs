@@ -119,7 +119,7 @@ fn swept(
             };
             store.sweep(&quota, asked_at, mode)?
         }
-        SweepOrder::Caches { service } => store.clear(service.as_ref(), mode)?,
+        SweepOrder::Caches { service } => store.clear(service.as_ref(), asked_at, mode)?,
     };
     let outcome = outcome(report, &before, mode);
     if mode == SweepMode::Apply && outcome.freed_bytes > 0 {

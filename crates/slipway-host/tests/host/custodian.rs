@@ -8,7 +8,7 @@ use slipway_types::cache::{
 use slipway_types::host::{Env, HostCommand, HostReport, PhaseOutcome, PhaseWork, ReplicaState};
 use slipway_types::image::ImageStart;
 use slipway_types::site::SiteRules;
-use slipway_types::{Image, LayerKind, LayerRef, ServiceId, SourceSpec, StartConfig};
+use slipway_types::{Image, LayerKind, LayerRef, SourceSpec, StartConfig};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -36,13 +36,22 @@ async fn answer(bench: &mut Bench, keep: &[LayerRef]) -> (CacheInventory, Vec<Sw
     loop {
         match bench.next().await {
             HostReport::RetentionWanted { request } => {
-                let services = [ServiceId::parse("svc").unwrap()].into();
+                let services = [bench.service()].into();
                 let layers: BTreeSet<LayerRef> = keep.iter().cloned().collect();
                 bench.send(HostCommand::Retain(Retention { request, layers, services })).await;
             }
             HostReport::Swept(sweep) => ended.push(sweep),
             HostReport::Inventory(inventory) => return (*inventory, ended),
             _ => {}
+        }
+    }
+}
+
+/// The number of the next question.
+async fn question(bench: &mut Bench) -> u64 {
+    loop {
+        if let HostReport::RetentionWanted { request } = bench.next().await {
+            return request;
         }
     }
 }
@@ -79,7 +88,7 @@ async fn what_control_keeps_stays_and_what_nobody_needs_goes() {
     let (kept, _) = answer(&mut bench, std::slice::from_ref(&source)).await;
     let item = kept.items.iter().find(|item| item.id == CacheId::Layer { layer: source.clone() }).unwrap();
     assert!(item.pinned && !item.in_use && item.hot_bytes > 0, "{item:?}");
-    assert_eq!(item.service, ServiceId::parse("svc").ok(), "it is noted whose it is");
+    assert_eq!(item.service, Some(bench.service()), "it is noted whose it is");
 
     let unneeded = |dry_run| SweepOrder::Unneeded { dry_run };
     let planned = order(&mut bench, unneeded(true), &[]).await;
@@ -88,6 +97,42 @@ async fn what_control_keeps_stays_and_what_nobody_needs_goes() {
     assert_eq!((&done.removed, done.freed_bytes), (&planned.removed, planned.freed_bytes));
     assert_eq!(done.removed[0].reason, RemovalReason::Unneeded);
     assert!(!is_there(&layers, &source) && is_there(&layers, &base().await));
+    bench.end(&[]).await;
+    std::fs::remove_dir_all(layers).unwrap();
+}
+
+/// Control was asked a moment before the replica was wanted, and so its answer does not know of it.
+#[tokio::test]
+async fn what_a_replica_begins_on_after_the_question_stays() {
+    let layers = own_layers("begins").await;
+    let mut bench = Bench::with(44, |config| config.layers_dir.clone_from(&layers)).await;
+    let _ = answer(&mut bench, &[]).await;
+    let _ = bench.done(source(&bench)).await;
+    let source = source_of(&bench);
+    bench.send(HostCommand::ReleaseWorker { worker: 0, deployment: bench.deployment() }).await;
+    let _ = answer(&mut bench, std::slice::from_ref(&source)).await;
+
+    for (generation, order) in [(1, SweepOrder::Caches { service: None }), (2, SweepOrder::Unneeded { dry_run: false })]
+    {
+        bench.send(HostCommand::Sweep { sweep: "swp-1".into(), order }).await;
+        let request = question(&mut bench).await;
+        let start = StartConfig { command: "sleep 600".into(), cwd: "/app".into(), ..StartConfig::default() };
+        let image = Image {
+            layers: vec![base().await, source.clone()],
+            start: ImageStart::Process(start),
+            rules: SiteRules::default(),
+        };
+        let replica = spec(&bench, &image, &format!("begins-{generation}-{}", bench.tag), None, Env::new());
+        let id = replica.replica.clone();
+        want(&bench, generation, vec![replica]).await;
+        while bench.state_of(&id).await != ReplicaState::Starting {}
+        let retention = Retention { request, layers: BTreeSet::new(), services: [bench.service()].into() };
+        bench.send(HostCommand::Retain(retention)).await;
+        while !matches!(bench.next().await, HostReport::Swept(_)) {}
+        assert!(is_there(&layers, &source), "a replica has begun on it");
+        // Pinned by the next answer.
+        let _ = answer(&mut bench, std::slice::from_ref(&source)).await;
+    }
     bench.end(&[]).await;
     std::fs::remove_dir_all(layers).unwrap();
 }
