@@ -128,6 +128,77 @@ async fn an_install_begins_from_its_branch_and_falls_back_to_nothing() {
     bench.end(&layers).await;
 }
 
+/// What a script of one branch leaves in its tree must reach no other: not the default branch, not a second service.
+#[tokio::test]
+async fn a_tree_made_on_an_older_one_is_of_its_line_alone() {
+    let mut bench = Bench::new(35).await;
+    let ground = ground(&mut bench).await;
+    let tag = bench.tag.clone();
+    let poisons = "echo poison > node_modules/how";
+    let mut layers = Vec::new();
+    for (branch, lockfile, on_older, expected) in [
+        ("main", "1", "true", "fresh"),
+        ("next", "2", poisons, "poison"),
+        // The same key: neither the tree nor the layer of the other branch.
+        ("main", "2", "true", "fresh"),
+        ("other", "2", "true", "fresh"),
+        ("main", "3", "echo older > node_modules/how", "older"),
+    ] {
+        on_branch(&mut bench, branch);
+        lock(&mut bench, lockfile).await;
+        let layer = installed(&mut bench, install(&ground, &tag, on_older)).await;
+        assert_eq!(how(&mut bench, &ground, &layer).await, expected, "{branch} {lockfile}");
+        layers.push(layer);
+    }
+    // Branches trust the default one, and what was made on an older tree is found again.
+    for branch in ["main", "later"] {
+        on_branch(&mut bench, branch);
+        let layer = installed(&mut bench, install(&ground, &tag, "false")).await;
+        assert_eq!(layers.last(), Some(&layer), "{branch}");
+        assert!(said(&bench, "nothing to install"), "{:#?}", bench.log);
+    }
+    // Of a second service nothing but what was made from nothing.
+    let mut second = Bench::new(36).await;
+    second.lineage = bench.lineage.clone();
+    on_branch(&mut second, "main");
+    lock(&mut second, "3").await;
+    let layer = installed(&mut second, install(&ground, &tag, "false")).await;
+    assert_eq!(how(&mut second, &ground, &layer).await, "fresh");
+    layers.push(layer);
+    for bench in [bench, second] {
+        layers.extend(
+            [LayerKind::Source, LayerKind::Output].map(|kind| LayerRef::new(kind, bench.deployment().as_str())),
+        );
+        bench.end(&layers).await;
+    }
+}
+
+/// However the branch comes to its layer, the bound of installs in a row counts with the layer.
+#[tokio::test]
+async fn a_layer_keeps_its_generation() {
+    let mut bench = Bench::new(37).await;
+    let ground = ground(&mut bench).await;
+    let tag = bench.tag.clone();
+    let heads = layers_dir().join("heads").join(bench.service().as_str());
+    on_branch(&mut bench, "main");
+    let mut layers = Vec::new();
+    for lockfile in ["1", "2", "3", "2"] {
+        lock(&mut bench, lockfile).await;
+        layers.push(installed(&mut bench, install(&ground, &tag, "true")).await);
+    }
+    assert_eq!(layers[1], layers[3]);
+    let generation = || {
+        let head: serde_json::Value = serde_json::from_slice(&std::fs::read(heads.join("main.json")).unwrap()).unwrap();
+        head["generation"].as_u64().unwrap()
+    };
+    assert_eq!(generation(), 1, "the lockfile went back, and its layer was made on one other");
+    std::fs::remove_dir_all(&heads).unwrap();
+    layers.push(installed(&mut bench, install(&ground, &tag, "true")).await);
+    assert_eq!(generation(), 1, "a lost head");
+    layers.push(LayerRef::new(LayerKind::Source, bench.deployment().as_str()));
+    bench.end(&layers).await;
+}
+
 #[tokio::test]
 async fn two_builds_of_one_key_install_once() {
     let (mut one, mut other) = (Bench::new(33).await, Bench::new(34).await);
@@ -157,6 +228,27 @@ async fn two_builds_of_one_key_install_once() {
         let source = LayerRef::new(LayerKind::Source, bench.deployment().as_str());
         bench.end(&[layer.clone(), source]).await;
     }
+}
+
+#[tokio::test]
+async fn an_install_of_another_that_never_ends_is_waited_for_no_longer_than_an_own_one() {
+    let mut bench = Bench::new(38).await;
+    let ground = ground(&mut bench).await;
+    lock(&mut bench, "1").await;
+    let mut spec = install(&ground, &bench.tag, "true");
+    spec.key_words.push("stuck".to_owned());
+    let layer = installed(&mut bench, spec.clone()).await;
+    std::fs::remove_file(layers_dir().join(format!("{layer}.img"))).unwrap();
+    let store = slipway_layers::LayerStore::open(layers_dir()).unwrap();
+    let held = store.lock(&layer).unwrap();
+    spec.timeout = DurationMs::seconds(1);
+    let PhaseOutcome::Failed(evidence) = bench.phase(PhaseWork::Install(spec)).await else { panic!() };
+    let error = evidence.host_error.unwrap();
+    assert_eq!(error.code, "layer-failed");
+    assert!(error.message.contains(&format!("locks/{layer}")), "{}", error.message);
+    drop(held);
+    let source = LayerRef::new(LayerKind::Source, bench.deployment().as_str());
+    bench.end(&[layer, source]).await;
 }
 
 #[tokio::test]
