@@ -117,6 +117,10 @@ fn swept(
                 own_services: retention.services.clone(),
                 destroyed_services: destroyed,
             };
+            if mode == SweepMode::Apply {
+                quota.destroyed_services.iter().for_each(|service| host.heads.forget(service));
+                host.heads.sweep(asked_at);
+            }
             store.sweep(&quota, asked_at, mode)?
         }
         SweepOrder::Caches { service } => store.clear(service.as_ref(), asked_at, mode)?,

@@ -106,6 +106,10 @@ impl PhaseContext<'_> {
 
     /// The next install of this branch whose key is another begins from this layer.
     async fn write_head(&self, head: Head) {
+        if self.cancel.is_cancelled() {
+            // Its service may be destroyed by now.
+            return;
+        }
         let (heads, service) = (self.host.heads.clone(), self.spec.service_id.clone());
         let branch = self.spec.lineage.branch.clone();
         blocking(move || heads.write(&service, &branch, &head)).await;

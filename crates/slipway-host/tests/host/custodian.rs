@@ -11,6 +11,7 @@ use slipway_types::site::SiteRules;
 use slipway_types::{Image, LayerKind, LayerRef, SourceSpec, StartConfig};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// A directory of layers that no other test looks at, with the base system in it.
 async fn own_layers(bench_name: &str) -> PathBuf {
@@ -133,6 +134,36 @@ async fn what_a_replica_begins_on_after_the_question_stays() {
         // Pinned by the next answer.
         let _ = answer(&mut bench, std::slice::from_ref(&source)).await;
     }
+    bench.end(&[]).await;
+    std::fs::remove_dir_all(layers).unwrap();
+}
+
+/// Branches that are gone leave nothing behind, nor do services.
+#[tokio::test]
+async fn heads_and_caches_that_nobody_uses_go() {
+    let layers = own_layers("branches").await;
+    let mut bench = Bench::with(45, |config| config.layers_dir.clone_from(&layers)).await;
+    let _ = answer(&mut bench, &[]).await;
+    let service = bench.service();
+    let write = |file: &str, days: u64| {
+        let path = layers.join(file.replace("SERVICE", service.as_str()));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, vec![1; 4096]).unwrap();
+        let used_at = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        std::fs::File::open(&path).unwrap().set_modified(used_at).unwrap();
+        path
+    };
+    let old =
+        ["heads/SERVICE/gone.json", "heads/SERVICE/.new-1", "caches/SERVICE/gone.img"].map(|file| write(file, 31));
+    let young = ["heads/SERVICE/main.json", "caches/SERVICE/main.img"].map(|file| write(file, 29));
+    let other = write("heads/other/main.json", 29);
+    let planned = order(&mut bench, SweepOrder::Unneeded { dry_run: true }, &[]).await;
+    assert_eq!(planned.removed.len(), 1);
+    assert!(old.iter().all(|path| path.exists()), "it was only asked for");
+    order(&mut bench, SweepOrder::Unneeded { dry_run: false }, &[]).await;
+    assert!(old.iter().all(|path| !path.exists()) && young.iter().all(|path| path.exists()));
+    order(&mut bench, SweepOrder::Destroyed { service: service.clone() }, &[]).await;
+    assert!(young.iter().all(|path| !path.exists()) && other.exists());
     bench.end(&[]).await;
     std::fs::remove_dir_all(layers).unwrap();
 }

@@ -6,7 +6,6 @@ use slipway_types::host::{CommandSpec, HostCommand, OnOlderTree, PhaseOutcome, P
 use slipway_types::settings::{ByteSize, DurationMs};
 use slipway_types::source::{Lineage, SourceSpec};
 use slipway_types::{LayerKind, LayerRef};
-use std::time::Instant;
 
 /// An install by shell: from nothing it writes `a`, on an older tree it does what `on_older` says.
 fn install(ground: &Ground, tag: &str, on_older: &str) -> CommandSpec {
@@ -19,7 +18,12 @@ fn install(ground: &Ground, tag: &str, on_older: &str) -> CommandSpec {
 
 /// A source with that lockfile.
 async fn lock(bench: &mut Bench, lockfile: &str) {
-    let files = [("package-lock.json", lockfile), ("package.json", r#"{"name":"a"}"#)];
+    lock_with(bench, lockfile, &[]).await;
+}
+
+/// With files that decide nothing.
+async fn lock_with(bench: &mut Bench, lockfile: &str, others: &[(&str, &str)]) {
+    let files = [&[("package-lock.json", lockfile), ("package.json", r#"{"name":"a"}"#)], others].concat();
     let upload = bench.upload("locked", &files);
     bench.done(PhaseWork::Source { source: SourceSpec::Upload { upload }, wanted: vec![] }).await;
 }
@@ -208,22 +212,21 @@ async fn two_builds_of_one_key_install_once() {
         lock(bench, "1").await;
     }
     let mut spec = install(&ground, &one.tag, "true");
-    spec.command.push_str(" && sleep 1");
-    let (first, second) =
-        tokio::join!(one.done(PhaseWork::Install(spec.clone())), other.done(PhaseWork::Install(spec.clone())));
-    let layer = match (first, second) {
-        (PhaseOutput::Install { layer, reused: false }, PhaseOutput::Install { layer: same, reused: true })
-        | (PhaseOutput::Install { layer: same, reused: true }, PhaseOutput::Install { layer, reused: false })
-            if layer == same =>
-        {
-            layer
-        }
-        outputs => panic!("{outputs:?}"),
-    };
-    let ran = [&one, &other].map(|bench| bench.log.iter().filter(|line| line.starts_with("$ mkdir")).count());
-    assert_eq!(ran.iter().sum::<usize>(), 1, "{:#?}\n{:#?}", one.log, other.log);
-    let waited = if ran[0] == 0 { &one } else { &other };
-    assert!(said(waited, "waiting for it") && said(waited, "by another service"), "{:#?}", waited.log);
+    spec.command = format!("{FLOOD}; {}", spec.command);
+    one.start_phase(PhaseWork::Install(spec.clone())).await;
+    while !one.log.iter().any(|line| line == "begun") {
+        one.next().await;
+    }
+    // It goes on only when its output is read.
+    other.start_phase(PhaseWork::Install(spec)).await;
+    while !said(&other, "waiting for it") {
+        other.next().await;
+    }
+    let ((_, first), (_, second)) = tokio::join!(one.finished(), other.finished());
+    let PhaseOutcome::Done(PhaseOutput::Install { layer, reused: false }) = first else { panic!("{first:?}") };
+    assert_eq!(second, PhaseOutcome::Done(PhaseOutput::Install { layer: layer.clone(), reused: true }));
+    assert!(!other.log.iter().any(|line| line.starts_with("$ ")), "{:#?}", other.log);
+    assert!(said(&other, "by another service"), "{:#?}", other.log);
     for bench in [one, other] {
         let source = LayerRef::new(LayerKind::Source, bench.deployment().as_str());
         bench.end(&[layer.clone(), source]).await;
@@ -257,24 +260,28 @@ async fn a_hang_on_an_older_tree_costs_half_of_the_time_and_a_cancel_ends_the_in
     let ground = ground(&mut bench).await;
     let tag = bench.tag.clone();
     lock(&mut bench, "1").await;
-    let first = installed(&mut bench, install(&ground, &tag, "true")).await;
-    lock(&mut bench, "2").await;
-    let mut slow = install(&ground, &tag, "echo begun; sleep 600");
+    let install = |on_older: &str| {
+        let mut spec = install(&ground, &tag, on_older);
+        spec.command = format!("test ! -e fails && {}", spec.command);
+        spec
+    };
+    let first = installed(&mut bench, install("true")).await;
+    let mut slow = install("echo begun; sleep 600");
     slow.timeout = DurationMs::seconds(10);
-    let mut failing = slow.clone();
-    failing.command = "exit 3".to_owned();
-    let PhaseOutcome::Failed(_) = bench.phase(PhaseWork::Install(failing.clone())).await else { panic!() };
-    assert!(said(&bench, "longer than 5 s") && said(&bench, "$ exit 3"), "{:#?}", bench.log);
-    // The next one loses no time.
+    lock_with(&mut bench, "2", &[("fails", "")]).await;
     bench.log.clear();
-    let PhaseOutcome::Failed(_) = bench.phase(PhaseWork::Install(failing)).await else { panic!() };
+    let PhaseOutcome::Failed(evidence) = bench.phase(PhaseWork::Install(slow.clone())).await else { panic!() };
+    assert!(said(&bench, "begun") && said(&bench, "longer than 5 s"), "{:#?}", bench.log);
+    assert_eq!(evidence.exit.unwrap().code, Some(1), "it ran from nothing");
+    // The next one loses no time.
+    lock(&mut bench, "2").await;
+    let second = installed(&mut bench, slow.clone()).await;
     assert!(said(&bench, "installing from nothing: an install on them took too long"), "{:#?}", bench.log);
-    let second = installed(&mut bench, install(&ground, &tag, "true")).await;
     assert_eq!(how(&mut bench, &ground, &second).await, "fresh");
 
     // A tree that the attempt has broken, so that nobody can look through it, is no failure either.
     lock(&mut bench, "3").await;
-    let third = damaged(&mut bench, install(&ground, &tag, FLOOD)).await;
+    let third = damaged(&mut bench, install(FLOOD)).await;
     assert!(said(&bench, "begun") && said(&bench, "installing from nothing"), "{:#?}", bench.log);
     assert_eq!(how(&mut bench, &ground, &third).await, "fresh");
 
@@ -329,14 +336,6 @@ async fn a_cache_is_of_its_branch_and_kept_only_after_success() {
     bench.done(build(counting)).await;
     assert!(said(&bench, "count: 1"), "{:#?}", bench.log);
 
-    // What the copy of a cache of 300 MB costs, beside a build that has next to none.
-    let began = Instant::now();
-    bench.done(build("true")).await;
-    eprintln!("a build with a small cache: {:?}", began.elapsed());
-    bench.done(build("head -c 300M /dev/urandom > .cache/large")).await;
-    let began = Instant::now();
-    bench.done(build("test $(stat -c %s .cache/large) = 314572800")).await;
-    eprintln!("a build with a cache of 300 MB: {:?}", began.elapsed());
     let own = [LayerKind::Source, LayerKind::Output].map(|kind| LayerRef::new(kind, bench.deployment().as_str()));
     bench.end(&own).await;
 }
