@@ -156,6 +156,22 @@ fn pins_of_all_servers_count_and_an_unreadable_set_keeps_everything() {
 }
 
 #[test]
+fn a_server_that_writes_no_pins_any_more_is_named() {
+    let bench = Bench::new();
+    let week = Duration::from_secs(7 * 24 * 3600);
+    for holder in ["here", "gone"] {
+        bench.store.pin(holder, &BTreeSet::from([layer("a")])).unwrap();
+    }
+    let gone = bench.path("pins/gone.json");
+    assert!(bench.store.pins_untouched_since(SystemTime::now() - week).is_empty());
+    std::fs::File::open(&gone).unwrap().set_modified(SystemTime::now() - week - Duration::from_secs(60)).unwrap();
+    assert_eq!(bench.store.pins_untouched_since(SystemTime::now() - week), [gone]);
+    // The same set, said again, is a sign of life.
+    bench.store.pin("gone", &BTreeSet::from([layer("a")])).unwrap();
+    assert!(bench.store.pins_untouched_since(SystemTime::now() - week).is_empty());
+}
+
+#[test]
 fn a_lease_lasts_until_it_is_dropped() {
     let bench = Bench::new();
     let one = layer("one");
