@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// A directory of layers that no other test looks at, with the base system in it.
-async fn own_layers(bench_name: &str) -> PathBuf {
+pub(crate) async fn own_layers(bench_name: &str) -> PathBuf {
     let base = format!("{}.img", base().await);
     let own = layers_dir().parent().unwrap().join(format!("host-layers-{bench_name}"));
     let _ = std::fs::remove_dir_all(&own);

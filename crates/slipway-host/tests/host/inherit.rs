@@ -1,7 +1,10 @@
 //! What an install begins from, when it may not, and what a build does with the cache of its branch.
 
-use crate::bench::{Bench, layers_dir};
+use crate::bench::{Bench, PATIENCE, base, layers_dir};
+use crate::custodian::own_layers;
 use crate::phases::{Ground, command, ground};
+use slipway_layers::{ColdConfig, ColdCredentials, LayerStore};
+use slipway_testing::{S3Server, s3, wait};
 use slipway_types::host::{CommandSpec, HostCommand, OnOlderTree, PhaseOutcome, PhaseOutput, PhaseWork};
 use slipway_types::settings::{ByteSize, DurationMs};
 use slipway_types::source::{Lineage, SourceSpec};
@@ -201,6 +204,68 @@ async fn a_layer_keeps_its_generation() {
     assert_eq!(generation(), 1, "a lost head");
     layers.push(LayerRef::new(LayerKind::Source, bench.deployment().as_str()));
     bench.end(&layers).await;
+}
+
+fn cold_tier(server: &S3Server) -> ColdConfig {
+    ColdConfig {
+        endpoint: Some(format!("http://{}", server.authority())),
+        bucket: s3::BUCKET.to_owned(),
+        prefix: "layers".to_owned(),
+        region: None,
+        credentials: ColdCredentials::Keys {
+            access_key_id: s3::KEY.to_owned(),
+            secret_access_key: s3::SECRET.to_owned(),
+            session_token: None,
+        },
+        concurrency: 2,
+        bytes_per_second: None,
+        allow_http: true,
+        ca_bundle: None,
+    }
+}
+
+#[tokio::test]
+async fn an_older_tree_comes_back_from_the_cold_tier() {
+    let layers = own_layers("cold").await;
+    let store = LayerStore::open(&layers).unwrap();
+    // The base system has its copy already, as far as is known: this test is about another layer.
+    let digest = serde_json::from_str(&format!("\"{}\"", "0".repeat(64))).unwrap();
+    store.update_record(&base().await, |record| (record.cold, record.digest) = (true, Some(digest))).unwrap();
+    let shared = layers_dir().parent().unwrap().parent().unwrap().join("debug/test-shared");
+    let server = S3Server::start(&shared);
+    let mut bench = Bench::with(39, |config| {
+        config.layers_dir.clone_from(&layers);
+        config.layers.cold = Some(cold_tier(&server));
+    })
+    .await;
+    let ground = Ground { layers: vec![base().await], path: Vec::new() };
+    let tag = bench.tag.clone();
+    lock(&mut bench, "1").await;
+    let first = installed(&mut bench, install(&ground, &tag, "true")).await;
+    let (known, layer) = (store.clone(), first.clone());
+    let copied = move || wait::until("the cold copy", PATIENCE, || known.record(&layer).cold.then_some(()));
+    tokio::task::spawn_blocking(copied).await.unwrap();
+    std::fs::remove_file(layers.join(format!("{first}.img"))).unwrap();
+
+    lock(&mut bench, "2").await;
+    installed(&mut bench, install(&ground, &tag, "echo older >> node_modules/how && cat node_modules/how")).await;
+    assert!(said(&bench, &format!("brought `{first}` back from the cold tier")), "{:#?}", bench.log);
+    assert!(said(&bench, "beginning from those") && said(&bench, "older"), "{:#?}", bench.log);
+
+    // The server of the copies is gone: that costs an install.
+    std::fs::remove_file(layers.join(format!("{first}.img"))).unwrap();
+    bench.lineage = Lineage::of_git(Some("other".to_owned()), Some(Lineage::UPLOADS.to_owned()));
+    drop(server);
+    lock(&mut bench, "3").await;
+    let newest =
+        store.list().unwrap().into_iter().map(|entry| entry.layer).filter(|l| l.kind == LayerKind::Dependencies);
+    for layer in newest {
+        std::fs::remove_file(layers.join(format!("{layer}.img"))).unwrap();
+    }
+    installed(&mut bench, install(&ground, &tag, "true")).await;
+    assert!(said(&bench, "earlier dependencies are not used"), "{:#?}", bench.log);
+    bench.end(&[]).await;
+    std::fs::remove_dir_all(layers).unwrap();
 }
 
 #[tokio::test]
