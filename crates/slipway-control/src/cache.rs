@@ -8,11 +8,14 @@ use slipway_types::cache::{
 };
 use slipway_types::{LayerKind, LayerRef, ServiceId, TimestampMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
 /// Reports of sweeps; who asked for one reads it within minutes.
 const SWEEPS_KEPT: usize = 64;
 /// That the host has not answered. It takes one after the other.
 const SWEEPS_WAITING_MAX: usize = 16;
+/// An order that was lost on its way is never answered, and counts no longer than this.
+const SWEEP_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Default)]
 pub(crate) struct CacheState {
@@ -27,6 +30,7 @@ pub(crate) struct CacheState {
 #[derive(Debug, Clone)]
 pub(crate) struct Sweep {
     pub(crate) id: String,
+    begun_at: Instant,
     /// None: the host has not answered yet.
     pub(crate) outcome: Option<Result<SweepOutcome, String>>,
 }
@@ -61,11 +65,12 @@ impl CacheState {
     }
 
     /// False: too many wait already.
-    pub(crate) fn begin(&mut self, id: &str) -> bool {
-        if self.sweeps.iter().filter(|sweep| sweep.outcome.is_none()).count() >= SWEEPS_WAITING_MAX {
+    pub(crate) fn begin(&mut self, id: &str, now: Instant) -> bool {
+        let waits = |sweep: &&Sweep| sweep.outcome.is_none() && now.duration_since(sweep.begun_at) < SWEEP_WAIT_MAX;
+        if self.sweeps.iter().filter(waits).count() >= SWEEPS_WAITING_MAX {
             return false;
         }
-        self.sweeps.push_back(Sweep { id: id.to_owned(), outcome: None });
+        self.sweeps.push_back(Sweep { id: id.to_owned(), begun_at: now, outcome: None });
         if self.sweeps.len() > SWEEPS_KEPT {
             self.sweeps.pop_front();
         }
@@ -147,5 +152,24 @@ impl Keepers {
             Some(name) => format!("{name} {}", keeper.title()),
             None => keeper.title(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_that_is_never_answered_counts_for_minutes_alone() {
+        let mut state = CacheState::default();
+        let begun = Instant::now();
+        for number in 0..SWEEPS_WAITING_MAX {
+            assert!(state.begin(&format!("swp-{number}"), begun));
+        }
+        assert!(!state.begin("swp-more", begun + SWEEP_WAIT_MAX / 2));
+        state.end(SweepEnded { sweep: "swp-0".to_owned(), outcome: Err("x".to_owned()) });
+        assert!(state.begin("swp-more", begun + SWEEP_WAIT_MAX / 2));
+        assert!(!state.begin("swp-other", begun + SWEEP_WAIT_MAX / 2));
+        assert!(state.begin("swp-other", begun + SWEEP_WAIT_MAX));
     }
 }

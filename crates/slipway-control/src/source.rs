@@ -161,12 +161,13 @@ pub(crate) fn at_commit(source: SourceSpec, label: &str) -> SourceSpec {
     }
 }
 
-/// Whose dependencies and caches a deployment begins from. A redeploy fetches its commit by name: the branch is then the one
-/// that was asked for at first.
-pub(crate) fn lineage(source: &SourceSpec, facts: &SourceFacts) -> Lineage {
+/// Whose dependencies and caches a deployment begins from. Where a commit was fetched by name (`at_commit`), as a redeploy does,
+/// or the remote said nothing, the branch is what was asked for at first; else what the remote does not call a branch is none.
+pub(crate) fn lineage(source: &SourceSpec, facts: &SourceFacts, at_commit: bool) -> Lineage {
     let SourceSpec::Git(git) = source else { return Lineage::uploads() };
     let asked = git.reference.as_deref().filter(|reference| !is_commit(reference));
     let asked = asked.map(|reference| reference.strip_prefix("refs/heads/").unwrap_or(reference).to_owned());
+    let asked = asked.filter(|_| at_commit || facts.default_branch.is_none());
     Lineage::of_git(facts.branch.clone().or(asked), facts.default_branch.clone())
 }
 
@@ -189,6 +190,7 @@ pub(crate) fn credential(source: &SourceSpec) -> Option<&Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use slipway_types::TreeListing;
 
     fn git(url: &str, reference: Option<&str>) -> SourceSpec {
         SourceSpec::Git(GitSource {
@@ -210,6 +212,24 @@ mod tests {
         for reference in ["-x", "", "a..b", "a b", "a:b"] {
             assert_eq!(check(&git("https://h/a", Some(reference))).unwrap_err().error.code, "git-reference");
         }
+    }
+
+    #[test]
+    fn a_tag_and_a_commit_are_of_the_default_branch() {
+        let line = |reference: Option<&str>, branch: Option<&str>, default: Option<&str>, at_commit| {
+            let [branch, default_branch] = [branch, default].map(|name| name.map(str::to_owned));
+            let facts = SourceFacts { commit: None, branch, default_branch, tree: TreeListing::default() };
+            lineage(&git("https://h/a", reference), &facts, at_commit).branch
+        };
+        let main = Some("main");
+        assert_eq!(line(Some("v1.2.3"), None, main, false), "main");
+        assert_eq!(line(Some(&"a".repeat(40)), None, main, false), "main");
+        assert_eq!(line(None, None, main, false), "main");
+        assert_eq!(line(Some("refs/heads/next"), Some("next"), main, false), "next");
+        // A redeploy fetches the commit, and the remote says no branch.
+        assert_eq!(line(Some("refs/heads/next"), None, main, true), "next");
+        // The remote says nothing at all.
+        assert_eq!(line(Some("next"), None, None, false), "next");
     }
 
     #[test]

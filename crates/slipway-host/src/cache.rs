@@ -14,7 +14,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Of one cache; the file is sparse. A build that fills it would fail, so one that comes near begins afresh.
 pub(crate) const CACHE_BYTES: u64 = 4 << 30;
@@ -56,6 +56,7 @@ impl Caches {
                 Ok(bytes) if bytes > CACHE_BYTES_KEPT => return Ok(CacheBegin::NearlyFull),
                 Ok(_) => {
                     let copied = copy::copy(&from, image)?;
+                    note_use(&from);
                     return Ok(CacheBegin::CopyOf { branch: branch.to_owned(), copied });
                 }
                 Err(_) => {}
@@ -96,6 +97,14 @@ impl Caches {
 
     pub(crate) fn path(&self, service: &ServiceId, branch: &str) -> PathBuf {
         self.directory.join(service.as_str()).join(format!("{}.img", file_name(branch)))
+    }
+}
+
+/// What nobody uses goes in the end. The time of the last change is that of the last use.
+pub(crate) fn note_use(path: &Path) {
+    let noted = fs::File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    if let Err(error) = noted {
+        tracing::debug!(%error, path = %path.display(), "a use is not noted");
     }
 }
 

@@ -14,11 +14,12 @@ mod round;
 
 use crate::host::Host;
 use slipway_layers::Lease;
-use slipway_types::cache::{Retention, SweepOrder};
+use slipway_types::cache::{Retention, SweepEnded, SweepOrder};
 use slipway_types::host::HostReport;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,12 +38,14 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(120);
 /// Ends of deployments, orders, answers; control has at most a few orders under way.
 const NOTICES_MAX: usize = 256;
+/// Of builds that ended while the line was full; a build has a handful, and a round takes minutes at most.
+const LEASES_LEFT_MAX: usize = 4096;
 /// Orders that wait. Control refuses more than this itself.
 const ORDERS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// A deployment has ended. What it held stays held until it is pinned.
+    /// A deployment has ended, or a replica has begun. What it held stays held until it is pinned.
     Ended(Vec<Lease>),
     Retention(Retention),
     Order {
@@ -55,19 +58,44 @@ pub(crate) enum Notice {
 
 /// The way to the custodian.
 #[derive(Debug, Clone)]
-pub(crate) struct CustodianHandle(mpsc::Sender<Notice>);
+pub(crate) struct CustodianHandle {
+    line: mpsc::Sender<Notice>,
+    /// For which the line had no room: they must not end before their layers are pinned.
+    left: Arc<Mutex<Vec<Lease>>>,
+}
 
 impl CustodianHandle {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Notice>) {
-        let (sender, notices) = mpsc::channel(NOTICES_MAX);
-        (Self(sender), notices)
+        let (line, notices) = mpsc::channel(NOTICES_MAX);
+        (Self { line, left: Arc::default() }, notices)
     }
 
     /// Never waits.
     pub(crate) fn tell(&self, notice: Notice) {
-        if self.0.try_send(notice).is_err() {
-            tracing::warn!("the custodian of the layers has too much to do, or has ended");
+        if matches!(&notice, Notice::Ended(leases) if leases.is_empty()) && self.line.capacity() <= NOTICES_MAX / 2 {
+            // Only a hint, of which there are many in line already.
+            return;
         }
+        match self.line.try_send(notice) {
+            Ok(()) => {}
+            Err(TrySendError::Full(Notice::Ended(leases))) => self.leave(leases),
+            Err(_) => tracing::warn!("the custodian of the layers has too much to do, or has ended"),
+        }
+    }
+
+    fn leave(&self, leases: Vec<Lease>) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = LEASES_LEFT_MAX.saturating_sub(left.len());
+        if leases.len() > room {
+            tracing::warn!(
+                "the custodian of the layers has not answered for long; some layers may have to be made again"
+            );
+        }
+        left.extend(leases.into_iter().take(room));
+    }
+
+    fn take_left(&self) -> Vec<Lease> {
+        std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Removes what may go, and waits for that within a bound.
@@ -97,13 +125,15 @@ pub(crate) struct Custodian {
     /// Number of the newest question.
     request: u64,
     swept_at: Instant,
+    /// When servers that are not seen any more were named in the log.
+    named_at: Option<Instant>,
 }
 
 impl Custodian {
     pub(crate) fn new(host: Arc<Host>, notices: mpsc::Receiver<Notice>, reports: mpsc::Sender<HostReport>) -> Self {
         let now = Instant::now();
         let due = Due { at: Some(now), ..Due::default() };
-        Self { host, notices, reports, due, request: 0, swept_at: now }
+        Self { host, notices, reports, due, request: 0, swept_at: now, named_at: None }
     }
 
     /// Works until `shutdown`, or until nobody tells it anything any more.
@@ -138,11 +168,18 @@ impl Custodian {
             Notice::Order { sweep, order } if self.due.orders.len() < ORDERS_MAX => {
                 self.due.orders.push_back((sweep, order));
             }
-            Notice::Order { sweep, .. } => tracing::error!(sweep, "too many sweeps wait; this one is forgotten"),
+            Notice::Order { sweep, .. } => self.refuse(sweep),
             Notice::Room(done) => self.due.rooms.push(done),
             // To a question that is no longer waited for.
             Notice::Retention(_) => {}
         }
+    }
+
+    fn refuse(&self, sweep: String) {
+        tracing::error!(sweep, "too many sweeps wait; this one is refused");
+        let outcome = Err("too many sweeps wait already; ask again later".to_owned());
+        // Without room for that answer either, control forgets the sweep after some minutes.
+        let _ = self.reports.try_send(HostReport::Swept(SweepEnded { sweep, outcome }));
     }
 
     async fn look_around(&mut self) {
@@ -170,5 +207,33 @@ impl Custodian {
                 other => self.note(other),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_layers::LayerStore;
+    use slipway_types::{LayerKind, LayerRef};
+
+    #[test]
+    fn a_full_line_loses_hints_and_no_lease_and_has_room_for_orders() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LayerStore::open(dir.path()).unwrap();
+        let layer = LayerRef::new(LayerKind::Toolchain, "node-1.0.0");
+        let files = || std::fs::read_dir(dir.path().join("leases")).unwrap().flatten();
+        let held = || files().filter(|entry| entry.path().extension().is_some_and(|end| end == "lease")).count();
+        let (custodian, mut notices) = CustodianHandle::new();
+        for _ in 0..2 * NOTICES_MAX {
+            custodian.tell(Notice::Ended(Vec::new()));
+        }
+        assert_eq!(notices.len(), NOTICES_MAX / 2, "room is left for what is no hint");
+        for _ in 0..NOTICES_MAX {
+            custodian.tell(Notice::Ended(vec![store.lease(std::slice::from_ref(&layer)).unwrap()]));
+        }
+        assert_eq!(held(), NOTICES_MAX, "no lease has ended");
+        assert_eq!(custodian.take_left().len(), NOTICES_MAX / 2);
+        while notices.try_recv().is_ok() {}
+        assert_eq!(held(), 0);
     }
 }

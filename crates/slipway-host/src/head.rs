@@ -4,12 +4,15 @@
 //! is gone costs an install from nothing.
 
 use crate::branch_file::file_name;
+use crate::cache::note_use;
 use serde::{Deserialize, Serialize};
+use slipway_layers::eviction::CACHE_AGE;
 use slipway_types::{DeploymentId, LayerRef, ServiceId};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 /// A head is some hundred bytes.
 const HEAD_BYTES_MAX: u64 = 16 << 10;
@@ -24,6 +27,9 @@ pub(crate) struct Head {
     /// Installs in a row that went on from the one before.
     #[serde(default)]
     pub(crate) generation: u32,
+    /// An install on it did not end in time: the next one loses no time with it.
+    #[serde(default)]
+    pub(crate) hung: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -40,7 +46,32 @@ impl Heads {
         let mut text = Vec::new();
         let file = File::open(self.path(service, branch)).ok()?;
         file.take(HEAD_BYTES_MAX).read_to_end(&mut text).ok()?;
-        serde_json::from_slice(&text).ok()
+        let head = serde_json::from_slice(&text).ok()?;
+        note_use(&self.path(service, branch));
+        Some(head)
+    }
+
+    /// Removes the heads of a service that is destroyed.
+    pub(crate) fn forget(&self, service: &ServiceId) {
+        match fs::remove_dir_all(self.directory.join(service.as_str())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, %service, "the heads of a service that is destroyed stay for some weeks");
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes what no install used for long: branches that are gone, and what a crash left.
+    pub(crate) fn sweep(&self, now: SystemTime) {
+        let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
+        for service in entries(&self.directory) {
+            for entry in entries(&service.path()) {
+                let used_at = entry.metadata().and_then(|found| found.modified());
+                if used_at.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > CACHE_AGE)) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
     }
 
     /// Never fails a build.
@@ -86,6 +117,7 @@ mod tests {
             family: "f".to_owned(),
             made_by: Some(DeploymentId::parse("dpl-1").unwrap()),
             generation: 1,
+            hung: false,
         };
         assert_eq!(heads.read(&service, "main"), None);
         heads.write(&service, "main", &head("1"));

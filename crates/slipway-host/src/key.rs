@@ -3,12 +3,13 @@
 use crate::key_file::{KeyFile, Part};
 use slipway_layers::LayerKey;
 use slipway_types::host::CommandSpec;
-use slipway_types::{DeploymentId, LayerKind, LayerRef};
+use slipway_types::{DeploymentId, LayerKind, LayerRef, ServiceId};
 use std::collections::BTreeMap;
 
 /// Rises when what a key stands for changes, so that older layers are never taken for newer ones.
 const FORMAT: &str = "dependencies 3";
 const FAMILY_FORMAT: &str = "family 1";
+const LINE_FORMAT: &str = "line of dependencies 1";
 /// Last words of the names of credentials with which packages are fetched: who fetches does not change what is fetched.
 /// `AUTH_SECRET` or `VITE_AUTH_URL` are none of them: an install script may write those into what it makes.
 const CREDENTIAL_WORDS: [&str; 6] = ["TOKEN", "PASSWORD", "PASSWD", "AUTH", "CREDENTIAL", "CREDENTIALS"];
@@ -16,9 +17,19 @@ const CREDENTIAL_WORDS: [&str; 6] = ["TOKEN", "PASSWORD", "PASSWD", "AUTH", "CRE
 /// What the install command makes of these files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dependencies {
+    /// Made from nothing: a function of the key alone, and so of use to all.
     pub(crate) layer: LayerRef,
     /// Equal where all is equal but what lockfile and manifests say: an install may go on from the tree of such a layer.
     pub(crate) family: String,
+}
+
+impl Dependencies {
+    /// The same made on an older tree. It may hold what install scripts of that line left behind, so only that line uses it, and
+    /// the lines that trust it.
+    pub(crate) fn of_line(&self, service: &ServiceId, branch: &str) -> LayerRef {
+        let line = format!("{service} {branch}");
+        LayerKey::new(LINE_FORMAT).part("layer", &self.layer.key).part("line", line).layer(LayerKind::Dependencies)
+    }
 }
 
 pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, KeyFile>) -> Dependencies {
@@ -140,6 +151,16 @@ mod tests {
         }
         let other = dependencies(&spec(), &files("2"));
         assert!(other.layer != key.layer && other.family == key.family);
+    }
+
+    #[test]
+    fn what_was_made_on_an_older_tree_is_of_its_line() {
+        let [one, other] = ["1", "2"].map(|text| dependencies(&spec(), &files(text)));
+        let [web, api] = ["web", "api"].map(|id| ServiceId::parse(id).unwrap());
+        let mut layers = vec![one.layer.clone(), other.layer.clone(), other.of_line(&web, "main")];
+        layers.extend([one.of_line(&web, "main"), one.of_line(&web, "next"), one.of_line(&api, "main")]);
+        assert_eq!(one.of_line(&web, "main"), layers[3]);
+        assert_eq!(layers.iter().collect::<std::collections::BTreeSet<_>>().len(), layers.len());
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod health;
 mod output;
 mod site;
 
+use crate::blocking;
+use crate::custodian::Notice;
 use crate::environment;
 use crate::host::{Host, replica_sandbox_id};
 use crate::phase::command::{OPEN_FILES_MAX, TASK};
@@ -21,6 +23,7 @@ use crate::phase::{limit_facts, with_causes};
 use crate::tier::{self, Brought};
 use crate::tree::{APP_GID, APP_UID};
 use output::{Ended, Observed};
+use slipway_layers::Lease;
 use slipway_sandbox::{Sandbox, SandboxError, SandboxSpec, WritableSpec};
 use slipway_types::Phase;
 use slipway_types::agent::{Stream, TaskSpec};
@@ -139,8 +142,10 @@ impl Replica {
         let sandbox = match adopted {
             Some(sandbox) => sandbox,
             None => {
-                self.bring_back().await?;
-                self.boot().await.map_err(|error| self.host_failure(&error))?
+                let lease = self.bring_back().await?;
+                let booted = self.boot().await;
+                self.hand_over(lease);
+                booted.map_err(|error| self.host_failure(&error))?
             }
         };
         let observed = Observed::new(sandbox.listening());
@@ -183,8 +188,14 @@ impl Replica {
         }
     }
 
-    /// The layers of the image on the disk, whichever tier has them. They are pinned as long as the replica is wanted.
-    async fn bring_back(&self) -> Result<(), Box<Evidence>> {
+    /// The layers of the image on the disk, whichever tier has them. They are pinned as long as the replica is wanted; until
+    /// that is so, and control may have been asked a moment before, they are held.
+    async fn bring_back(&self) -> Result<Option<Lease>, Box<Evidence>> {
+        let (store, layers) = (self.host.store.clone(), self.spec.image.layers.clone());
+        let lease = blocking(move || store.lease(&layers)).await;
+        if let Err(error) = &lease {
+            tracing::warn!(%error, replica = %self.spec.replica, "the layers of a replica can't be held");
+        }
         for layer in &self.spec.image.layers {
             let why = match tier::bring_back(&self.host.tiers, layer).await {
                 Brought::Hot => continue,
@@ -198,7 +209,14 @@ impl Replica {
             let host_error = Some(HostError { code: "release-gone".to_owned(), message: why });
             return Err(Box::new(Evidence { host_error, ..self.bare_evidence() }));
         }
-        Ok(())
+        Ok(lease.ok())
+    }
+
+    /// To the custodian, who keeps it until the layers are pinned.
+    fn hand_over(&self, lease: Option<Lease>) {
+        if let Some(lease) = lease {
+            self.host.custodian.tell(Notice::Ended(vec![lease]));
+        }
     }
 
     /// Into the log of its service.

@@ -43,6 +43,15 @@ pub(crate) fn missing(layer: &LayerRef, tiers_are_two: bool) -> String {
     }
 }
 
+/// Why a layer that another makes is not waited for any longer.
+pub(crate) fn held_for_long(layer: &LayerRef, waited: Duration) -> String {
+    let (seconds, file) = (waited.as_secs(), format!("locks/{layer}"));
+    format!(
+        "another build, perhaps of another server, has been making `{layer}` for {seconds} s; whoever holds `{file}` in the \
+         directory of the layers is stuck"
+    )
+}
+
 fn seconds(took: Duration) -> String {
     format!("{:.1}s", took.as_secs_f64())
 }

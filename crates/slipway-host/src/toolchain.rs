@@ -15,7 +15,9 @@ mod python;
 mod version;
 
 use crate::archive::UnpackError;
+use crate::blocking;
 use crate::config::{NodeSource, PythonSource};
+use crate::hold::Hold;
 use crate::process::{LineSink, ProgramError};
 use catalog::{Catalog, Catalogs, Source};
 use lock::CatalogLocks;
@@ -26,6 +28,8 @@ use slipway_types::plan::{PackageManager, PackageManagerName, Toolchain, Toolcha
 use slipway_types::{LayerKind, LayerRef};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Where tools stand in a sandbox.
@@ -41,6 +45,8 @@ pub(crate) enum ToolchainError {
     Digest { what: String },
     #[error("`{from}` answered with something else than expected")]
     Answer { from: String },
+    #[error("{}", crate::tier::held_for_long(layer, *waited))]
+    Busy { layer: LayerRef, waited: Duration },
     #[error("canceled")]
     Canceled,
     #[error("cannot write `{}`", path.display())]
@@ -75,7 +81,7 @@ impl ToolchainError {
             ToolchainError::Version { .. } => "version-unavailable",
             ToolchainError::Unpack(error) if error.is_disk_full() => "disk-full",
             ToolchainError::Layer(LayerError::DiskFull { .. }) => "disk-full",
-            ToolchainError::Layer(_) => "layer-failed",
+            ToolchainError::Layer(_) | ToolchainError::Busy { .. } => "layer-failed",
             _ => "toolchain-unavailable",
         }
     }
@@ -88,6 +94,8 @@ pub(crate) struct Work<'w, S> {
     pub(crate) scratch: &'w Path,
     pub(crate) cancel: &'w CancellationToken,
     pub(crate) sink: &'w S,
+    /// Whatever is found or made stays for it.
+    pub(crate) hold: &'w Arc<Hold>,
 }
 
 /// What a build and its app run on, besides the base layer.
@@ -169,8 +177,34 @@ impl Toolchains {
         Self { store, tiers, catalogs, catalog_locks, node, npm_program, python, base, scratch_of_base, base_python }
     }
 
-    /// Finds or makes the layers of the runtimes and the package manager.
+    /// Finds or makes the layers of the runtimes and the package manager. From here on they stay.
     pub(crate) async fn ensure(
+        &self,
+        toolchains: &[Toolchain],
+        manager: Option<&PackageManager>,
+        work: &Work<'_, impl LineSink>,
+    ) -> Result<Resolved, ToolchainError> {
+        let resolved = self.resolve(toolchains, manager, work).await?;
+        if self.hold(&resolved.layers, work.hold).await {
+            return Ok(resolved);
+        }
+        // One that was at hand went before it was held. The others are held now.
+        let resolved = self.resolve(toolchains, manager, work).await?;
+        self.hold(&resolved.layers, work.hold).await;
+        Ok(resolved)
+    }
+
+    /// Whether all of them are there; those that are stay.
+    async fn hold(&self, layers: &[LayerRef], hold: &Arc<Hold>) -> bool {
+        let (store, hold, layers) = (self.store.clone(), Arc::clone(hold), layers.to_vec());
+        blocking(move || {
+            hold.add(&store, &layers);
+            layers.iter().all(|layer| store.contains(layer))
+        })
+        .await
+    }
+
+    async fn resolve(
         &self,
         toolchains: &[Toolchain],
         manager: Option<&PackageManager>,

@@ -12,6 +12,9 @@ use std::time::{Duration, SystemTime};
 /// A layer that one deployment made for itself, of a server that does not say whether it needs it, goes after this.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
+/// A cache that no build used for so long is of a branch that is gone, or that gains little by it.
+pub const CACHE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// What the hot tier may take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Quota {
@@ -39,7 +42,7 @@ pub enum SweepMode {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EvictionReason {
-    /// Made for one deployment, to which nothing goes back.
+    /// Made for one deployment, to which nothing goes back; or a cache that no build uses any more.
     Unneeded,
     DiskFree,
     HotQuota,
@@ -110,9 +113,9 @@ fn may_go(one: &Stored, quota: &Quota, asked_at: SystemTime) -> bool {
 fn is_unneeded(one: &Stored, quota: &Quota, asked_at: SystemTime) -> bool {
     let is_of = |services: &BTreeSet<ServiceId>| one.service.as_ref().is_some_and(|service| services.contains(service));
     let is_destroyed = is_of(&quota.destroyed_services);
-    let StoredId::Layer(layer) = &one.id else { return is_destroyed };
-    let is_own = is_destroyed || is_of(&quota.own_services);
     let age = asked_at.duration_since(one.used_at).unwrap_or_default();
+    let StoredId::Layer(layer) = &one.id else { return is_destroyed || age > CACHE_AGE };
+    let is_own = is_destroyed || is_of(&quota.own_services);
     slipway_types::cache::is_of_one_deployment(layer.kind) && (is_own || age > ORPHAN_AGE)
 }
 

@@ -15,7 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) const PINS: &str = "pins";
 pub(crate) const LEASES: &str = "leases";
@@ -84,6 +84,14 @@ impl LayerStore {
         }
         let _gate = self.gate(FlockOperation::NonBlockingLockShared)?;
         temp_file::replace(&path, &content)
+    }
+
+    /// Pin files that nobody has written since `since`. A server writes its own many times a day, so whoever wrote these is away.
+    pub fn pins_untouched_since(&self, since: SystemTime) -> Vec<PathBuf> {
+        let mut files = self.hold_files(PINS, PIN_SUFFIX, &mut Held::default());
+        files.retain(|file| std::fs::metadata(file).and_then(|found| found.modified()).is_ok_and(|at| at < since));
+        files.sort();
+        files
     }
 
     /// Keeps layers, there or not yet, until the lease is dropped. What is there now stays.

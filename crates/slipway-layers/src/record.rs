@@ -42,6 +42,13 @@ pub struct LayerRecord {
     pub image_bytes: u64,
     /// Whether a whole copy lies in the cold tier.
     pub cold: bool,
+    /// How many times in a row it was made from the layer before.
+    #[serde(skip_serializing_if = "is_first")]
+    pub generation: u32,
+}
+
+fn is_first(generation: &u32) -> bool {
+    *generation == 0
 }
 
 impl LayerStore {

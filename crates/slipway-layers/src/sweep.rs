@@ -22,14 +22,18 @@ const SWEEP_LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
 impl LayerStore {
     /// Evicts what the quota asks for, or only says what it would. What is used at or after `asked_at` stays. One sweep at a time.
     pub fn sweep(&self, quota: &Quota, asked_at: SystemTime, mode: SweepMode) -> Result<SweepReport, LayerError> {
-        self.run_sweep(mode, Some(asked_at), || {
-            Ok(eviction::plan(&self.inventory()?, quota, self.free_bytes()?, asked_at))
-        })
+        self.run_sweep(mode, asked_at, || Ok(eviction::plan(&self.inventory()?, quota, self.free_bytes()?, asked_at)))
     }
 
-    /// Evicts all that no release and no running build needs, of one service or of all, whatever its age.
-    pub fn clear(&self, service: Option<&ServiceId>, mode: SweepMode) -> Result<SweepReport, LayerError> {
-        self.run_sweep(mode, None, || Ok(eviction::plan_clear(&self.inventory()?, service)))
+    /// Evicts all that no release and no running build needs, of one service or of all, whatever its age. What is used at or
+    /// after `asked_at` stays.
+    pub fn clear(
+        &self,
+        service: Option<&ServiceId>,
+        asked_at: SystemTime,
+        mode: SweepMode,
+    ) -> Result<SweepReport, LayerError> {
+        self.run_sweep(mode, asked_at, || Ok(eviction::plan_clear(&self.inventory()?, service)))
     }
 
     /// Free room of the disk that holds the store.
@@ -40,7 +44,7 @@ impl LayerStore {
     fn run_sweep(
         &self,
         mode: SweepMode,
-        unused_since: Option<SystemTime>,
+        unused_since: SystemTime,
         plan: impl Fn() -> Result<SweepReport, LayerError>,
     ) -> Result<SweepReport, LayerError> {
         if mode == SweepMode::DryRun {
@@ -74,14 +78,14 @@ impl LayerStore {
     }
 
     /// `false`: it is in use by now, or gone.
-    fn evict(&self, eviction: &Eviction, unused_since: Option<SystemTime>) -> Result<bool, LayerError> {
+    fn evict(&self, eviction: &Eviction, unused_since: SystemTime) -> Result<bool, LayerError> {
         let area = WorkArea::new(self.directory())?;
         match &eviction.id {
             StoredId::Layer(layer) => {
                 // Who holds it makes, fetches or archives this layer.
                 let Some(_work) = self.lock_within(layer, Duration::ZERO)? else { return Ok(false) };
                 let gate = self.gate(FlockOperation::NonBlockingLockExclusive)?;
-                let used = || unused_since.is_some_and(|since| self.used_at(layer).is_some_and(|at| at >= since));
+                let used = || self.used_at(layer).is_some_and(|at| at >= unused_since);
                 if self.pins().contain(layer) || self.leases().contain(layer) || used() {
                     return Ok(false);
                 }
@@ -92,7 +96,7 @@ impl LayerStore {
             }
             StoredId::Cache { .. } => {
                 let saved_at = std::fs::metadata(self.stored_path(&eviction.id)).and_then(|found| found.modified());
-                let saved = unused_since.is_some_and(|since| saved_at.is_ok_and(|at| at >= since));
+                let saved = saved_at.is_ok_and(|at| at >= unused_since);
                 if saved { Ok(false) } else { self.take_out(&eviction.id, &area) }
             }
         }

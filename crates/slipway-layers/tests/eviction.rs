@@ -198,6 +198,20 @@ fn of_equal_age_what_is_shared_goes_last() {
 }
 
 #[test]
+fn a_cache_that_no_build_used_for_a_month_goes() {
+    let month = eviction::CACHE_AGE.as_secs();
+    let cache = |branch: &str, used_at| Stored {
+        id: StoredId::Cache { service: service(0), branch: branch.to_owned() },
+        service: Some(service(0)),
+        ..stored(LayerKind::Base, "x", 10, used_at)
+    };
+    let all = [cache("main", 1000), cache("gone", 998), Stored { leased: true, ..cache("building", 1) }];
+    let report = eviction::plan(&all, &Quota::default(), 0, at(month + 999));
+    assert_eq!(ids(&report), [all[1].id.clone()].into());
+    assert_eq!(report.evicted[0].reason, EvictionReason::Unneeded);
+}
+
+#[test]
 fn each_limit_names_itself_and_none_counts_twice() {
     let of = |n: usize, one: Stored| Stored { service: Some(service(n)), ..one };
     let all = [

@@ -146,17 +146,21 @@ fn key_files(project: &Project<'_>, set: Option<&str>, reasons: &mut Vec<Reason>
     if workspace::is_workspace(&directory, &top) {
         files.extend(workspace::manifests(&directory).map(str::to_owned));
     }
+    let mut generates_from_schema = false;
     for manifest in files.clone().iter().filter(|path| path.ends_with(PACKAGE_JSON)) {
         let at = tree::parent(manifest).unwrap_or_default();
-        let Ok(Some(package)) = PackageJson::read(&Tree::new(directory.listing(), at)) else { continue };
+        let member = Tree::new(directory.listing(), at);
+        let Ok(Some(package)) = PackageJson::read(&member) else { continue };
         files.extend(local_dependencies(&directory, at, &package));
-        if reads_anything(&package) {
+        files.extend(below(&directory, &member.path("patches")));
+        generates_from_schema |= ["prisma", "@prisma/client"].iter().any(|name| package.dependency(name).is_some());
+        if reads_anything(&package) || compiles(&member, &package) {
             let from = format!("install scripts in `{manifest}` may read any file");
             reasons.push(Reason { decided: "dependencies are installed again when any file changes".to_owned(), from });
             return directory.top().files().map(str::to_owned).collect();
         }
     }
-    if ["prisma", "@prisma/client"].iter().any(|name| project.package.dependency(name).is_some()) {
+    if generates_from_schema {
         files.extend(directory.top().files().filter(|path| is_prisma_file(path)).map(str::to_owned));
     }
     files.into_iter().collect()
@@ -202,6 +206,11 @@ fn reads_anything(package: &PackageJson) -> bool {
             !harmless && !matches!(command, "prisma generate" | "npx prisma generate")
         },
     )
+}
+
+/// Without a script of its own a package with this file is compiled, of whatever files that names.
+fn compiles(member: &Tree<'_>, package: &PackageJson) -> bool {
+    member.has("binding.gyp") && ["preinstall", "install"].iter().all(|name| package.script(name).is_none())
 }
 
 /// What may follow a harmless command: words, and nothing that runs or reads something else.

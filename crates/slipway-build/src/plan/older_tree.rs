@@ -27,7 +27,7 @@ fn rewritten(command: &str, manager: PackageManagerName, major: u32) -> Result<S
     let own = command.rsplit("&& ").next().unwrap_or(command);
     let is_locked = |words: &str| own.starts_with(words).then_some(()).ok_or(UNLOCKED);
     match (manager, major) {
-        (Npm, 0..=6) => Err("npm 6 and older write other trees than `npm ci` does"),
+        (Npm, 0..=9) => Err("npm 9 and older are not known to check the lockfile without removing the tree"),
         (Npm, _) => {
             is_locked("npm ci ")?;
             // `npm ci` would remove the tree first. It is asked whether the lockfile fits the manifests, which `npm install`
@@ -43,7 +43,7 @@ fn rewritten(command: &str, manager: PackageManagerName, major: u32) -> Result<S
             Ok(format!("{command} --config.modules-cache-max-age=0"))
         }
         (Yarn, 0..=1) => Err("yarn 1 fetches every package again whatever it finds"),
-        (Yarn, 2) => Err("yarn 2 is not known to keep a tree that it finds"),
+        (Yarn, 2..=3) => Err("yarn 2 and 3 are not known to keep a tree that they find"),
         (Yarn, _) => is_locked("yarn install --immutable").map(|()| command.to_owned()),
         (Bun, _) => Err("bun leaves packages in place that are not asked for any more"),
         (Uv, _) => Err("not known to be the same"),
@@ -70,7 +70,7 @@ mod tests {
             (
                 "cd web && npm ci --no-fund",
                 Npm,
-                7,
+                10,
                 "cd web && npm ci --dry-run --ignore-scripts --silent --no-fund && npm install --no-save --no-fund",
             ),
             (
@@ -89,10 +89,12 @@ mod tests {
     fn what_begins_from_nothing() {
         for (command, manager, major) in [
             ("npm ci --no-fund", Npm, 6),
+            ("npm ci --no-fund", Npm, 9),
             ("npm install --no-fund", Npm, 11),
             ("pnpm install --no-frozen-lockfile", Pnpm, 10),
             ("pnpm install --frozen-lockfile", Pnpm, 7),
             ("yarn install --frozen-lockfile", Yarn, 1),
+            ("yarn install --immutable", Yarn, 3),
             ("yarn install --no-immutable", Yarn, 4),
             ("bun install --frozen-lockfile", Bun, 1),
             ("uv sync --locked", Uv, 0),

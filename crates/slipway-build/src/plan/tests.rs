@@ -229,6 +229,30 @@ fn key_files_hold_what_an_install_reads() {
 }
 
 #[test]
+fn key_files_of_a_workspace_hold_what_the_installs_of_its_members_read() {
+    let keys = |member: &str, others: &[&str]| {
+        let files: Vec<(&str, &str)> = others
+            .iter()
+            .map(|path| (*path, ""))
+            .chain([("package.json", r#"{"workspaces":["apps/*","packages/*"]}"#), ("package-lock.json", "{}")])
+            .chain([("apps/web/package.json", NEXT), ("packages/db/package.json", member)])
+            .collect();
+        let files = planned(&files, &in_root("apps/web")).install.unwrap().key_files;
+        let manifests = ["apps/web/package.json", "package-lock.json", "package.json", "packages/db/package.json"];
+        files.into_iter().filter(|file| !manifests.contains(&file.as_str())).collect::<Vec<_>>()
+    };
+    let generates = r#"{"dependencies":{"@prisma/client":"6"},"scripts":{"postinstall":"prisma generate"}}"#;
+    let files = ["packages/db/prisma/schema.prisma", "packages/db/index.ts"];
+    assert_eq!(keys(generates, &files), files[..1]);
+    assert_eq!(keys("{}", &files), [""; 0]);
+    let patched = r#"{"dependencies":{"a":"1"},"scripts":{"postinstall":"patch-package"}}"#;
+    assert_eq!(keys(patched, &["packages/db/patches/a.patch", "patches.md"]), ["packages/db/patches/a.patch"]);
+    let native = ["packages/db/binding.gyp", "packages/db/src/a.cc"];
+    assert_eq!(keys("{}", &native), native, "compiled at the install");
+    assert_eq!(keys(r#"{"scripts":{"install":"true"}}"#, &native), [""; 0]);
+}
+
+#[test]
 fn nothing_to_install_runs_nothing() {
     let plan = plan_of(&[("package.json", r#"{"name":"x"}"#), ("server.js", "")]);
     assert_eq!((plan.install, plan.build_command), (None, None));

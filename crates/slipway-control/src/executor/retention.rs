@@ -9,6 +9,7 @@ use slipway_types::cache::{Keeper, Retention, ServiceTitle, SweepOrder};
 use slipway_types::host::{HostCommand, PhaseOutput};
 use slipway_types::{LayerRef, ServiceId};
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 impl Executor {
     /// No answer when the database fails: the host then removes nothing, and asks again later.
@@ -33,7 +34,7 @@ impl Executor {
     /// Its id. What comes of it is in [`crate::cache`].
     pub(super) fn sweep(&mut self, order: SweepOrder) -> Result<String, Refusal> {
         let sweep = crate::shared::random_id("swp")?;
-        if !self.shared.cache().begin(&sweep) {
+        if !self.shared.cache().begin(&sweep, Instant::now()) {
             return Err(Refusal::unavailable("busy", "too many sweeps wait already"));
         }
         self.outbox.push_back(HostCommand::Sweep { sweep: sweep.clone(), order });

@@ -215,7 +215,7 @@ impl Work {
         let inputs = crate::reuse::inputs(owner, &self.source, facts.commit.as_deref(), &said, &plan);
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
         self.commit.clone_from(&facts.commit);
-        self.lineage = source::lineage(&self.source, &facts);
+        self.lineage = source::lineage(&self.source, &facts, self.pinned.is_some());
         // The texts have served their purpose.
         let tree = std::mem::take(&mut facts.tree);
         self.paths = tree.paths;

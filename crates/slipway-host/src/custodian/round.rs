@@ -9,8 +9,12 @@ use slipway_types::cache::{CacheInventory, Retention, SweepEnded, SweepOrder, Sw
 use slipway_types::host::HostReport;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
+
+/// A server writes its pins every quarter of an hour; one that is switched off over a long weekend is not gone.
+const ABSENT_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+const NAMED_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a round did.
 struct Done {
@@ -24,7 +28,8 @@ impl Custodian {
     pub(super) async fn round(&mut self) {
         // Before the question: what is used from here on stays.
         let asked_at = SystemTime::now();
-        let due = std::mem::take(&mut self.due);
+        let mut due = std::mem::take(&mut self.due);
+        due.leases.extend(self.host.custodian.take_left());
         self.swept_at = Instant::now();
         let Some(retention) = self.ask().await else {
             tracing::warn!("control did not say which layers must stay; nothing is removed");
@@ -39,6 +44,8 @@ impl Custodian {
         let host = Arc::clone(&self.host);
         let done = crate::blocking(move || sweep_all(&host, &retention, leases, orders, asked_at)).await;
         self.due.leases.extend(done.leases);
+        // After its own pins were written.
+        self.name_absent_servers(asked_at).await;
         for ended in done.ended {
             let _ = self.reports.send(HostReport::Swept(ended)).await;
         }
@@ -51,6 +58,23 @@ impl Custodian {
         // After the inventory: who waits for room looks at what there is now.
         for room in rooms {
             let _ = room.send(());
+        }
+    }
+
+    /// Servers that share the directory and have not been seen for long keep their layers until a person decides.
+    async fn name_absent_servers(&mut self, now: SystemTime) {
+        if self.named_at.is_some_and(|at| at.elapsed() < NAMED_EVERY) {
+            return;
+        }
+        self.named_at = Some(Instant::now());
+        let store = self.host.store.clone();
+        for file in crate::blocking(move || store.pins_untouched_since(now - ABSENT_AFTER)).await {
+            tracing::warn!(
+                path = %file.display(),
+                "a server that shares the layers has not been seen for {} days, and its layers are kept; if it is gone for \
+                 good, remove this file",
+                ABSENT_AFTER.as_secs() / 86_400
+            );
         }
     }
 
@@ -117,9 +141,13 @@ fn swept(
                 own_services: retention.services.clone(),
                 destroyed_services: destroyed,
             };
+            if mode == SweepMode::Apply {
+                quota.destroyed_services.iter().for_each(|service| host.heads.forget(service));
+                host.heads.sweep(asked_at);
+            }
             store.sweep(&quota, asked_at, mode)?
         }
-        SweepOrder::Caches { service } => store.clear(service.as_ref(), mode)?,
+        SweepOrder::Caches { service } => store.clear(service.as_ref(), asked_at, mode)?,
     };
     let outcome = outcome(report, &before, mode);
     if mode == SweepMode::Apply && outcome.freed_bytes > 0 {

@@ -44,7 +44,8 @@ impl PhaseContext<'_> {
             timeout: spec.timeout,
         })
         .await?;
-        if let Some(cache) = cache_image {
+        // Its service may be destroyed by now, and nobody would look for the cache again.
+        if let Some(cache) = cache_image.filter(|_| !self.cancel.is_cancelled()) {
             self.publish_cache(cache).await;
         }
         if let Some(site) = site {

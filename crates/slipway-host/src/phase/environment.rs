@@ -20,7 +20,7 @@ impl PhaseContext<'_> {
         let scratch = self.scratch.join("toolchain");
         let made = tokio::fs::create_dir_all(&scratch).await;
         made.map_err(|error| self.disk_error("make the directory", &scratch, &error))?;
-        let work = Work { scratch: &scratch, cancel: &self.cancel, sink: &self.log };
+        let work = Work { scratch: &scratch, cancel: &self.cancel, sink: &self.log, hold: &self.hold };
         let resolved = self.host.toolchains.ensure(toolchains, manager, &work).await.map_err(|error| match error {
             ToolchainError::Canceled => PhaseEnd::Canceled,
             error => PhaseEnd::host_error(error.code(), with_causes(&error)),

@@ -4,14 +4,15 @@ use super::command::SandboxCommand;
 use super::{PhaseContext, PhaseEnd, older, with_causes};
 use crate::head::Head;
 use crate::key::Dependencies;
+use crate::tier::held_for_long;
 use crate::{blocking, environment, key, key_file, tree};
 use slipway_layers::{LayerLock, image};
+use slipway_types::LayerRef;
 use slipway_types::host::{CommandSpec, Evidence, PhaseOutput};
 use slipway_types::settings::DurationMs;
-use slipway_types::{DeploymentId, LayerRef};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long one try for the lock of a layer lasts; between two, a cancel is noticed.
@@ -32,88 +33,132 @@ const CACHES: [&str; 8] = [
 impl PhaseContext<'_> {
     pub(super) async fn install(&self, spec: &CommandSpec) -> Result<PhaseOutput, PhaseEnd> {
         let wanted = self.dependencies_key(spec).await?;
-        let layer = wanted.layer.clone();
-        // Before the lock, which whoever fetches it takes.
-        self.bring_back(&layer).await;
-        let _lock = self.lock(&layer).await?;
-        if self.host.store.contains(&layer) {
-            self.reuse(&wanted).await;
+        let began = Instant::now();
+        // What is there now stays; brought back before the lock, which whoever fetches it takes.
+        let usable = self.usable(&wanted);
+        self.hold(&usable).await;
+        for layer in &usable {
+            if self.bring_back(layer, "the layer is made again").await {
+                break;
+            }
+        }
+        let _lock = self.lock(&wanted.layer, spec.timeout.as_duration()).await?;
+        if let Some(layer) = usable.into_iter().find(|layer| self.host.store.contains(layer)) {
+            self.reuse(&layer, &wanted.family).await;
             return Ok(PhaseOutput::Install { layer, reused: true });
         }
-        let image = self.empty_image("install.img").await;
-        let began = Instant::now();
-        let generation = match self.install_on_older(spec, &wanted, &image).await? {
-            Some(generation) => generation,
-            None => {
-                let left = spec.timeout.as_duration().saturating_sub(began.elapsed());
-                let left = DurationMs(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-                self.run_install(spec, &spec.command, &image, left).await?;
-                0
+        let (image, layer, generation) = match self.install_on_older(spec, &wanted).await? {
+            Some((image, generation)) => {
+                (image, wanted.of_line(&self.spec.service_id, &self.spec.lineage.branch), generation)
             }
+            None => (self.install_from_nothing(spec, began).await?, wanted.layer.clone(), 0),
         };
         self.publish_written(image, &layer).await?;
-        self.note(&wanted, Some(self.spec.deployment.clone()), generation).await;
+        self.note_generation(&layer, generation).await;
+        let (made_by, family) = (Some(self.spec.deployment.clone()), wanted.family);
+        self.write_head(Head { layer: layer.clone(), family, made_by, generation, hung: false }).await;
         Ok(PhaseOutput::Install { layer, reused: false })
     }
 
-    /// Nothing runs: the layer is there.
-    async fn reuse(&self, wanted: &Dependencies) {
-        let (store, layer) = (self.host.store.clone(), wanted.layer.clone());
-        let (age, record) = blocking(move || {
+    /// Layers that an install of this branch may use as they are, the best first: made from nothing; then made on an older tree
+    /// by this branch, or by the default branch, which its branches trust. Never the other way round.
+    fn usable(&self, wanted: &Dependencies) -> Vec<LayerRef> {
+        let of_line = |branch| wanted.of_line(&self.spec.service_id, branch);
+        std::iter::once(wanted.layer.clone()).chain(self.spec.lineage.candidates().map(of_line)).collect()
+    }
+
+    /// Nothing runs: the layer is there, and the next install of this branch begins from it.
+    async fn reuse(&self, layer: &LayerRef, family: &str) {
+        let (store, layer, family) = (self.host.store.clone(), layer.clone(), family.to_owned());
+        let (heads, service, lineage) =
+            (self.host.heads.clone(), self.spec.service_id.clone(), self.spec.lineage.clone());
+        let (head, record, age) = blocking(move || {
             store.touch(&layer);
-            (age_of(&store.path(&layer)), store.record(&layer))
+            let record = store.record(&layer);
+            let mut known = lineage.candidates().filter_map(|branch| heads.read(&service, branch));
+            let made_by = known.find(|head| head.layer == layer).and_then(|head| head.made_by);
+            let age = age_of(&store.path(&layer));
+            let head = Head { layer, family, made_by, generation: record.generation, hung: false };
+            (head, record, age)
         })
         .await;
-        let head = self.head_of(&wanted.layer);
-        let by = head.as_ref().and_then(|head| head.made_by.as_ref());
-        let made_by = match (by, record.made_for) {
+        let made_by = match (&head.made_by, record.made_for) {
             (Some(deployment), _) => format!(" by deployment {deployment}"),
             (None, Some(service)) if service == self.spec.service_id => " by this service".to_owned(),
             (None, Some(_)) => " by another service".to_owned(),
             (None, None) => String::new(),
         };
         let when = age.map_or_else(String::new, |age| format!(", made {}{made_by}", ago(age)));
-        self.log.say(format!("dependencies are unchanged; nothing to install (layer `{}`{when})", wanted.layer)).await;
-        let (made_by, generation) = head.map(|head| (head.made_by, head.generation)).unwrap_or_default();
-        self.note(wanted, made_by, generation).await;
+        self.log.say(format!("dependencies are unchanged; nothing to install (layer `{}`{when})", head.layer)).await;
+        self.write_head(head).await;
     }
 
-    fn head_of(&self, layer: &LayerRef) -> Option<Head> {
-        let heads =
-            self.spec.lineage.candidates().filter_map(|branch| self.host.heads.read(&self.spec.service_id, branch));
-        heads.into_iter().find(|head| head.layer == *layer)
+    /// With the layer, for whoever begins from it: a head may be another's or older.
+    async fn note_generation(&self, layer: &LayerRef, generation: u32) {
+        let (store, layer) = (self.host.store.clone(), layer.clone());
+        blocking(move || {
+            if let Err(error) = store.update_record(&layer, |record| record.generation = generation) {
+                tracing::warn!(%error, %layer, "it is not noted how many installs went on from one another");
+            }
+        })
+        .await;
     }
 
     /// The next install of this branch whose key is another begins from this layer.
-    async fn note(&self, wanted: &Dependencies, made_by: Option<DeploymentId>, generation: u32) {
-        let head = Head { layer: wanted.layer.clone(), family: wanted.family.clone(), made_by, generation };
+    async fn write_head(&self, head: Head) {
+        if self.cancel.is_cancelled() {
+            // Its service may be destroyed by now.
+            return;
+        }
         let (heads, service) = (self.host.heads.clone(), self.spec.service_id.clone());
         let branch = self.spec.lineage.branch.clone();
         blocking(move || heads.write(&service, &branch, &head)).await;
     }
 
-    /// The install on the tree of an earlier one. None: there is none of use, or the install failed on it; then nothing of it is
-    /// left, and what counts is an install from nothing.
+    /// The install on the tree of an earlier one, in an image of its own. None: there is none of use, or the install failed on
+    /// it; then what counts is an install from nothing, for which half of the time is left.
     async fn install_on_older(
         &self,
         spec: &CommandSpec,
         wanted: &Dependencies,
-        image: &Path,
-    ) -> Result<Option<u32>, PhaseEnd> {
-        let Some(older) = self.older_tree(spec, wanted, image).await else { return Ok(None) };
-        let why = match self.run_install(spec, &older.command, image, spec.timeout).await {
-            Ok(()) => match self.rewritten(spec, image).await? {
-                None => return Ok(Some(older.generation)),
-                Some(file) => format!("it changed `{file}`"),
-            },
-            Err(PhaseEnd::Failed(evidence)) if !self.cancel.is_cancelled() && evidence.timed_out_after.is_none() => {
+    ) -> Result<Option<(PathBuf, u32)>, PhaseEnd> {
+        let image = self.empty_image("older.img").await;
+        let Some(older) = self.older_tree(spec, wanted, &image).await else { return Ok(None) };
+        let half = DurationMs(spec.timeout.0 / 2);
+        let end = match self.run_install(spec, &older.command, &image, half).await {
+            Ok(()) => self.rewritten(spec, &image).await,
+            Err(end) => Err(end),
+        };
+        let why = match end {
+            Ok(None) => return Ok(Some((image, older.head.generation + 1))),
+            Ok(Some(file)) => format!("it changed `{file}`"),
+            Err(PhaseEnd::Failed(evidence)) if !self.cancel.is_cancelled() => {
+                if evidence.timed_out_after.is_some() {
+                    self.write_head(Head { hung: true, ..older.head }).await;
+                }
                 said(&evidence)
             }
             Err(end) => return Err(end),
         };
         self.log.say(format!("the install on earlier dependencies is not used ({why}); installing from nothing")).await;
-        tokio::fs::remove_file(image).await.map_err(|error| self.disk_error("remove", image, &error))?;
+        let _ = tokio::fs::remove_file(&image).await;
         Ok(None)
+    }
+
+    /// In what is left of the time since `began`.
+    async fn install_from_nothing(&self, spec: &CommandSpec, began: Instant) -> Result<PathBuf, PhaseEnd> {
+        let image = self.empty_image("install.img").await;
+        let left = spec.timeout.as_duration().saturating_sub(began.elapsed());
+        // An older tree had the first half, and copying it is not this install's fault.
+        let left = DurationMs(u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(spec.timeout.0 / 2));
+        match self.run_install(spec, &spec.command, &image, left).await {
+            Ok(()) => Ok(image),
+            Err(PhaseEnd::Failed(mut evidence)) => {
+                evidence.timed_out_after = evidence.timed_out_after.map(|_| spec.timeout.0);
+                Err(PhaseEnd::Failed(evidence))
+            }
+            Err(end) => Err(end),
+        }
     }
 
     async fn run_install(
@@ -164,8 +209,9 @@ impl PhaseContext<'_> {
     }
 
     /// Two builds with the same key install once.
-    async fn lock(&self, layer: &LayerRef) -> Result<LayerLock, PhaseEnd> {
+    async fn lock(&self, layer: &LayerRef, wait_max: Duration) -> Result<LayerLock, PhaseEnd> {
         let mut said = false;
+        let began = Instant::now();
         loop {
             let (store, wanted) = (self.host.store.clone(), layer.clone());
             if let Some(lock) = blocking(move || store.lock_within(&wanted, LOCK_TRY)).await? {
@@ -173,6 +219,9 @@ impl PhaseContext<'_> {
             }
             if self.cancel.is_cancelled() {
                 return Err(PhaseEnd::Canceled);
+            }
+            if began.elapsed() >= wait_max {
+                return Err(PhaseEnd::host_error("layer-failed", held_for_long(layer, wait_max)));
             }
             if !std::mem::replace(&mut said, true) {
                 self.log.say("another deployment installs the same dependencies; waiting for it").await;
@@ -200,6 +249,9 @@ impl PhaseContext<'_> {
 }
 
 fn said(evidence: &Evidence) -> String {
+    if let Some(after) = evidence.timed_out_after {
+        return format!("it took longer than {} s, half of the time limit", after.div_ceil(1000));
+    }
     match (&evidence.host_error, evidence.exit.and_then(|exit| exit.code)) {
         (Some(error), _) => error.message.clone(),
         (None, Some(code)) => format!("the command exited with status {code}"),

@@ -9,9 +9,9 @@ use crate::blocking;
 use crate::head::Head;
 use crate::key::{self, Dependencies};
 use crate::key_file;
+use slipway_layers::LayerError;
 use slipway_layers::copy;
 use slipway_layers::image::{self, IMAGE_BYTES_MIN};
-use slipway_layers::{LayerError, Lease};
 use slipway_types::host::{CommandSpec, OnOlderTree};
 use slipway_types::source::Lineage;
 use std::fs;
@@ -25,17 +25,17 @@ const DIRECTORIES_MAX: usize = 20_000;
 
 /// What package managers keep, each in the directory that it installs for.
 const KEPT_DIRECTORIES: [&str; 3] = ["node_modules", ".yarn/cache", ".yarn/unplugged"];
-const KEPT_FILES: [&str; 4] = [".pnp.cjs", ".pnp.loader.mjs", ".yarn/install-state.gz", ".yarn/build-state.yml"];
+const KEPT_FILES: [&str; 2] = [".pnp.cjs", ".pnp.loader.mjs"];
 /// Written by the tree's own scripts at every install, and so removed before it.
 const WRITTEN_AGAIN: [&str; 3] = [".svelte-kit", ".nuxt", ".react-router"];
+/// By these Yarn knows whose scripts need not run again. What they wrote may be removed here, so all of them must.
+const FORGOTTEN: [&str; 2] = [".yarn/install-state.gz", ".yarn/build-state.yml"];
 
 /// An older tree in the image of the install.
 #[derive(Debug)]
 pub(super) struct Older {
     pub(super) command: String,
-    pub(super) generation: u32,
-    /// The tree was in use until it was copied.
-    _lease: Option<Lease>,
+    pub(super) head: Head,
 }
 
 /// Why there is no older tree.
@@ -52,7 +52,7 @@ enum Unusable {
 impl PhaseContext<'_> {
     /// Puts the tree to begin from into `image`, where nothing is. None: the install begins from nothing.
     pub(super) async fn older_tree(&self, spec: &CommandSpec, wanted: &Dependencies, image: &Path) -> Option<Older> {
-        let (branch, head) = self.newest_head()?;
+        let (branch, head) = self.newest_head().await?;
         let made = match self.prepared(spec, wanted, &head, image).await {
             Ok(made) => made,
             Err(why) => {
@@ -68,9 +68,13 @@ impl PhaseContext<'_> {
         Some(made)
     }
 
-    fn newest_head(&self) -> Option<(String, Head)> {
-        let head = |branch: &str| Some((branch.to_owned(), self.host.heads.read(&self.spec.service_id, branch)?));
-        self.spec.lineage.candidates().find_map(head)
+    async fn newest_head(&self) -> Option<(String, Head)> {
+        let (heads, service, lineage) =
+            (self.host.heads.clone(), self.spec.service_id.clone(), self.spec.lineage.clone());
+        blocking(move || {
+            lineage.candidates().find_map(|branch| Some((branch.to_owned(), heads.read(&service, branch)?)))
+        })
+        .await
     }
 
     async fn prepared(
@@ -90,10 +94,16 @@ impl PhaseContext<'_> {
                 "more than packages differs (runtime, package manager, command, configuration or variables)",
             ));
         }
+        if head.hung {
+            return Err(because("an install on them took too long"));
+        }
         if head.generation >= GENERATIONS_MAX {
             return Err(because("many installs in a row have gone on from one another"));
         }
-        let lease = self.host.store.lease(std::slice::from_ref(&head.layer)).ok();
+        // It stays until the deployment ends.
+        if !self.bring_back(&head.layer, "earlier dependencies are not used").await {
+            return Err(because("the older layer is gone"));
+        }
         let (store, layer, image) = (self.host.store.clone(), head.layer.clone(), image.to_owned());
         let source = store.path(&key::source(&self.spec.deployment));
         let (at, source_at) = (self.scratch.join("older"), self.scratch.join("read"));
@@ -116,7 +126,7 @@ impl PhaseContext<'_> {
             tidied
         });
         made_ready.await?;
-        Ok(Older { command, generation: head.generation + 1, _lease: lease })
+        Ok(Older { command, head: head.clone() })
     }
 }
 
@@ -136,11 +146,18 @@ fn tidy(app: &Path, source: &Path) -> Result<(), Unusable> {
             let is_one_of = |names: &[&str]| names.iter().any(|name| relative.ends_with(name));
             if is_directory && is_one_of(&WRITTEN_AGAIN) && is_absent(&source.join(&relative)) {
                 fs::remove_dir_all(entry.path())?;
+            } else if is_file(&entry.path()) && is_one_of(&FORGOTTEN) {
+                fs::remove_file(entry.path())?;
             } else if is_one_of(if is_directory { &KEPT_DIRECTORIES } else { &KEPT_FILES }) {
                 if !is_absent(&source.join(&relative)) {
                     return Err(Unusable::Because(format!("the source has its own `{}`", relative.display())));
                 }
             } else if is_directory && !hides_what_is_below(&entry.path()) && seen < DIRECTORIES_MAX {
+                if fs::symlink_metadata(source.join(&relative)).is_ok_and(|found| !found.is_dir()) {
+                    // An empty one would hide it too; through a link one would look elsewhere.
+                    let name = relative.display();
+                    return Err(Unusable::Because(format!("the source has no directory `{name}` any more")));
+                }
                 seen += 1;
                 directories.push(relative);
             } else if is_file(&entry.path()) && is_file(&source.join(&relative)) {
@@ -190,7 +207,7 @@ mod tests {
     fn check(written: &[&str], source: &[&str]) -> Result<(), String> {
         let app = tree(written);
         let result = tidy(app.path(), tree(source).path()).map_err(|error| error.to_string());
-        for name in WRITTEN_AGAIN {
+        for name in WRITTEN_AGAIN.iter().chain(&FORGOTTEN) {
             assert!(result.is_err() || is_absent(&app.path().join(name)), "{name}");
         }
         result
@@ -201,6 +218,7 @@ mod tests {
         let kept = ["node_modules/a/x", "packages/b/node_modules/c/y", ".yarn/cache/z", ".pnp.cjs", "web/.pnp.cjs"];
         check(&kept, &["package.json", "packages/b/package.json", ".yarn/releases/yarn.cjs"]).unwrap();
         check(&["node_modules/a/x", ".svelte-kit/tsconfig.json", ".nuxt/x"], &["package.json"]).unwrap();
+        check(&[".yarn/install-state.gz", ".yarn/build-state.yml", "node_modules/a/x"], &[]).unwrap();
         check(&[], &["package.json"]).unwrap();
         // The install before changed it: it is removed, and the source's own counts.
         check(&["package.json"], &["package.json"]).unwrap();
@@ -220,6 +238,18 @@ mod tests {
             let error = check(&[written], &[source]).unwrap_err();
             assert!(error.contains(why), "{written}: {error}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_another_thing_in_the_source_is_refused() {
+        let app = tree(&["web/node_modules/x", "api/.nuxt/x"]);
+        tidy(app.path(), tree(&["web/package.json", "api/package.json"]).path()).unwrap();
+        let error = tidy(app.path(), tree(&["api"]).path()).unwrap_err().to_string();
+        assert!(error.contains("no directory `api`"), "{error}");
+        let linked = tree(&["elsewhere/package.json"]);
+        std::os::unix::fs::symlink("elsewhere", linked.path().join("web")).unwrap();
+        let error = tidy(app.path(), linked.path()).unwrap_err().to_string();
+        assert!(error.contains("no directory `web`"), "{error}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 impl PhaseContext<'_> {
     /// Whether the layer is there to be used; it stays until the deployment ends. `false`: it has to be made. Not to be called
-    /// with the layer's lock, which whoever fetches it takes.
-    pub(super) async fn bring_back(&self, layer: &LayerRef) -> bool {
+    /// with the layer's lock, which whoever fetches it takes. `otherwise`: what is done where the cold tier can't give it.
+    pub(super) async fn bring_back(&self, layer: &LayerRef, otherwise: &str) -> bool {
         self.hold(std::slice::from_ref(layer)).await;
         match bring_back(&self.host.tiers, layer).await {
             Brought::Hot => true,
@@ -19,7 +19,7 @@ impl PhaseContext<'_> {
             }
             Brought::Missing => false,
             Brought::Trouble(note) => {
-                self.log.say(format!("{note}; the layer is made again")).await;
+                self.log.say(format!("{note}; {otherwise}")).await;
                 false
             }
         }

@@ -11,9 +11,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 /// How long one try for the lock of a layer lasts; between two, a cancel is noticed.
 const LOCK_TRY: Duration = Duration::from_millis(200);
+/// The largest tool takes minutes over a slow line; who holds its lock for so long is stuck, perhaps on another machine.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// One lock for the list of versions of each tool. As many as there are tools.
 #[derive(Debug, Default)]
@@ -34,6 +37,17 @@ impl Toolchains {
         layer: &LayerRef,
         work: &Work<'_, impl LineSink>,
     ) -> Result<Option<LayerLock>, ToolchainError> {
+        self.to_make_within(layer, work, LOCK_WAIT_MAX).await
+    }
+
+    pub(super) async fn to_make_within(
+        &self,
+        layer: &LayerRef,
+        work: &Work<'_, impl LineSink>,
+        wait_max: Duration,
+    ) -> Result<Option<LayerLock>, ToolchainError> {
+        // What is there now stays while the next tool is fetched.
+        self.hold(std::slice::from_ref(layer), work.hold).await;
         // Before the lock, which whoever fetches it takes.
         match bring_back(&self.tiers, layer).await {
             Brought::Hot => return Ok(None),
@@ -45,6 +59,7 @@ impl Toolchains {
             Brought::Trouble(note) => work.sink.line(Stream::Stderr, format!("{note}; it is fetched anew")).await,
         }
         let mut said = false;
+        let until = Instant::now() + wait_max;
         while !self.store.contains(layer) {
             let (store, wanted) = (self.store.clone(), layer.clone());
             if let Some(lock) = blocking(move || store.lock_within(&wanted, LOCK_TRY)).await? {
@@ -52,6 +67,9 @@ impl Toolchains {
             }
             if work.cancel.is_cancelled() {
                 return Err(ToolchainError::Canceled);
+            }
+            if Instant::now() >= until {
+                return Err(ToolchainError::Busy { layer: layer.clone(), waited: wait_max });
             }
             if !std::mem::replace(&mut said, true) {
                 work.sink.line(Stream::Stdout, format!("another build fetches `{}`; waiting for it", layer.key)).await;

@@ -2,10 +2,11 @@
 
 use super::*;
 use flate2::{Compression, write::GzEncoder};
-use slipway_layers::image;
+use slipway_layers::{SweepMode, image};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 #[derive(Default)]
 struct Lines(Mutex<Vec<String>>);
@@ -92,6 +93,7 @@ struct Bench {
     dir: tempfile::TempDir,
     toolchains: Toolchains,
     lines: Lines,
+    hold: Arc<Hold>,
 }
 
 impl Bench {
@@ -106,13 +108,13 @@ impl Bench {
             base: LayerRef::new(LayerKind::Base, "none"),
         };
         let toolchains = Toolchains::new(Tiers::new(store, None).unwrap(), dir.path().join("versions"), sources);
-        Self { dir, toolchains, lines: Lines::default() }
+        Self { dir, toolchains, lines: Lines::default(), hold: Arc::default() }
     }
 
     async fn ensure(&self, range: &str, manager: Option<PackageManager>) -> Result<Resolved, ToolchainError> {
         let scratch = self.dir.path().join("scratch");
         let cancel = CancellationToken::new();
-        let work = Work { scratch: &scratch, cancel: &cancel, sink: &self.lines };
+        let work = Work { scratch: &scratch, cancel: &cancel, sink: &self.lines, hold: &self.hold };
         let toolchain = Toolchain { name: ToolchainName::Node, version_range: range.into() };
         self.toolchains.ensure(&[toolchain], manager.as_ref(), &work).await
     }
@@ -153,6 +155,56 @@ async fn a_site_gives_the_runtime_and_its_npm_once() {
     assert_eq!(error.to_string(), "no version of Node.js satisfies `24.2.0`; there are 24.1.0");
 }
 
+/// Clears the store, as an owner may at any time, whenever something is said.
+struct Clearing<'s>(&'s LayerStore);
+
+impl LineSink for Clearing<'_> {
+    async fn line(&self, _: Stream, _: String) {
+        let store = self.0.clone();
+        blocking(move || store.clear(None, SystemTime::now(), SweepMode::Apply)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_tool_stays_while_the_next_one_is_fetched_and_until_its_build_ends() {
+    let (base_url, _) = site_of_node(&sha256(&node_archive()));
+    let bench = Bench::new(NodeSource::NodejsOrg { base_url });
+    let store = &bench.toolchains.store;
+    let scratch = bench.dir.path().join("scratch");
+    let cancel = CancellationToken::new();
+    let hold = Arc::default();
+    let work = Work { scratch: &scratch, cancel: &cancel, sink: &Clearing(store), hold: &hold };
+    let node = Toolchain { name: ToolchainName::Node, version_range: "24".into() };
+    let nonsense = manager(PackageManagerName::Pnpm, Some("0.0.0-never"));
+    bench.toolchains.ensure(std::slice::from_ref(&node), nonsense.as_ref(), &work).await.unwrap_err();
+    let layer = LayerRef::new(LayerKind::Toolchain, "node-24.1.0");
+    assert!(store.contains(&layer), "removed while the package manager was fetched");
+
+    // What was only found is held too.
+    drop(hold.take());
+    let held = bench.ensure("24.1.0", None).await.unwrap();
+    store.clear(None, SystemTime::now(), SweepMode::Apply).unwrap();
+    assert!(held.layers.iter().all(|layer| store.contains(layer)), "{held:?}");
+    drop(bench.hold.take());
+    store.clear(None, SystemTime::now(), SweepMode::Apply).unwrap();
+    assert!(!store.contains(&layer));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_ever_for_another_to_make_a_tool() {
+    let bench = Bench::new(NodeSource::Npm);
+    let layer = LayerRef::new(LayerKind::Toolchain, "node-24.1.0");
+    let lock = bench.toolchains.store.lock(&layer).unwrap();
+    let scratch = bench.dir.path().join("scratch");
+    let cancel = CancellationToken::new();
+    let work = Work { scratch: &scratch, cancel: &cancel, sink: &bench.lines, hold: &bench.hold };
+    let error = bench.toolchains.to_make_within(&layer, &work, Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(error.code(), "layer-failed");
+    let message = error.to_string();
+    assert!(message.contains("`toolchain-node-24.1.0` for 1 s") && message.contains("locks/"), "{message}");
+    drop(lock);
+}
+
 #[tokio::test]
 async fn an_archive_with_another_digest_is_refused() {
     let (base_url, _) = site_of_node(&"0".repeat(64));
@@ -177,7 +229,7 @@ async fn ensure_all(
 ) -> Result<Resolved, ToolchainError> {
     let scratch = bench.dir.path().join("scratch");
     let cancel = CancellationToken::new();
-    let work = Work { scratch: &scratch, cancel: &cancel, sink: &bench.lines };
+    let work = Work { scratch: &scratch, cancel: &cancel, sink: &bench.lines, hold: &bench.hold };
     let toolchains: Vec<Toolchain> =
         toolchains.iter().map(|(name, range)| Toolchain { name: *name, version_range: (*range).to_owned() }).collect();
     bench.toolchains.ensure(&toolchains, manager.as_ref(), &work).await

@@ -11,9 +11,10 @@ use slipway_types::site::SiteRules;
 use slipway_types::{Image, LayerKind, LayerRef, SourceSpec, StartConfig};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// A directory of layers that no other test looks at, with the base system in it.
-async fn own_layers(bench_name: &str) -> PathBuf {
+pub(crate) async fn own_layers(bench_name: &str) -> PathBuf {
     let base = format!("{}.img", base().await);
     let own = layers_dir().parent().unwrap().join(format!("host-layers-{bench_name}"));
     let _ = std::fs::remove_dir_all(&own);
@@ -43,6 +44,15 @@ async fn answer(bench: &mut Bench, keep: &[LayerRef]) -> (CacheInventory, Vec<Sw
             HostReport::Swept(sweep) => ended.push(sweep),
             HostReport::Inventory(inventory) => return (*inventory, ended),
             _ => {}
+        }
+    }
+}
+
+/// The number of the next question.
+async fn question(bench: &mut Bench) -> u64 {
+    loop {
+        if let HostReport::RetentionWanted { request } = bench.next().await {
+            return request;
         }
     }
 }
@@ -88,6 +98,72 @@ async fn what_control_keeps_stays_and_what_nobody_needs_goes() {
     assert_eq!((&done.removed, done.freed_bytes), (&planned.removed, planned.freed_bytes));
     assert_eq!(done.removed[0].reason, RemovalReason::Unneeded);
     assert!(!is_there(&layers, &source) && is_there(&layers, &base().await));
+    bench.end(&[]).await;
+    std::fs::remove_dir_all(layers).unwrap();
+}
+
+/// Control was asked a moment before the replica was wanted, and so its answer does not know of it.
+#[tokio::test]
+async fn what_a_replica_begins_on_after_the_question_stays() {
+    let layers = own_layers("begins").await;
+    let mut bench = Bench::with(44, |config| config.layers_dir.clone_from(&layers)).await;
+    let _ = answer(&mut bench, &[]).await;
+    let _ = bench.done(source(&bench)).await;
+    let source = source_of(&bench);
+    bench.send(HostCommand::ReleaseWorker { worker: 0, deployment: bench.deployment() }).await;
+    let _ = answer(&mut bench, std::slice::from_ref(&source)).await;
+
+    for (generation, order) in [(1, SweepOrder::Caches { service: None }), (2, SweepOrder::Unneeded { dry_run: false })]
+    {
+        bench.send(HostCommand::Sweep { sweep: "swp-1".into(), order }).await;
+        let request = question(&mut bench).await;
+        let start = StartConfig { command: "sleep 600".into(), cwd: "/app".into(), ..StartConfig::default() };
+        let image = Image {
+            layers: vec![base().await, source.clone()],
+            start: ImageStart::Process(start),
+            rules: SiteRules::default(),
+        };
+        let replica = spec(&bench, &image, &format!("begins-{generation}-{}", bench.tag), None, Env::new());
+        let id = replica.replica.clone();
+        want(&bench, generation, vec![replica]).await;
+        while bench.state_of(&id).await != ReplicaState::Starting {}
+        let retention = Retention { request, layers: BTreeSet::new(), services: [bench.service()].into() };
+        bench.send(HostCommand::Retain(retention)).await;
+        while !matches!(bench.next().await, HostReport::Swept(_)) {}
+        assert!(is_there(&layers, &source), "a replica has begun on it");
+        // Pinned by the next answer.
+        let _ = answer(&mut bench, std::slice::from_ref(&source)).await;
+    }
+    bench.end(&[]).await;
+    std::fs::remove_dir_all(layers).unwrap();
+}
+
+/// Branches that are gone leave nothing behind, nor do services.
+#[tokio::test]
+async fn heads_and_caches_that_nobody_uses_go() {
+    let layers = own_layers("branches").await;
+    let mut bench = Bench::with(45, |config| config.layers_dir.clone_from(&layers)).await;
+    let _ = answer(&mut bench, &[]).await;
+    let service = bench.service();
+    let write = |file: &str, days: u64| {
+        let path = layers.join(file.replace("SERVICE", service.as_str()));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, vec![1; 4096]).unwrap();
+        let used_at = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        std::fs::File::open(&path).unwrap().set_modified(used_at).unwrap();
+        path
+    };
+    let old =
+        ["heads/SERVICE/gone.json", "heads/SERVICE/.new-1", "caches/SERVICE/gone.img"].map(|file| write(file, 31));
+    let young = ["heads/SERVICE/main.json", "caches/SERVICE/main.img"].map(|file| write(file, 29));
+    let other = write("heads/other/main.json", 29);
+    let planned = order(&mut bench, SweepOrder::Unneeded { dry_run: true }, &[]).await;
+    assert_eq!(planned.removed.len(), 1);
+    assert!(old.iter().all(|path| path.exists()), "it was only asked for");
+    order(&mut bench, SweepOrder::Unneeded { dry_run: false }, &[]).await;
+    assert!(old.iter().all(|path| !path.exists()) && young.iter().all(|path| path.exists()));
+    order(&mut bench, SweepOrder::Destroyed { service: service.clone() }, &[]).await;
+    assert!(young.iter().all(|path| !path.exists()) && other.exists());
     bench.end(&[]).await;
     std::fs::remove_dir_all(layers).unwrap();
 }

@@ -1,12 +1,14 @@
 //! What an install begins from, when it may not, and what a build does with the cache of its branch.
 
-use crate::bench::{Bench, layers_dir};
+use crate::bench::{Bench, PATIENCE, base, layers_dir};
+use crate::custodian::own_layers;
 use crate::phases::{Ground, command, ground};
+use slipway_layers::{ColdConfig, ColdCredentials, LayerStore};
+use slipway_testing::{S3Server, s3, wait};
 use slipway_types::host::{CommandSpec, HostCommand, OnOlderTree, PhaseOutcome, PhaseOutput, PhaseWork};
 use slipway_types::settings::{ByteSize, DurationMs};
 use slipway_types::source::{Lineage, SourceSpec};
 use slipway_types::{LayerKind, LayerRef};
-use std::time::Instant;
 
 /// An install by shell: from nothing it writes `a`, on an older tree it does what `on_older` says.
 fn install(ground: &Ground, tag: &str, on_older: &str) -> CommandSpec {
@@ -19,7 +21,12 @@ fn install(ground: &Ground, tag: &str, on_older: &str) -> CommandSpec {
 
 /// A source with that lockfile.
 async fn lock(bench: &mut Bench, lockfile: &str) {
-    let files = [("package-lock.json", lockfile), ("package.json", r#"{"name":"a"}"#)];
+    lock_with(bench, lockfile, &[]).await;
+}
+
+/// With files that decide nothing.
+async fn lock_with(bench: &mut Bench, lockfile: &str, others: &[(&str, &str)]) {
+    let files = [&[("package-lock.json", lockfile), ("package.json", r#"{"name":"a"}"#)], others].concat();
     let upload = bench.upload("locked", &files);
     bench.done(PhaseWork::Source { source: SourceSpec::Upload { upload }, wanted: vec![] }).await;
 }
@@ -32,6 +39,24 @@ async fn installed(bench: &mut Bench, spec: CommandSpec) -> LayerRef {
 
 fn said(bench: &Bench, words: &str) -> bool {
     bench.log.iter().any(|line| line.contains(words))
+}
+
+/// Says more than anything between it and the test holds, so it goes on only when the test does.
+const FLOOD: &str = "echo begun; yes $(printf '%01000d' 1) | head -n 8000";
+
+/// An install whose image is damaged while it runs.
+async fn damaged(bench: &mut Bench, spec: CommandSpec) -> LayerRef {
+    bench.log.clear();
+    bench.start_phase(PhaseWork::Install(spec)).await;
+    while !bench.log.iter().any(|line| line == "begun") {
+        bench.next().await;
+    }
+    let image = bench.config.data_dir.join("scratch").join(bench.deployment().as_str()).join("older.img");
+    std::fs::remove_file(&image).unwrap();
+    std::fs::write(&image, vec![7; 1 << 20]).unwrap();
+    let (_, outcome) = bench.finished().await;
+    let PhaseOutcome::Done(PhaseOutput::Install { layer, .. }) = outcome else { panic!("{outcome:#?}") };
+    layer
 }
 
 /// Content of `node_modules/how` in the layer.
@@ -110,6 +135,139 @@ async fn an_install_begins_from_its_branch_and_falls_back_to_nothing() {
     bench.end(&layers).await;
 }
 
+/// What a script of one branch leaves in its tree must reach no other: not the default branch, not a second service.
+#[tokio::test]
+async fn a_tree_made_on_an_older_one_is_of_its_line_alone() {
+    let mut bench = Bench::new(35).await;
+    let ground = ground(&mut bench).await;
+    let tag = bench.tag.clone();
+    let poisons = "echo poison > node_modules/how";
+    let mut layers = Vec::new();
+    for (branch, lockfile, on_older, expected) in [
+        ("main", "1", "true", "fresh"),
+        ("next", "2", poisons, "poison"),
+        // The same key: neither the tree nor the layer of the other branch.
+        ("main", "2", "true", "fresh"),
+        ("other", "2", "true", "fresh"),
+        ("main", "3", "echo older > node_modules/how", "older"),
+    ] {
+        on_branch(&mut bench, branch);
+        lock(&mut bench, lockfile).await;
+        let layer = installed(&mut bench, install(&ground, &tag, on_older)).await;
+        assert_eq!(how(&mut bench, &ground, &layer).await, expected, "{branch} {lockfile}");
+        layers.push(layer);
+    }
+    // Branches trust the default one, and what was made on an older tree is found again.
+    for branch in ["main", "later"] {
+        on_branch(&mut bench, branch);
+        let layer = installed(&mut bench, install(&ground, &tag, "false")).await;
+        assert_eq!(layers.last(), Some(&layer), "{branch}");
+        assert!(said(&bench, "nothing to install"), "{:#?}", bench.log);
+    }
+    // Of a second service nothing but what was made from nothing.
+    let mut second = Bench::new(36).await;
+    second.lineage = bench.lineage.clone();
+    on_branch(&mut second, "main");
+    lock(&mut second, "3").await;
+    let layer = installed(&mut second, install(&ground, &tag, "false")).await;
+    assert_eq!(how(&mut second, &ground, &layer).await, "fresh");
+    layers.push(layer);
+    for bench in [bench, second] {
+        layers.extend(
+            [LayerKind::Source, LayerKind::Output].map(|kind| LayerRef::new(kind, bench.deployment().as_str())),
+        );
+        bench.end(&layers).await;
+    }
+}
+
+/// However the branch comes to its layer, the bound of installs in a row counts with the layer.
+#[tokio::test]
+async fn a_layer_keeps_its_generation() {
+    let mut bench = Bench::new(37).await;
+    let ground = ground(&mut bench).await;
+    let tag = bench.tag.clone();
+    let heads = layers_dir().join("heads").join(bench.service().as_str());
+    on_branch(&mut bench, "main");
+    let mut layers = Vec::new();
+    for lockfile in ["1", "2", "3", "2"] {
+        lock(&mut bench, lockfile).await;
+        layers.push(installed(&mut bench, install(&ground, &tag, "true")).await);
+    }
+    assert_eq!(layers[1], layers[3]);
+    let generation = || {
+        let head: serde_json::Value = serde_json::from_slice(&std::fs::read(heads.join("main.json")).unwrap()).unwrap();
+        head["generation"].as_u64().unwrap()
+    };
+    assert_eq!(generation(), 1, "the lockfile went back, and its layer was made on one other");
+    std::fs::remove_dir_all(&heads).unwrap();
+    layers.push(installed(&mut bench, install(&ground, &tag, "true")).await);
+    assert_eq!(generation(), 1, "a lost head");
+    layers.push(LayerRef::new(LayerKind::Source, bench.deployment().as_str()));
+    bench.end(&layers).await;
+}
+
+fn cold_tier(server: &S3Server) -> ColdConfig {
+    ColdConfig {
+        endpoint: Some(format!("http://{}", server.authority())),
+        bucket: s3::BUCKET.to_owned(),
+        prefix: "layers".to_owned(),
+        region: None,
+        credentials: ColdCredentials::Keys {
+            access_key_id: s3::KEY.to_owned(),
+            secret_access_key: s3::SECRET.to_owned(),
+            session_token: None,
+        },
+        concurrency: 2,
+        bytes_per_second: None,
+        allow_http: true,
+        ca_bundle: None,
+    }
+}
+
+#[tokio::test]
+async fn an_older_tree_comes_back_from_the_cold_tier() {
+    let layers = own_layers("cold").await;
+    let store = LayerStore::open(&layers).unwrap();
+    // The base system has its copy already, as far as is known: this test is about another layer.
+    let digest = serde_json::from_str(&format!("\"{}\"", "0".repeat(64))).unwrap();
+    store.update_record(&base().await, |record| (record.cold, record.digest) = (true, Some(digest))).unwrap();
+    let shared = layers_dir().parent().unwrap().parent().unwrap().join("debug/test-shared");
+    let server = S3Server::start(&shared);
+    let mut bench = Bench::with(39, |config| {
+        config.layers_dir.clone_from(&layers);
+        config.layers.cold = Some(cold_tier(&server));
+    })
+    .await;
+    let ground = Ground { layers: vec![base().await], path: Vec::new() };
+    let tag = bench.tag.clone();
+    lock(&mut bench, "1").await;
+    let first = installed(&mut bench, install(&ground, &tag, "true")).await;
+    let (known, layer) = (store.clone(), first.clone());
+    let copied = move || wait::until("the cold copy", PATIENCE, || known.record(&layer).cold.then_some(()));
+    tokio::task::spawn_blocking(copied).await.unwrap();
+    std::fs::remove_file(layers.join(format!("{first}.img"))).unwrap();
+
+    lock(&mut bench, "2").await;
+    installed(&mut bench, install(&ground, &tag, "echo older >> node_modules/how && cat node_modules/how")).await;
+    assert!(said(&bench, &format!("brought `{first}` back from the cold tier")), "{:#?}", bench.log);
+    assert!(said(&bench, "beginning from those") && said(&bench, "older"), "{:#?}", bench.log);
+
+    // The server of the copies is gone: that costs an install.
+    std::fs::remove_file(layers.join(format!("{first}.img"))).unwrap();
+    bench.lineage = Lineage::of_git(Some("other".to_owned()), Some(Lineage::UPLOADS.to_owned()));
+    drop(server);
+    lock(&mut bench, "3").await;
+    let newest =
+        store.list().unwrap().into_iter().map(|entry| entry.layer).filter(|l| l.kind == LayerKind::Dependencies);
+    for layer in newest {
+        std::fs::remove_file(layers.join(format!("{layer}.img"))).unwrap();
+    }
+    installed(&mut bench, install(&ground, &tag, "true")).await;
+    assert!(said(&bench, "earlier dependencies are not used"), "{:#?}", bench.log);
+    bench.end(&[]).await;
+    std::fs::remove_dir_all(layers).unwrap();
+}
+
 #[tokio::test]
 async fn two_builds_of_one_key_install_once() {
     let (mut one, mut other) = (Bench::new(33).await, Bench::new(34).await);
@@ -119,22 +277,21 @@ async fn two_builds_of_one_key_install_once() {
         lock(bench, "1").await;
     }
     let mut spec = install(&ground, &one.tag, "true");
-    spec.command.push_str(" && sleep 1");
-    let (first, second) =
-        tokio::join!(one.done(PhaseWork::Install(spec.clone())), other.done(PhaseWork::Install(spec.clone())));
-    let layer = match (first, second) {
-        (PhaseOutput::Install { layer, reused: false }, PhaseOutput::Install { layer: same, reused: true })
-        | (PhaseOutput::Install { layer: same, reused: true }, PhaseOutput::Install { layer, reused: false })
-            if layer == same =>
-        {
-            layer
-        }
-        outputs => panic!("{outputs:?}"),
-    };
-    let ran = [&one, &other].map(|bench| bench.log.iter().filter(|line| line.starts_with("$ mkdir")).count());
-    assert_eq!(ran.iter().sum::<usize>(), 1, "{:#?}\n{:#?}", one.log, other.log);
-    let waited = if ran[0] == 0 { &one } else { &other };
-    assert!(said(waited, "waiting for it") && said(waited, "by another service"), "{:#?}", waited.log);
+    spec.command = format!("{FLOOD}; {}", spec.command);
+    one.start_phase(PhaseWork::Install(spec.clone())).await;
+    while !one.log.iter().any(|line| line == "begun") {
+        one.next().await;
+    }
+    // It goes on only when its output is read.
+    other.start_phase(PhaseWork::Install(spec)).await;
+    while !said(&other, "waiting for it") {
+        other.next().await;
+    }
+    let ((_, first), (_, second)) = tokio::join!(one.finished(), other.finished());
+    let PhaseOutcome::Done(PhaseOutput::Install { layer, reused: false }) = first else { panic!("{first:?}") };
+    assert_eq!(second, PhaseOutcome::Done(PhaseOutput::Install { layer: layer.clone(), reused: true }));
+    assert!(!other.log.iter().any(|line| line.starts_with("$ ")), "{:#?}", other.log);
+    assert!(said(&other, "by another service"), "{:#?}", other.log);
     for bench in [one, other] {
         let source = LayerRef::new(LayerKind::Source, bench.deployment().as_str());
         bench.end(&[layer.clone(), source]).await;
@@ -142,18 +299,58 @@ async fn two_builds_of_one_key_install_once() {
 }
 
 #[tokio::test]
-async fn a_cancel_and_a_timeout_on_an_older_tree_end_the_install() {
+async fn an_install_of_another_that_never_ends_is_waited_for_no_longer_than_an_own_one() {
+    let mut bench = Bench::new(38).await;
+    let ground = ground(&mut bench).await;
+    lock(&mut bench, "1").await;
+    let mut spec = install(&ground, &bench.tag, "true");
+    spec.key_words.push("stuck".to_owned());
+    let layer = installed(&mut bench, spec.clone()).await;
+    std::fs::remove_file(layers_dir().join(format!("{layer}.img"))).unwrap();
+    let store = slipway_layers::LayerStore::open(layers_dir()).unwrap();
+    let held = store.lock(&layer).unwrap();
+    spec.timeout = DurationMs::seconds(1);
+    let PhaseOutcome::Failed(evidence) = bench.phase(PhaseWork::Install(spec)).await else { panic!() };
+    let error = evidence.host_error.unwrap();
+    assert_eq!(error.code, "layer-failed");
+    assert!(error.message.contains(&format!("locks/{layer}")), "{}", error.message);
+    drop(held);
+    let source = LayerRef::new(LayerKind::Source, bench.deployment().as_str());
+    bench.end(&[layer, source]).await;
+}
+
+#[tokio::test]
+async fn a_hang_on_an_older_tree_costs_half_of_the_time_and_a_cancel_ends_the_install() {
     let mut bench = Bench::new(31).await;
     let ground = ground(&mut bench).await;
     let tag = bench.tag.clone();
     lock(&mut bench, "1").await;
-    let first = installed(&mut bench, install(&ground, &tag, "true")).await;
-    lock(&mut bench, "2").await;
-    let mut slow = install(&ground, &tag, "echo begun; sleep 600");
-    slow.timeout = DurationMs(1500);
+    let install = |on_older: &str| {
+        let mut spec = install(&ground, &tag, on_older);
+        spec.command = format!("test ! -e fails && {}", spec.command);
+        spec
+    };
+    let first = installed(&mut bench, install("true")).await;
+    let mut slow = install("echo begun; sleep 600");
+    slow.timeout = DurationMs::seconds(10);
+    lock_with(&mut bench, "2", &[("fails", "")]).await;
+    bench.log.clear();
     let PhaseOutcome::Failed(evidence) = bench.phase(PhaseWork::Install(slow.clone())).await else { panic!() };
-    assert_eq!(evidence.timed_out_after, Some(1500), "{evidence:?}");
+    assert!(said(&bench, "begun") && said(&bench, "longer than 5 s"), "{:#?}", bench.log);
+    assert_eq!(evidence.exit.unwrap().code, Some(1), "it ran from nothing");
+    // The next one loses no time.
+    lock(&mut bench, "2").await;
+    let second = installed(&mut bench, slow.clone()).await;
+    assert!(said(&bench, "installing from nothing: an install on them took too long"), "{:#?}", bench.log);
+    assert_eq!(how(&mut bench, &ground, &second).await, "fresh");
 
+    // A tree that the attempt has broken, so that nobody can look through it, is no failure either.
+    lock(&mut bench, "3").await;
+    let third = damaged(&mut bench, install(FLOOD)).await;
+    assert!(said(&bench, "begun") && said(&bench, "installing from nothing"), "{:#?}", bench.log);
+    assert_eq!(how(&mut bench, &ground, &third).await, "fresh");
+
+    lock(&mut bench, "4").await;
     slow.timeout = DurationMs::seconds(600);
     bench.log.clear();
     bench.start_phase(PhaseWork::Install(slow)).await;
@@ -164,7 +361,7 @@ async fn a_cancel_and_a_timeout_on_an_older_tree_end_the_install() {
     assert_eq!(bench.finished().await.1, PhaseOutcome::Canceled);
     assert!(!said(&bench, "installing from nothing"), "{:#?}", bench.log);
     let source = LayerRef::new(LayerKind::Source, bench.deployment().as_str());
-    bench.end(&[first, source]).await;
+    bench.end(&[first, second, third, source]).await;
 }
 
 #[tokio::test]
@@ -204,14 +401,6 @@ async fn a_cache_is_of_its_branch_and_kept_only_after_success() {
     bench.done(build(counting)).await;
     assert!(said(&bench, "count: 1"), "{:#?}", bench.log);
 
-    // What the copy of a cache of 300 MB costs, beside a build that has next to none.
-    let began = Instant::now();
-    bench.done(build("true")).await;
-    eprintln!("a build with a small cache: {:?}", began.elapsed());
-    bench.done(build("head -c 300M /dev/urandom > .cache/large")).await;
-    let began = Instant::now();
-    bench.done(build("test $(stat -c %s .cache/large) = 314572800")).await;
-    eprintln!("a build with a cache of 300 MB: {:?}", began.elapsed());
     let own = [LayerKind::Source, LayerKind::Output].map(|kind| LayerRef::new(kind, bench.deployment().as_str()));
     bench.end(&own).await;
 }

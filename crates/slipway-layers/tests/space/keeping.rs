@@ -145,7 +145,7 @@ fn pins_of_all_servers_count_and_an_unreadable_set_keeps_everything() {
         std::fs::write(bench.path("pins/two.json"), broken).unwrap();
         let report = bench.store.sweep(&everything(), later(), SweepMode::Apply).unwrap();
         assert!(report.evicted.is_empty(), "{report:?}");
-        assert!(bench.store.clear(None, SweepMode::Apply).unwrap().evicted.is_empty());
+        assert!(bench.store.clear(None, SystemTime::now(), SweepMode::Apply).unwrap().evicted.is_empty());
     }
     bench.store.pin("two", &BTreeSet::new()).unwrap();
     assert_eq!(bench.store.sweep(&everything(), later(), SweepMode::Apply).unwrap().evicted.len(), 2);
@@ -153,6 +153,22 @@ fn pins_of_all_servers_count_and_an_unreadable_set_keeps_everything() {
     for refused in ["", "../x", "A", "a/b"] {
         assert!(matches!(bench.store.pin(refused, &set(0)), Err(LayerError::InvalidHolder { .. })), "{refused}");
     }
+}
+
+#[test]
+fn a_server_that_writes_no_pins_any_more_is_named() {
+    let bench = Bench::new();
+    let week = Duration::from_secs(7 * 24 * 3600);
+    for holder in ["here", "gone"] {
+        bench.store.pin(holder, &BTreeSet::from([layer("a")])).unwrap();
+    }
+    let gone = bench.path("pins/gone.json");
+    assert!(bench.store.pins_untouched_since(SystemTime::now() - week).is_empty());
+    std::fs::File::open(&gone).unwrap().set_modified(SystemTime::now() - week - Duration::from_secs(60)).unwrap();
+    assert_eq!(bench.store.pins_untouched_since(SystemTime::now() - week), [gone]);
+    // The same set, said again, is a sign of life.
+    bench.store.pin("gone", &BTreeSet::from([layer("a")])).unwrap();
+    assert!(bench.store.pins_untouched_since(SystemTime::now() - week).is_empty());
 }
 
 #[test]
@@ -220,13 +236,13 @@ fn clear_takes_all_of_a_service_that_no_release_needs_and_its_caches() {
     let cache = StoredId::Cache { service: web.clone(), branch: "main".to_owned() };
     let expected = BTreeSet::from([StoredId::Layer(layer("1")), cache]);
     for mode in [SweepMode::DryRun, SweepMode::Apply] {
-        let report = bench.store.clear(Some(&web), mode).unwrap();
+        let report = bench.store.clear(Some(&web), SystemTime::now(), mode).unwrap();
         assert_eq!(report.evicted.iter().map(|eviction| eviction.id.clone()).collect::<BTreeSet<_>>(), expected);
     }
     assert!(!bench.path("caches/web/main.img").exists() && bench.path("caches/api/main.img").exists());
     let left: Vec<_> = bench.store.list().unwrap().into_iter().map(|entry| entry.layer).collect();
     assert_eq!(left, ["2", "3", "4"].map(layer));
-    assert_eq!(bench.store.clear(None, SweepMode::Apply).unwrap().evicted.len(), 3);
+    assert_eq!(bench.store.clear(None, SystemTime::now(), SweepMode::Apply).unwrap().evicted.len(), 3);
 }
 
 /// A listing is made for each sweep, and for each `slipway cache ls`.

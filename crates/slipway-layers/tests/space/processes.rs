@@ -67,7 +67,7 @@ impl Server {
             3 | 4 => self.use_leased(n),
             5 => self.pin(),
             6 => self.evict(),
-            _ => drop(self.store.clear(None, SweepMode::Apply).unwrap()),
+            _ => drop(self.store.clear(None, SystemTime::now(), SweepMode::Apply).unwrap()),
         }
         for layer in &self.pinned {
             self.check(layer);
