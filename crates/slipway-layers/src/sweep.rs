@@ -19,17 +19,24 @@ const ROUNDS_MAX: u32 = 3;
 /// A sweep removes some files; the next one would find little to do.
 const SWEEP_LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// What stays, whatever was decided.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spared {
+    used_since: Option<SystemTime>,
+    /// Layers without a cold copy.
+    without_copy: bool,
+}
+
 impl LayerStore {
     /// Evicts what the quota asks for, or only says what it would. What is used at or after `asked_at` stays. One sweep at a time.
     pub fn sweep(&self, quota: &Quota, asked_at: SystemTime, mode: SweepMode) -> Result<SweepReport, LayerError> {
-        self.run_sweep(mode, Some(asked_at), || {
-            Ok(eviction::plan(&self.inventory()?, quota, self.free_bytes()?, asked_at))
-        })
+        let spared = Spared { used_since: Some(asked_at), without_copy: quota.requires_cold };
+        self.run_sweep(mode, spared, || Ok(eviction::plan(&self.inventory()?, quota, self.free_bytes()?, asked_at)))
     }
 
     /// Evicts all that no release and no running build needs, of one service or of all, whatever its age.
     pub fn clear(&self, service: Option<&ServiceId>, mode: SweepMode) -> Result<SweepReport, LayerError> {
-        self.run_sweep(mode, None, || Ok(eviction::plan_clear(&self.inventory()?, service)))
+        self.run_sweep(mode, Spared::default(), || Ok(eviction::plan_clear(&self.inventory()?, service)))
     }
 
     /// Free room of the disk that holds the store.
@@ -40,7 +47,7 @@ impl LayerStore {
     fn run_sweep(
         &self,
         mode: SweepMode,
-        unused_since: Option<SystemTime>,
+        spared: Spared,
         plan: impl Fn() -> Result<SweepReport, LayerError>,
     ) -> Result<SweepReport, LayerError> {
         if mode == SweepMode::DryRun {
@@ -52,13 +59,19 @@ impl LayerStore {
         self.recover()?;
         self.sweep_leases()?;
         self.sweep_records()?;
-        let mut done = SweepReport::default();
+        let (mut done, mut failed) = (SweepReport::default(), None);
         for _ in 0..ROUNDS_MAX {
             let planned = plan()?;
             done.short_bytes = planned.short_bytes;
             let mut kept_bytes = 0;
             for eviction in planned.evicted {
-                if self.evict(&eviction, unused_since)? {
+                // One that cannot be evicted does not keep the others in place.
+                let evicted = self.evict(&eviction, spared).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "could not evict");
+                    failed.get_or_insert(error);
+                    false
+                });
+                if evicted {
                     done.freed_bytes += eviction.bytes;
                     done.evicted.push(eviction);
                 } else {
@@ -70,19 +83,24 @@ impl LayerStore {
                 break;
             }
         }
-        Ok(done)
+        match failed {
+            Some(error) if done.evicted.is_empty() => Err(error),
+            _ => Ok(done),
+        }
     }
 
     /// `false`: it is in use by now, or gone.
-    fn evict(&self, eviction: &Eviction, unused_since: Option<SystemTime>) -> Result<bool, LayerError> {
+    fn evict(&self, eviction: &Eviction, spared: Spared) -> Result<bool, LayerError> {
         let area = WorkArea::new(self.directory())?;
         match &eviction.id {
             StoredId::Layer(layer) => {
-                // Who holds it makes, fetches or archives this layer.
+                // Who holds it makes this layer. Whoever fetches or archives it does not mind: an open file outlives its name.
                 let Some(_work) = self.lock_within(layer, Duration::ZERO)? else { return Ok(false) };
                 let gate = self.gate(FlockOperation::NonBlockingLockExclusive)?;
-                let used = || unused_since.is_some_and(|since| self.used_at(layer).is_some_and(|at| at >= since));
-                if self.pins().contain(layer) || self.leases().contain(layer) || used() {
+                let used = || spared.used_since.is_some_and(|since| self.used_at(layer).is_some_and(|at| at >= since));
+                // The copy may have turned out to be gone since the decision.
+                let is_only_one = || spared.without_copy && !self.record(layer).cold;
+                if self.pins().contain(layer) || self.leases().contain(layer) || used() || is_only_one() {
                     return Ok(false);
                 }
                 self.forget_record(layer)?;
@@ -92,7 +110,7 @@ impl LayerStore {
             }
             StoredId::Cache { .. } => {
                 let saved_at = std::fs::metadata(self.stored_path(&eviction.id)).and_then(|found| found.modified());
-                let saved = unused_since.is_some_and(|since| saved_at.is_ok_and(|at| at >= since));
+                let saved = spared.used_since.is_some_and(|since| saved_at.is_ok_and(|at| at >= since));
                 if saved { Ok(false) } else { self.take_out(&eviction.id, &area) }
             }
         }
