@@ -71,6 +71,11 @@ pub(crate) fn sync(image: &Path) -> Result<(), LayerError> {
         return Err(failed(error));
     }
     file.set_permissions(Permissions::from_mode(MODE_SYNCED)).map_err(failed)?;
+    // Another one may have got the error that this sync was not told of. It marks the image before it changes the mode.
+    if is_torn(&file).map_err(failed)? {
+        file.set_permissions(Permissions::from_mode(MODE_UNSYNCED)).map_err(failed)?;
+        return Err(failed(io::Error::other("not all of it reached the disk")));
+    }
     file.sync_all().map_err(failed)?;
     let directory = image.parent().unwrap_or(Path::new("."));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
@@ -79,15 +84,24 @@ pub(crate) fn sync(image: &Path) -> Result<(), LayerError> {
 /// The kernel tells of an error once, and the next sync of the same pages succeeds: so the image itself has to say that it cannot
 /// be trusted. The next sweep or start of the store removes it, and it is made again.
 fn disown(image: &Path) {
-    let marked = OpenOptions::new().write(true).open(image).and_then(|file| file.write_all_at(MARK_TORN, 0));
+    let marked = OpenOptions::new().write(true).open(image).and_then(|file| {
+        file.write_all_at(MARK_TORN, 0)?;
+        file.set_permissions(Permissions::from_mode(MODE_UNSYNCED))
+    });
     match marked {
         Ok(()) => {
-            tracing::warn!(path = %image.display(), "a layer did not reach the disk whole: it is removed, and made again")
+            tracing::warn!(path = %image.display(), "a layer did not reach the disk whole: it is removed, and made again");
         }
         Err(error) => {
-            tracing::error!(path = %image.display(), %error, "a layer did not reach the disk whole: remove it")
+            tracing::error!(path = %image.display(), %error, "a layer did not reach the disk whole, and cannot be marked so: remove it");
         }
     }
+}
+
+fn is_torn(file: &File) -> io::Result<bool> {
+    let mut magic = [0_u8; MARK_TORN.len()];
+    file.read_exact_at(&mut magic, 0)?;
+    Ok(magic == *MARK_TORN)
 }
 
 pub(crate) fn is_synced(metadata: &Metadata) -> bool {

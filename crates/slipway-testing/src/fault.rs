@@ -23,7 +23,7 @@ pub enum Fault {
     Status(u16),
     /// The connection is closed after so many bytes.
     Cut(u64),
-    /// The byte there is changed.
+    /// The byte there is changed, and again after each so many more.
     Corrupt(u64),
     /// The byte there is changed, on the first connection alone that comes so far.
     CorruptOnce(u64),
@@ -217,7 +217,12 @@ fn answer(mut client: &TcpStream, mut server: &TcpStream, fault: Fault, shared: 
         let mut sent = &mut piece[..bytes];
         match fault {
             Fault::Cut(after) if passed + bytes as u64 > after => sent = &mut sent[..(after - passed) as usize],
-            Fault::Corrupt(at) if (passed..passed + bytes as u64).contains(&at) => sent[(at - passed) as usize] ^= 0x40,
+            Fault::Corrupt(every) => {
+                let to_next = (every - passed % every) % every;
+                if let Some(byte) = sent.get_mut(to_next as usize).filter(|_| passed + to_next > 0) {
+                    *byte ^= 0x40;
+                }
+            }
             Fault::CorruptOnce(at)
                 if (passed..passed + bytes as u64).contains(&at) && !shared.corrupted.swap(true, Ordering::SeqCst) =>
             {

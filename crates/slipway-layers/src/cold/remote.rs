@@ -10,9 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as ObjectPath;
-use object_store::{
-    BackoffConfig, Certificate, ClientOptions, GetOptions, GetRange, ObjectStore, RetryConfig,
-};
+use object_store::{BackoffConfig, Certificate, ClientOptions, GetOptions, GetRange, ObjectStore, RetryConfig};
 use slipway_types::LayerRef;
 use std::ops::Range;
 use std::time::Duration;

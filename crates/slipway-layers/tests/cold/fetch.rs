@@ -99,7 +99,8 @@ async fn a_layer_that_is_made_while_it_is_fetched_is_not_taken_for_the_copy() {
     setup.proxy.take_answered_bytes();
     let (asking, key) = (host.clone(), wanted.clone());
     let fetch = tokio::spawn(async move { asking.ensure(&key).await });
-    wait_for("the fetch to run", || setup.proxy.take_answered_bytes() > 64 * 1024);
+    let seen = Cell::new(0);
+    wait_for("the fetch to run", || seen.replace(seen.get() + setup.proxy.take_answered_bytes()) > 128 * 1024);
     publish(host.store(), &wanted, MIB);
     fetch.await.unwrap();
     let made = LayerDigest::of_image(&host.store().path(&wanted)).unwrap();

@@ -77,10 +77,13 @@ async fn an_object_that_is_not_the_layer_is_refused_and_replaced() {
         assert!(!host.store().record(&wanted).cold, "{what}: the record does not lie");
         assert_clean(&setup.directory("one"));
     }
-    // The layer is made again, of the same bytes and of others, and the copy with it: also for a host that never heard of it, and
-    // after a restart.
+    // The layer is made again, of other bytes, and the copy with it: also for a host that never heard of it, and after a restart.
+    setup.s3.write(&object, &good);
     for bytes in [2 * MIB, 3 * MIB] {
-        setup.s3.write(&object, &changed(good.len() / 2));
+        let mut damaged = setup.s3.read(&object).unwrap();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 1;
+        setup.s3.write(&object, &damaged);
         note_of(&host, &wanted, Duration::from_secs(5)).await;
         let host = setup.host("one");
         crate::setup::publish(host.store(), &wanted, bytes);

@@ -27,8 +27,8 @@ fn step_child() {
 }
 
 type Operation = fn(&Path, &Path) -> Result<(), LayerError>;
-const OPERATIONS: [(&str, Operation); 5] =
-    [("publish", publish), ("write", write), ("evict", evict), ("hold", hold), ("open", open)];
+const OPERATIONS: [(&str, Operation); 6] =
+    [("publish", publish), ("write", write), ("evict", evict), ("hold", hold), ("open", open), ("sync", sync)];
 
 fn publish(dir: &Path, scratch: &Path) -> Result<(), LayerError> {
     let store = LayerStore::open(dir)?;
@@ -60,6 +60,14 @@ fn hold(dir: &Path, _: &Path) -> Result<(), LayerError> {
 
 fn open(dir: &Path, _: &Path) -> Result<(), LayerError> {
     steps::marked(|| LayerStore::open(dir).map(drop))
+}
+
+fn sync(dir: &Path, scratch: &Path) -> Result<(), LayerError> {
+    let store = LayerStore::open(dir)?;
+    store.publish(scratch, &layer("new"))?;
+    // Whoever comes first gets the error, this thread or the one in the background; then the kernel has told it.
+    let _ = store.sync(&layer("new"));
+    store.sync(&layer("new"))
 }
 
 /// Kills the operation at each of its steps, each time in a fresh copy of the prepared directory, and then checks.
@@ -214,4 +222,34 @@ fn a_store_that_was_killed_while_it_cleaned_up_is_cleaned_up_by_the_next() {
         let left: Vec<_> = store.list().unwrap().into_iter().map(|entry| entry.layer.key).collect();
         assert_eq!(left, ["cold", "free", "pinned"]);
     });
+}
+
+/// The kernel tells once that not all of a file reached the disk.
+#[test]
+fn a_layer_that_did_not_reach_the_disk_is_never_trusted() {
+    let bench = Bench::new();
+    let scratch = bench.dir.path().join("scratch.img");
+    make_image(&scratch, "new", &bench.dir.path().join("at"));
+    let child = |command: &mut Command| {
+        command.env(STEP, "sync").env(DIR, bench.store_dir()).env(SCRATCH, &scratch);
+    };
+    steps::with_failing(&bench.store.path(&layer("new")), "fsync", 1, &child);
+    assert!(!scratch.exists(), "it was published");
+    let store = LayerStore::open(bench.store_dir()).unwrap();
+    let left = store.list().unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(bench.leftovers(), [] as [String; 0]);
+}
+
+/// On a shared directory a listing may break off: the pins that it does not come to may be of anything.
+#[test]
+fn pins_that_cannot_be_listed_keep_everything() {
+    let bench = prepare_layers();
+    std::fs::remove_dir_all(bench.path("caches")).unwrap();
+    let child = |command: &mut Command| {
+        command.env(STEP, "evict").env(DIR, bench.store_dir()).env(SCRATCH, bench.dir.path());
+    };
+    assert!(steps::with_failing(&bench.path("pins"), "getdents64", 0, &child));
+    let left: Vec<_> = bench.store.list().unwrap().into_iter().map(|entry| entry.layer.key).collect();
+    assert_eq!(left, ["cold", "free", "pinned"]);
 }

@@ -62,6 +62,14 @@ pub(crate) fn kill_at(step: &Step, child: &dyn Fn(&mut Command)) -> bool {
     !status.success()
 }
 
+/// Runs the child with a call that fails for what concerns one path, the n-th time or (0) always. Whether the child succeeded.
+pub(crate) fn with_failing(path: &Path, call: &str, nth: usize, child: &dyn Fn(&mut Command)) -> bool {
+    let when = if nth == 0 { String::new() } else { format!(":when={nth}") };
+    let inject = format!("inject={call}:error=EIO{when}");
+    let trace = format!("trace={call}");
+    strace(child, &["-P", path.to_str().unwrap(), "-o", "/dev/null", "-e", &trace, "-e", &inject]).success()
+}
+
 /// A copy of a prepared directory, holes kept.
 pub(crate) fn copy_dir(from: &Path, to: &Path) {
     let status = Command::new("cp").args(["-a", "--sparse=always"]).arg(from).arg(to).status().unwrap();
