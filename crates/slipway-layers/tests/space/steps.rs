@@ -54,6 +54,13 @@ pub(crate) fn record(child: &dyn Fn(&mut Command)) -> Vec<Step> {
     sample(steps)
 }
 
+/// How many calls were made until the last ones of those steps.
+pub(crate) fn calls(steps: &[Step]) -> usize {
+    let last = |call: &str| steps.iter().filter(|step| step.call == call).map(|step| step.number).max();
+    let names: std::collections::BTreeSet<&str> = steps.iter().map(|step| step.call.as_str()).collect();
+    names.into_iter().filter_map(last).sum()
+}
+
 /// Runs the child, killed at a step. Whether it was; or it failed, because a program that it runs was killed there.
 pub(crate) fn kill_at(step: &Step, child: &dyn Fn(&mut Command)) -> bool {
     let inject = format!("inject={}:signal=SIGKILL:when={}", step.call, step.number);
