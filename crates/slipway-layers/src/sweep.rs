@@ -16,6 +16,8 @@ use std::time::{Duration, SystemTime};
 
 /// What was to go may be in use by the time: then the next ones are asked. More rounds would chase a busy store.
 const ROUNDS_MAX: u32 = 3;
+/// One that cannot be evicted does not keep the others; where so many fail the next would too, and each may wait for the gate.
+const FAILURES_MAX: usize = 4;
 /// A sweep removes some files; the next one would find little to do.
 const SWEEP_LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -59,18 +61,18 @@ impl LayerStore {
         self.recover()?;
         self.sweep_leases()?;
         self.sweep_records()?;
-        let (mut done, mut failed) = (SweepReport::default(), None);
+        let (mut done, mut failed) = (SweepReport::default(), Vec::new());
         for _ in 0..ROUNDS_MAX {
             let planned = plan()?;
             done.short_bytes = planned.short_bytes;
             let mut kept_bytes = 0;
             for eviction in planned.evicted {
-                // One that cannot be evicted does not keep the others in place.
-                let evicted = self.evict(&eviction, spared).unwrap_or_else(|error| {
-                    tracing::warn!(%error, "could not evict");
-                    failed.get_or_insert(error);
-                    false
-                });
+                let evicted = failed.len() < FAILURES_MAX
+                    && self.evict(&eviction, spared).unwrap_or_else(|error| {
+                        tracing::warn!(%error, "could not evict");
+                        failed.push(error);
+                        false
+                    });
                 if evicted {
                     done.freed_bytes += eviction.bytes;
                     done.evicted.push(eviction);
@@ -83,7 +85,7 @@ impl LayerStore {
                 break;
             }
         }
-        match failed {
+        match failed.into_iter().next() {
             Some(error) if done.evicted.is_empty() => Err(error),
             _ => Ok(done),
         }

@@ -15,7 +15,7 @@ pub(crate) enum ColdTrouble {
     #[error("it has no such bucket")]
     NoBucket,
     #[error(
-        "it denies access: may the configured credentials list the bucket (else what is not there looks denied), and read, write and delete its objects?"
+        "it denies access: may the configured credentials list the bucket (else what is not there looks denied), and read and write its objects?"
     )]
     Denied,
     #[error("it does not answer within {} s", wait.as_secs_f32())]

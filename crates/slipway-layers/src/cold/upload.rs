@@ -193,7 +193,12 @@ impl<J: UploadJournal> Object<'_, J> {
             let (remote, to, journal) = (self.remote.clone(), self.to.clone(), self.journal.clone());
             tokio::spawn(async move {
                 let id = within(&remote, remote.sender.create_multipart(&to)).await?;
-                journal.started(&to, &id).await.map(|()| id)
+                if let Err(error) = journal.started(&to, &id).await {
+                    // Nobody would know of it later.
+                    let _ = abort(&remote, &to, &id).await;
+                    return Err(error);
+                }
+                Ok(id)
             })
         });
         let created = creating.await;

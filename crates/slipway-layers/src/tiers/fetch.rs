@@ -181,7 +181,11 @@ impl Area {
 
     async fn clear(mut self) {
         let area = self.area.take();
-        let _ = blocking(move || Ok(drop(area))).await;
+        let cleared = blocking(move || {
+            drop(area);
+            Ok(())
+        });
+        let _ = cleared.await;
     }
 }
 

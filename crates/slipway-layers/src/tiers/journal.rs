@@ -129,7 +129,10 @@ async fn settle(cold: &Cold, store: &LayerStore, layer: &LayerRef, path: PathBuf
     });
     let Some((_lock, upload)) = due.await? else { return Ok(()) };
     // Of one that cannot be read nothing is known.
-    let Some(upload) = upload else { return Ok(forget(path).await) };
+    let Some(upload) = upload else {
+        forget(path).await;
+        return Ok(());
+    };
     match upload::abort(&cold.remote, &ObjectPath::from(upload.path.as_str()), &upload.id).await {
         Ok(()) if upload.aborted => forget(path).await,
         Ok(()) => journal.aborted(&upload.id).await,
