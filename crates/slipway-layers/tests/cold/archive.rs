@@ -6,7 +6,7 @@ use crate::setup::{
 use slipway_layers::{ColdBounds, Ensured, LayerDigest, LayerStore, Tiers};
 use slipway_testing::Fault;
 use slipway_types::{LayerKind, LayerRef};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,6 +74,33 @@ async fn the_oldest_layer_is_first_and_a_shutdown_leaves_no_upload() {
         true => assert!(matches!(fetched, Ensured::Fetched { .. }), "{fetched:?}"),
         false => assert_eq!(fetched, Ensured::Missing),
     }
+}
+
+/// A server that stops when the store knows the upload already and its answer is still on its way; and a part that arrives after
+/// the upload was aborted.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_given_up_is_ended_whenever_that_is() {
+    let setup = Setup::new();
+    let host = setup.host("one");
+    let (made, directory) = (layer("made"), setup.directory("one"));
+    publish(host.store(), &made, 9 * MIB);
+    // An answer takes some 200 ms.
+    setup.proxy.set(Fault::Throttle(2000));
+    let first = RefCell::new(Vec::new());
+    let seen = || {
+        first.replace(setup.uploads());
+        !first.borrow().is_empty()
+    };
+    archive_until(&host, "the store to know the upload", seen).await;
+    let (first, known) = (first.take(), journal(&directory).join(" "));
+    assert!(first.iter().all(|id| known.contains(id)), "{first:?} of {known:?}");
+    assert_eq!(setup.uploads(), [] as [String; 0], "aborted for the first time");
+    let late = format!(".uploads/{}/0002_late.part", first[0]);
+    setup.s3.write(&late, b"a part");
+    assert_eq!(setup.uploads(), first);
+    setup.proxy.set(Fault::None);
+    archive_until(&host, "all uploads to be ended", || journal(&directory).is_empty()).await;
+    assert_eq!((setup.uploads(), setup.s3.read(&late)), (Vec::new(), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
