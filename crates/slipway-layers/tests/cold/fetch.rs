@@ -78,7 +78,7 @@ async fn a_fetch_comes_beside_an_archive_that_takes_all_of_the_rate() {
     config.bytes_per_second = Some(2 * MIB);
     let host = setup.host_with("slow", config);
     // Parts enough for a quarter of a minute, and more of them waiting than the fetch has requests.
-    publish(host.store(), &layer("large"), 40 * MIB);
+    publish(host.store(), &layer("large"), 32 * MIB);
     let archiver = Archiver::start(&host);
     wait_for("parts to be sent", || !setup.uploads().is_empty() && setup.proxy.take_asked_bytes() > MIB / 2);
     let ensured = host.ensure(&wanted).await;

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 pub(crate) const PREFIX: &str = "a/prefix";
-/// A part that outlived its upload has come by then, also on a busy machine.
-pub(crate) const LATE_PART: Duration = Duration::from_secs(2);
+/// A part that outlived its upload has come by then.
+const LATE_PART: Duration = Duration::from_secs(1);
 /// Far more than anything here takes.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
 

@@ -17,7 +17,7 @@ const END: &str = "/.step-end";
 /// `strace` counts calls by thread: by more calls than any other thread makes, the worker's are told from theirs.
 const AHEAD: usize = 64;
 /// Of many equal steps in a row some are enough.
-const EQUAL_STEPS_MAX: usize = 6;
+const EQUAL_STEPS_MAX: usize = 3;
 
 /// One call of the operation: its name, and the how manieth of the thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
