@@ -55,8 +55,8 @@ fn fill(source: &File, target: &File) -> Result<Copied, Errno> {
     Ok(Copied::Data(written))
 }
 
-/// Ranges that hold data, as offset and length.
-fn extents(source: &File, length: u64) -> Result<Vec<(u64, u64)>, Errno> {
+/// Ranges that hold data, as offset and length: all of it, where the file system cannot tell.
+pub(crate) fn extents(source: &File, length: u64) -> Result<Vec<(u64, u64)>, Errno> {
     let mut extents = Vec::new();
     let mut at = 0;
     while at < length {

@@ -6,8 +6,6 @@
 
 use crate::error::LayerError;
 use crate::image::BOOT_BLOCK_BYTES;
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -45,7 +43,7 @@ impl LayerDigest {
         Ok(digester.finish())
     }
 
-    pub fn parse(text: &str) -> Result<Self, DigestError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, DigestError> {
         match blake3::Hash::from_hex(text) {
             Ok(hash) => Ok(Self(*hash.as_bytes())),
             Err(_) => Err(DigestError { text: text.chars().take(80).collect() }),
@@ -75,7 +73,7 @@ impl std::fmt::Debug for LayerDigest {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a digest: expected 64 characters of 0-9 and a-f")]
-pub struct DigestError {
+pub(crate) struct DigestError {
     text: String,
 }
 
@@ -130,16 +128,11 @@ pub(crate) fn data_spans(file: &File, image_bytes: u64) -> std::io::Result<Vec<u
     if image_bytes > IMAGE_BYTES_MAX {
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "the image is too long"));
     }
-    let (mut spans, mut at) = (Vec::new(), 0);
-    while at < image_bytes {
-        match rustix::fs::seek(file, SeekFrom::Data(at)) {
-            Ok(data) => at = data,
-            Err(Errno::NXIO) => break,
-            Err(error) => return Err(error.into()),
-        }
-        let number = u32::try_from(at / SPAN_BYTES as u64).unwrap_or(u32::MAX);
-        spans.push(number);
-        at = (u64::from(number) + 1) * SPAN_BYTES as u64;
+    let mut spans: Vec<u32> = Vec::new();
+    for (at, bytes) in crate::copy::extents(file, image_bytes)? {
+        let number = |at: u64| u32::try_from(at / SPAN_BYTES as u64).unwrap_or(u32::MAX);
+        let next = spans.last().map_or(0, |last| last + 1);
+        spans.extend(number(at).max(next)..=number(at + bytes - 1));
     }
     Ok(spans)
 }

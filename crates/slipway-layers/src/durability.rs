@@ -22,6 +22,8 @@ const MODE_UNSYNCED: u32 = 0o600;
 const MODE_SYNCED: u32 = 0o400;
 /// The first of the [`crate::image::BOOT_BLOCK_BYTES`]; machine and boot follow.
 const MARK_MAGIC: &[u8; 16] = b"slipway-unsynced";
+/// In its place: not all of the image is on the disk.
+const MARK_TORN: &[u8; 16] = b"slipway-torn----";
 const MARK_BYTES: usize = MARK_MAGIC.len() + 2 * HASH_BYTES;
 const HASH_BYTES: usize = 32;
 
@@ -64,11 +66,42 @@ pub(crate) fn sync(image: &Path) -> Result<(), LayerError> {
     if is_synced(&file.metadata().map_err(failed)?) {
         return Ok(());
     }
-    file.sync_all().map_err(failed)?;
+    if let Err(error) = file.sync_all() {
+        disown(image);
+        return Err(failed(error));
+    }
     file.set_permissions(Permissions::from_mode(MODE_SYNCED)).map_err(failed)?;
+    // Another one may have got the error that this sync was not told of. It marks the image before it changes the mode.
+    if is_torn(&file).map_err(failed)? {
+        file.set_permissions(Permissions::from_mode(MODE_UNSYNCED)).map_err(failed)?;
+        return Err(failed(io::Error::other("not all of it reached the disk")));
+    }
     file.sync_all().map_err(failed)?;
     let directory = image.parent().unwrap_or(Path::new("."));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+}
+
+/// The kernel tells of an error once, and the next sync of the same pages succeeds: so the image itself has to say that it cannot
+/// be trusted. The next sweep or start of the store removes it, and it is made again.
+fn disown(image: &Path) {
+    let marked = OpenOptions::new().write(true).open(image).and_then(|file| {
+        file.write_all_at(MARK_TORN, 0)?;
+        file.set_permissions(Permissions::from_mode(MODE_UNSYNCED))
+    });
+    match marked {
+        Ok(()) => {
+            tracing::warn!(path = %image.display(), "a layer did not reach the disk whole: it is removed, and made again");
+        }
+        Err(error) => {
+            tracing::error!(path = %image.display(), %error, "a layer did not reach the disk whole, and cannot be marked so: remove it");
+        }
+    }
+}
+
+fn is_torn(file: &File) -> io::Result<bool> {
+    let mut magic = [0_u8; MARK_TORN.len()];
+    file.read_exact_at(&mut magic, 0)?;
+    Ok(magic == *MARK_TORN)
 }
 
 pub(crate) fn is_synced(metadata: &Metadata) -> bool {

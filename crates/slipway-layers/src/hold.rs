@@ -157,20 +157,22 @@ impl LayerStore {
 
     fn hold_files(&self, directory: &str, suffix: &str, held: &mut Held) -> Vec<PathBuf> {
         let directory = self.directory().join(directory);
-        match std::fs::read_dir(&directory) {
-            Ok(entries) => entries
-                .flatten()
-                .filter(|entry| {
-                    entry.file_name().to_str().is_some_and(|name| name.ends_with(suffix) && !name.starts_with('.'))
-                })
-                .map(|entry| entry.path())
-                .collect(),
-            Err(error) => {
-                tracing::warn!(path = %directory.display(), %error, "layers that are in use cannot be told: nothing is evicted");
-                held.everything = true;
-                Vec::new()
+        let mut files = Vec::new();
+        let listed = std::fs::read_dir(&directory).and_then(|entries| {
+            for entry in entries {
+                let entry = entry?;
+                if entry.file_name().to_str().is_some_and(|name| name.ends_with(suffix) && !name.starts_with('.')) {
+                    files.push(entry.path());
+                }
             }
+            Ok(())
+        });
+        // Also when it breaks off: what it did not come to may hold anything.
+        if let Err(error) = listed {
+            tracing::warn!(path = %directory.display(), %error, "layers that are in use cannot be told: nothing is evicted");
+            held.everything = true;
         }
+        files
     }
 }
 

@@ -27,7 +27,6 @@ mod loop_device;
 mod machine;
 mod mount;
 mod record;
-mod sparse;
 mod store;
 mod sweep;
 mod temp_file;
@@ -35,7 +34,7 @@ mod tiers;
 mod write_back;
 
 pub use cold::{ColdBounds, ColdConfig, ColdCredentials, ColdError};
-pub use digest::{DigestError, LayerDigest};
+pub use digest::LayerDigest;
 pub use error::LayerError;
 pub use eviction::{Eviction, EvictionReason, Quota, SweepMode, SweepReport};
 pub use hold::Lease;

@@ -90,11 +90,16 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if self.active
-            && let Err(error) = unmount(&self.at)
-        {
+        if !self.active {
+            return;
+        }
+        let device = rustix::fs::stat(&self.at).map(|found| found.st_dev);
+        if let Err(error) = unmount(&self.at) {
             tracing::warn!(at = %self.at.display(), %error, "mount is busy, detached it");
             let _ = rustix::mount::unmount(&self.at, UnmountFlags::DETACH);
+            if let Ok(device) = device {
+                write_back::unbound_dirty(device);
+            }
         }
     }
 }

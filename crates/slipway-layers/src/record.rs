@@ -29,6 +29,8 @@ pub(crate) const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
 /// A record may be written before its layer is published; longer than any build.
 const ORPHAN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// A record of what only the cold tier has is read by each inventory. The copy itself is found by its key, record or not.
+const COLD_ONLY_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -45,10 +47,20 @@ pub struct LayerRecord {
     /// How many times in a row it was made from the layer before.
     #[serde(skip_serializing_if = "is_first")]
     pub generation: u32,
+    /// The copy under the layer's own name there cannot be used: the next one replaces it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
 }
 
 fn is_first(generation: &u32) -> bool {
     *generation == 0
+}
+
+impl LayerRecord {
+    /// Other bytes take the layer's name: what was known of those before says nothing of them.
+    pub(crate) fn forget_content(&mut self) {
+        (self.digest, self.cold) = (None, false);
+    }
 }
 
 impl LayerStore {
@@ -61,10 +73,26 @@ impl LayerStore {
     pub fn update_record(&self, layer: &LayerRef, change: impl FnOnce(&mut LayerRecord)) -> Result<(), LayerError> {
         check_key(layer)?;
         let _lock = self.lock_record(layer)?;
-        let path = self.record_path(layer);
-        let mut record = read(&path);
+        let mut record = self.record(layer);
         change(&mut record);
-        let content = serde_json::to_vec(&record).unwrap_or_default();
+        self.write_record(layer, &record)
+    }
+
+    /// Under the record's lock. What changes nothing is not written.
+    pub(crate) fn rewrite_record(
+        &self,
+        layer: &LayerRef,
+        change: impl FnOnce(&mut LayerRecord),
+    ) -> Result<(), LayerError> {
+        let before = self.record(layer);
+        let mut record = before.clone();
+        change(&mut record);
+        if record == before { Ok(()) } else { self.write_record(layer, &record) }
+    }
+
+    fn write_record(&self, layer: &LayerRef, record: &LayerRecord) -> Result<(), LayerError> {
+        let path = self.record_path(layer);
+        let content = serde_json::to_vec(record).unwrap_or_default();
         let temp = TempFile::new(&self.directory().join(RECORDS), &content)?;
         let failed = |source| LayerError::io("write", &path, source);
         let before = std::fs::metadata(&path).or_else(|_| std::fs::metadata(self.path(layer)));
@@ -100,9 +128,17 @@ impl LayerStore {
 
     /// Removes the record of a layer that is about to leave the hot tier, unless its cold copy still needs it.
     pub(crate) fn forget_record(&self, layer: &LayerRef) -> Result<(), LayerError> {
+        self.forget_record_unless(layer, |record| record.cold || record.damaged)
+    }
+
+    pub(crate) fn forget_record_unless(
+        &self,
+        layer: &LayerRef,
+        kept: impl Fn(&LayerRecord) -> bool,
+    ) -> Result<(), LayerError> {
         let _lock = self.lock_record(layer)?;
         let path = self.record_path(layer);
-        if read(&path).cold {
+        if kept(&read(&path)) {
             return Ok(());
         }
         match std::fs::remove_file(&path) {
@@ -111,7 +147,8 @@ impl LayerStore {
         }
     }
 
-    /// Removes records of layers that are in no tier: written too late, or for a layer that was never made.
+    /// Removes records of layers that are not here: written too late, for a layer that was never made, or for one that only the
+    /// cold tier has and nobody wanted for long.
     pub(crate) fn sweep_records(&self) -> Result<(), LayerError> {
         let directory = self.directory().join(RECORDS);
         let entries = std::fs::read_dir(&directory).map_err(|e| LayerError::io("list", &directory, e))?;
@@ -119,9 +156,9 @@ impl LayerStore {
             let name = entry.file_name().into_string().unwrap_or_default();
             let Some(layer) = name.strip_suffix(RECORD_SUFFIX).and_then(parse_layer) else { continue };
             let used_at = entry.metadata().and_then(|found| found.modified());
-            let is_old = used_at.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ORPHAN_AFTER));
-            if is_old && !self.contains(&layer) {
-                self.forget_record(&layer)?;
+            let age = used_at.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+            if age > ORPHAN_AFTER && !self.contains(&layer) {
+                self.forget_record_unless(&layer, |record| record.cold && age <= COLD_ONLY_KEPT)?;
             }
         }
         Ok(())
@@ -141,7 +178,7 @@ impl LayerStore {
     }
 
     /// Another lock than the layer's own, which a build holds for minutes. No kind of layer is called `record`.
-    fn lock_record(&self, layer: &LayerRef) -> Result<LayerLock, LayerError> {
+    pub(crate) fn lock_record(&self, layer: &LayerRef) -> Result<LayerLock, LayerError> {
         let path = self.directory().join(LOCKS).join(format!("record-{layer}"));
         LayerLock::acquire(&path, RECORD_LOCK_WAIT_MAX)?.ok_or_else(|| LayerError::LockTimeout {
             layer: layer.to_string(),

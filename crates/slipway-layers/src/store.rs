@@ -11,12 +11,12 @@ use crate::key::{check_key, is_valid_key};
 use crate::leftover::{self, ABANDONED_AFTER, WorkArea};
 use crate::lock::{LOCK_WAIT_MAX, LayerLock};
 use crate::loop_device;
-use crate::record::RECORDS;
-use crate::sparse;
+use crate::record::{LayerRecord, RECORDS};
 use crate::temp_file;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use slipway_types::{LayerKind, LayerRef};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,23 @@ pub struct LayerEntry {
     pub published_at: SystemTime,
     /// Whether it would survive a power cut.
     pub synced: bool,
+    pub(crate) image: ImageId,
+}
+
+/// Which image stands under a layer's name: another one that takes its place has another id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ImageId {
+    device: u64,
+    inode: u64,
+    /// File systems give an inode's number to the next file.
+    modified: (i64, i64),
+}
+
+impl ImageId {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Self { device: metadata.dev(), inode: metadata.ino(), modified }
+    }
 }
 
 impl LayerStore {
@@ -83,30 +100,61 @@ impl LayerStore {
     /// Moves an unmounted image into the store; from another disk it is copied. `false`: the layer was there already, and
     /// the image is removed. Does not wait for the disk; [`LayerStore::sync`] does.
     pub fn publish(&self, image: &Path, layer: &LayerRef) -> Result<bool, LayerError> {
+        // A key may stand for a deployment, and these bytes be others than those that had it before.
+        self.publish_with(image, layer, LayerRecord::forget_content)
+    }
+
+    /// Like [`LayerStore::publish`], of an image of which more is known: that is noted in the moment in which the layer appears,
+    /// and not at all where it was there already.
+    pub(crate) fn publish_with(
+        &self,
+        image: &Path,
+        layer: &LayerRef,
+        note: impl Fn(&mut LayerRecord),
+    ) -> Result<bool, LayerError> {
         check_key(layer)?;
         loop_device::wait_until_clean(image)?;
         durability::mark_unsynced(image)?;
-        let target = self.path(layer);
-        let published = match rename_new(image, &target) {
+        let published = match self.place(image, layer, &note) {
             Err(LayerError::Io { source, .. }) if source.kind() == io::ErrorKind::CrossesDevices => {
-                self.publish_copy(image, &target)?
+                self.publish_copy(image, layer, &note)?
             }
             result => result?,
         };
         if published {
             tracing::info!(%layer, "layer published");
-            self.syncer.enqueue(target);
+            self.syncer.enqueue(self.path(layer));
+        }
+        Ok(published)
+    }
+
+    /// Under the record's lock: nobody else changes in between what the record says of the layer's content.
+    fn place(&self, image: &Path, layer: &LayerRef, note: impl Fn(&mut LayerRecord)) -> Result<bool, LayerError> {
+        let _record = self.lock_record(layer)?;
+        let is_new = !self.contains(layer);
+        if is_new {
+            self.rewrite_record(layer, note)?;
+        }
+        let published = rename_new(image, &self.path(layer))?;
+        if is_new && !published {
+            // Somebody whom the lock does not keep out was first.
+            self.rewrite_record(layer, LayerRecord::forget_content)?;
         }
         Ok(published)
     }
 
     /// The work of a build may lie on a local disk, and the store on one that hosts share.
-    fn publish_copy(&self, image: &Path, target: &Path) -> Result<bool, LayerError> {
+    fn publish_copy(
+        &self,
+        image: &Path,
+        layer: &LayerRef,
+        note: impl Fn(&mut LayerRecord),
+    ) -> Result<bool, LayerError> {
         let mut published = false;
-        if !target.exists() {
+        if !self.contains(layer) {
             let area = WorkArea::new(&self.directory)?;
-            sparse::copy(image, &area.image())?;
-            published = rename_new(&area.image(), target)?;
+            crate::copy::copy(image, &area.image())?;
+            published = self.place(&area.image(), layer, note)?;
         }
         std::fs::remove_file(image).map_err(|e| LayerError::io("remove", image, e))?;
         Ok(published)
@@ -157,23 +205,18 @@ impl LayerStore {
             .flatten()
             .filter_map(|entry| {
                 let layer = parse_layer(entry.file_name().to_str()?.strip_suffix(SUFFIX)?)?;
-                let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+                let metadata = entry.metadata().ok().filter(Metadata::is_file)?;
                 Some(LayerEntry {
                     layer,
                     allocated_bytes: metadata.blocks() * 512,
                     published_at: metadata.modified().ok()?,
                     synced: durability::is_synced(&metadata),
+                    image: ImageId::of(&metadata),
                 })
             })
             .collect();
         layers.sort_by(|a, b| a.layer.cmp(&b.layer));
         Ok(layers)
-    }
-
-    /// What the layer takes on the disk.
-    pub fn allocated_bytes(&self, layer: &LayerRef) -> Result<u64, LayerError> {
-        self.check_contains(layer)?;
-        image::allocated_bytes(&self.path(layer))
     }
 
     /// Removes a layer; `false` when it was not there. Sandboxes that have it mounted keep it until they end.

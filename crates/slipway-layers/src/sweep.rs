@@ -16,13 +16,24 @@ use std::time::{Duration, SystemTime};
 
 /// What was to go may be in use by the time: then the next ones are asked. More rounds would chase a busy store.
 const ROUNDS_MAX: u32 = 3;
+/// One that cannot be evicted does not keep the others; where so many fail the next would too, and each may wait for the gate.
+const FAILURES_MAX: usize = 4;
 /// A sweep removes some files; the next one would find little to do.
 const SWEEP_LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What stays, whatever was decided.
+#[derive(Debug, Clone, Copy)]
+struct Spared {
+    used_since: SystemTime,
+    /// Layers without a cold copy.
+    without_copy: bool,
+}
 
 impl LayerStore {
     /// Evicts what the quota asks for, or only says what it would. What is used at or after `asked_at` stays. One sweep at a time.
     pub fn sweep(&self, quota: &Quota, asked_at: SystemTime, mode: SweepMode) -> Result<SweepReport, LayerError> {
-        self.run_sweep(mode, asked_at, || Ok(eviction::plan(&self.inventory()?, quota, self.free_bytes()?, asked_at)))
+        let spared = Spared { used_since: asked_at, without_copy: quota.requires_cold };
+        self.run_sweep(mode, spared, || Ok(eviction::plan(&self.inventory()?, quota, self.free_bytes()?, asked_at)))
     }
 
     /// Evicts all that no release and no running build needs, of one service or of all, whatever its age. What is used at or
@@ -33,7 +44,8 @@ impl LayerStore {
         asked_at: SystemTime,
         mode: SweepMode,
     ) -> Result<SweepReport, LayerError> {
-        self.run_sweep(mode, asked_at, || Ok(eviction::plan_clear(&self.inventory()?, service)))
+        let spared = Spared { used_since: asked_at, without_copy: false };
+        self.run_sweep(mode, spared, || Ok(eviction::plan_clear(&self.inventory()?, service)))
     }
 
     /// Free room of the disk that holds the store.
@@ -44,7 +56,7 @@ impl LayerStore {
     fn run_sweep(
         &self,
         mode: SweepMode,
-        unused_since: SystemTime,
+        spared: Spared,
         plan: impl Fn() -> Result<SweepReport, LayerError>,
     ) -> Result<SweepReport, LayerError> {
         if mode == SweepMode::DryRun {
@@ -56,13 +68,19 @@ impl LayerStore {
         self.recover()?;
         self.sweep_leases()?;
         self.sweep_records()?;
-        let mut done = SweepReport::default();
+        let (mut done, mut failed) = (SweepReport::default(), Vec::new());
         for _ in 0..ROUNDS_MAX {
             let planned = plan()?;
             done.short_bytes = planned.short_bytes;
             let mut kept_bytes = 0;
             for eviction in planned.evicted {
-                if self.evict(&eviction, unused_since)? {
+                let evicted = failed.len() < FAILURES_MAX
+                    && self.evict(&eviction, spared).unwrap_or_else(|error| {
+                        tracing::warn!(%error, "could not evict");
+                        failed.push(error);
+                        false
+                    });
+                if evicted {
                     done.freed_bytes += eviction.bytes;
                     done.evicted.push(eviction);
                 } else {
@@ -74,19 +92,24 @@ impl LayerStore {
                 break;
             }
         }
-        Ok(done)
+        match failed.into_iter().next() {
+            Some(error) if done.evicted.is_empty() => Err(error),
+            _ => Ok(done),
+        }
     }
 
     /// `false`: it is in use by now, or gone.
-    fn evict(&self, eviction: &Eviction, unused_since: SystemTime) -> Result<bool, LayerError> {
+    fn evict(&self, eviction: &Eviction, spared: Spared) -> Result<bool, LayerError> {
         let area = WorkArea::new(self.directory())?;
         match &eviction.id {
             StoredId::Layer(layer) => {
-                // Who holds it makes, fetches or archives this layer.
+                // Who holds it makes this layer. Whoever fetches or archives it does not mind: an open file outlives its name.
                 let Some(_work) = self.lock_within(layer, Duration::ZERO)? else { return Ok(false) };
                 let gate = self.gate(FlockOperation::NonBlockingLockExclusive)?;
-                let used = || self.used_at(layer).is_some_and(|at| at >= unused_since);
-                if self.pins().contain(layer) || self.leases().contain(layer) || used() {
+                let used = || self.used_at(layer).is_some_and(|at| at >= spared.used_since);
+                // The copy may have turned out to be gone since the decision.
+                let is_only_one = || spared.without_copy && !self.record(layer).cold;
+                if self.pins().contain(layer) || self.leases().contain(layer) || used() || is_only_one() {
                     return Ok(false);
                 }
                 self.forget_record(layer)?;
@@ -96,7 +119,7 @@ impl LayerStore {
             }
             StoredId::Cache { .. } => {
                 let saved_at = std::fs::metadata(self.stored_path(&eviction.id)).and_then(|found| found.modified());
-                let saved = saved_at.is_ok_and(|at| at >= unused_since);
+                let saved = saved_at.is_ok_and(|at| at >= spared.used_since);
                 if saved { Ok(false) } else { self.take_out(&eviction.id, &area) }
             }
         }

@@ -8,14 +8,14 @@ mod fetch;
 mod journal;
 
 use crate::cold::remote::Remote;
-use crate::cold::trouble::ColdTrouble;
+use crate::cold::trouble::{ColdTrouble, blocking};
 use crate::cold::{ColdBounds, ColdConfig, ColdError};
 use crate::error::LayerError;
 use crate::key::is_valid_key;
 use crate::lock::LayerLock;
 use crate::store::{LOCKS, LayerStore};
 use slipway_types::LayerRef;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -55,12 +55,9 @@ struct State {
     fetching: HashMap<LayerRef, Weak<OnceCell<Ensured>>>,
     /// Until then nobody asks the store again, and this is why.
     trouble: Option<(Instant, String)>,
-    /// Layers whose copy turned out to be damaged: the archiver replaces it. At most one entry for each layer that was asked for.
-    damaged: HashSet<LayerRef>,
+    /// Of all fetches that run: what they will yet write to the disk.
+    coming_bytes: u64,
 }
-
-/// More are not remembered; their copies are replaced when they are next found to be damaged.
-const DAMAGED_MAX: usize = 1000;
 
 impl Tiers {
     /// Asks the store nothing yet.
@@ -76,10 +73,6 @@ impl Tiers {
     /// The hot tier.
     pub fn store(&self) -> &LayerStore {
         &self.store
-    }
-
-    pub fn has_cold(&self) -> bool {
-        self.cold.is_some()
     }
 
     /// Makes the layer hot if any tier has it. Lease it before, so that it is not evicted right after.
@@ -99,23 +92,6 @@ impl Tiers {
             (Err(trouble), _) => Ensured::Trouble(format!("could not look for layer `{layer}`: {trouble}")),
         }
     }
-
-    /// Removes the cold copy of a layer, if there is one. `Err`: one sentence for a person.
-    pub async fn remove_cold(&self, layer: &LayerRef) -> Result<(), String> {
-        let Some(cold) = &self.cold else { return Ok(()) };
-        let removed = self.try_remove_cold(cold, layer).await;
-        removed.map_err(|trouble| cold.note(layer, &trouble))
-    }
-
-    async fn try_remove_cold(&self, cold: &Cold, layer: &LayerRef) -> Result<(), ColdTrouble> {
-        let (store, known) = (self.store.clone(), layer.clone());
-        let record = blocking(move || Ok(store.record(&known))).await?;
-        cold.remote.remove(&cold.remote.path(layer)).await?;
-        if let Some(digest) = record.digest {
-            cold.remote.remove(&cold.remote.other_path(layer, &digest)).await?;
-        }
-        set_cold(&self.store, layer, false).await
-    }
 }
 
 impl Cold {
@@ -128,23 +104,21 @@ impl Cold {
     }
 
     /// One sentence for a log.
-    fn note(&self, layer: &LayerRef, trouble: &ColdTrouble) -> String {
+    fn note(&self, layer: &LayerRef, trouble: &impl std::fmt::Display) -> String {
         format!("layer `{layer}` did not come from {}: {trouble}", self.remote.name())
     }
 
     /// What the store failed with a moment ago.
-    fn recent_trouble(&self) -> Option<String> {
+    fn recent_trouble(&self, layer: &LayerRef) -> Option<String> {
         let state = self.state();
-        state.trouble.as_ref().filter(|(until, _)| Instant::now() < *until).map(|(_, note)| note.clone())
+        let recent = state.trouble.as_ref().filter(|(until, _)| Instant::now() < *until);
+        recent.map(|(_, trouble)| format!("{} (as a moment ago)", self.note(layer, trouble)))
     }
 
-    fn remember(&self, trouble: &ColdTrouble, layer: &LayerRef, note: &str) {
-        let mut state = self.state();
+    fn remember(&self, trouble: &ColdTrouble) {
         if trouble.is_of_the_store() {
             let until = Instant::now() + self.remote.bounds.trouble_kept;
-            state.trouble = Some((until, note.to_owned()));
-        } else if trouble.is_of_the_object() && state.damaged.len() < DAMAGED_MAX {
-            state.damaged.insert(layer.clone());
+            self.state().trouble = Some((until, trouble.to_string()));
         }
     }
 }
@@ -154,25 +128,16 @@ fn lock_for(purpose: &str, store: &LayerStore, layer: &LayerRef) -> Result<Optio
     LayerLock::acquire(&store.directory().join(LOCKS).join(format!("{purpose}-{layer}")), Duration::ZERO)
 }
 
-/// Notes whether there is a cold copy. A layer that is in no tier any more is forgotten.
-async fn set_cold(store: &LayerStore, layer: &LayerRef, cold: bool) -> Result<(), ColdTrouble> {
+/// Changes what is known of a layer whose cold copy turned out to be of no use. Of a layer that is in no tier the digest is kept
+/// for a while: it tells whether what is found later is the same.
+async fn note_useless(store: &LayerStore, layer: &LayerRef, damaged: bool) -> Result<(), ColdTrouble> {
     let (store, layer) = (store.clone(), layer.clone());
     blocking(move || {
-        store.update_record(&layer, |record| record.cold = cold)?;
-        forget_if_gone(&store, &layer)
+        store.update_record(&layer, |record| (record.cold, record.damaged) = (false, record.damaged || damaged))?;
+        match store.contains(&layer) {
+            true => Ok(()),
+            false => store.forget_record_unless(&layer, |record| record.digest.is_some() || record.damaged),
+        }
     })
     .await
-}
-
-fn forget_if_gone(store: &LayerStore, layer: &LayerRef) -> Result<(), LayerError> {
-    if store.contains(layer) { Ok(()) } else { store.forget_record(layer) }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LayerError> + Send + 'static,
-) -> Result<T, ColdTrouble> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(ColdTrouble::from),
-        Err(error) => Err(ColdTrouble::Failed { cause: error.to_string() }),
-    }
 }

@@ -8,7 +8,6 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What the page cache of a mounted image may hold unwritten: what an unmount has to copy at most.
@@ -33,11 +32,11 @@ fn switch(device: u64, values: &[(&str, u64)]) {
     }
 }
 
-/// Starts to write the file to its disk every second, until dropped. Waits for nothing.
+/// Starts to write the file to its disk every second, until dropped. Nobody waits for it: on a busy disk the kernel may keep
+/// the thread for long, and then it ends with its last call.
 #[derive(Debug)]
 pub(crate) struct EarlyWriteBack {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _stop: Sender<()>,
 }
 
 impl EarlyWriteBack {
@@ -50,16 +49,7 @@ impl EarlyWriteBack {
                 unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
             }
         });
-        let thread = thread.map_err(|e| LayerError::io("start the thread that writes", image, e))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for EarlyWriteBack {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        thread.map_err(|e| LayerError::io("start the thread that writes", image, e))?;
+        Ok(Self { _stop: stop })
     }
 }

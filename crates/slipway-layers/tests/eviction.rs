@@ -52,16 +52,18 @@ fn any_stored() -> impl Strategy<Value = Vec<Stored>> {
 
 fn any_quota() -> impl Strategy<Value = (Quota, u64)> {
     let limit = || prop::option::of(0..15_000_u64);
-    let flags = (any::<bool>(), any::<bool>());
-    (limit(), limit(), 0..20_000_u64, flags, 0..20_000_u64).prop_map(|(hot, service_limit, min, (cold, own), free)| {
-        let own_services = if own { (0..2).map(service).collect() } else { BTreeSet::new() };
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (limit(), limit(), 0..20_000_u64, flags, 0..20_000_u64).prop_map(|(hot, service_limit, min, flags, free)| {
+        let (cold, own, destroyed) = flags;
+        let of = |wanted: bool, services: std::ops::Range<usize>| services.filter(|_| wanted).map(service).collect();
+        let own_services: BTreeSet<_> = of(own, 0..2);
         let quota = Quota {
             hot_bytes: hot,
             service_bytes: service_limit,
             free_bytes_min: min,
             requires_cold: cold,
             own_services,
-            destroyed_services: BTreeSet::new(),
+            destroyed_services: of(destroyed, 1..3),
         };
         (quota, free)
     })
@@ -95,6 +97,110 @@ fn ids(report: &SweepReport) -> BTreeSet<StoredId> {
     report.evicted.iter().map(|eviction| eviction.id.clone()).collect()
 }
 
+/// One plan, and what it was made for.
+struct Case<'a> {
+    stored: &'a [Stored],
+    quota: &'a Quota,
+    free: u64,
+    asked_at: SystemTime,
+    report: &'a SweepReport,
+    gone: BTreeSet<StoredId>,
+}
+
+impl Case<'_> {
+    fn find(&self, id: &StoredId) -> &Stored {
+        self.stored.iter().find(|one| one.id == *id).unwrap()
+    }
+
+    fn may_go(&self, one: &Stored) -> bool {
+        let is_cache = matches!(one.id, StoredId::Cache { .. });
+        let kept = one.pinned || one.leased || !one.synced || one.used_at >= self.asked_at;
+        one.hot_bytes > 0 && !kept && (is_cache || one.cold || !self.quota.requires_cold)
+    }
+
+    /// What one deployment made for itself: at once of own and of destroyed services, else when it is old; and caches of the latter.
+    fn is_unneeded(&self, one: &Stored) -> bool {
+        let is_of =
+            |services: &BTreeSet<ServiceId>| one.service.as_ref().is_some_and(|service| services.contains(service));
+        let destroyed = is_of(&self.quota.destroyed_services);
+        let StoredId::Layer(layer) = &one.id else { return destroyed };
+        let age = self.asked_at.duration_since(one.used_at).unwrap_or_default();
+        matches!(layer.kind, LayerKind::Source | LayerKind::Output | LayerKind::Site)
+            && (destroyed || is_of(&self.quota.own_services) || age > Duration::from_secs(24 * 3600))
+    }
+
+    fn only_what_may_go_goes_once(&self) -> Result<(), TestCaseError> {
+        let evicted = &self.report.evicted;
+        prop_assert_eq!(self.gone.len(), evicted.len(), "each goes once");
+        for eviction in evicted {
+            prop_assert!(self.may_go(self.find(&eviction.id)), "{eviction:?} is protected");
+            prop_assert_eq!(self.find(&eviction.id).hot_bytes, eviction.bytes);
+        }
+        prop_assert_eq!(self.report.freed_bytes, evicted.iter().map(|eviction| eviction.bytes).sum::<u64>());
+        Ok(())
+    }
+
+    fn what_is_of_no_use_goes(&self) -> Result<(), TestCaseError> {
+        for one in self.stored.iter().filter(|one| self.may_go(one) && self.is_unneeded(one)) {
+            prop_assert!(self.gone.contains(&one.id), "{one:?} is of no use");
+        }
+        let unneeded = self.report.evicted.iter().filter(|eviction| eviction.reason == EvictionReason::Unneeded);
+        for eviction in unneeded {
+            prop_assert!(self.is_unneeded(self.find(&eviction.id)), "{eviction:?} is of use");
+        }
+        Ok(())
+    }
+
+    /// Without the last one of a reason (and of a service) that limit would be exceeded.
+    fn never_more_than_is_needed(&self) -> Result<(), TestCaseError> {
+        let evicted = &self.report.evicted;
+        for (n, eviction) in evicted.iter().enumerate().filter(|(_, one)| one.reason != EvictionReason::Unneeded) {
+            let same = |other: &&slipway_layers::Eviction| {
+                other.reason == eviction.reason
+                    && (eviction.reason != EvictionReason::ServiceQuota
+                        || self.find(&other.id).service == self.find(&eviction.id).service)
+            };
+            if !evicted[n + 1..].iter().any(|other| same(&other)) {
+                let before: BTreeSet<_> = evicted[..n].iter().map(|eviction| eviction.id.clone()).collect();
+                let short = excess(self.stored, self.quota, self.free, &before, eviction.reason);
+                prop_assert!(short.iter().any(|bytes| *bytes > 0), "{eviction:?} was not needed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Or all that may go for it; what is missing then is said.
+    fn enough_goes(&self) -> Result<(), TestCaseError> {
+        let mut short = 0;
+        for reason in REASONS {
+            for (n, bytes) in excess(self.stored, self.quota, self.free, &self.gone, reason).into_iter().enumerate() {
+                short = short.max(bytes);
+                let concerned =
+                    |one: &&Stored| reason != EvictionReason::ServiceQuota || one.service.as_ref() == Some(&service(n));
+                let mut left = self.stored.iter().filter(concerned);
+                let left = left.any(|one| self.may_go(one) && !self.gone.contains(&one.id));
+                prop_assert!(bytes == 0 || !left, "{reason:?} is exceeded and something could go");
+            }
+        }
+        prop_assert!(self.report.short_bytes >= short, "{} < {short}", self.report.short_bytes);
+        prop_assert!((self.report.short_bytes > 0) == (short > 0));
+        Ok(())
+    }
+
+    /// What stays of those that one limit could have taken was used no earlier, to the minute.
+    fn the_oldest_go_first(&self) -> Result<(), TestCaseError> {
+        let by_use = |eviction: &&slipway_layers::Eviction| {
+            matches!(eviction.reason, EvictionReason::DiskFree | EvictionReason::HotQuota)
+        };
+        for eviction in self.report.evicted.iter().filter(by_use) {
+            for kept in self.stored.iter().filter(|one| self.may_go(one) && !self.gone.contains(&one.id)) {
+                prop_assert!(self.find(&eviction.id).used_at <= kept.used_at);
+            }
+        }
+        Ok(())
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -102,75 +208,12 @@ proptest! {
     fn a_plan_keeps_its_promises(stored in any_stored(), (quota, free) in any_quota(), hour in 0..24_u64) {
         let asked_at = at(hour * 3600);
         let report = eviction::plan(&stored, &quota, free, asked_at);
-        let gone = ids(&report);
-        prop_assert_eq!(gone.len(), report.evicted.len(), "each goes once");
-
-        let find = |id: &StoredId| stored.iter().find(|one| one.id == *id).unwrap();
-        let may_go = |one: &Stored| {
-            let is_cache = matches!(one.id, StoredId::Cache { .. });
-            one.hot_bytes > 0 && !one.pinned && !one.leased && one.synced && one.used_at < asked_at
-                && (is_cache || one.cold || !quota.requires_cold)
-        };
-        for eviction in &report.evicted {
-            prop_assert!(may_go(find(&eviction.id)), "{eviction:?} is protected");
-            prop_assert_eq!(find(&eviction.id).hot_bytes, eviction.bytes);
-        }
-        prop_assert_eq!(report.freed_bytes, report.evicted.iter().map(|eviction| eviction.bytes).sum::<u64>());
-
-        // What one deployment made for itself goes when nobody needs it: at once of own services, else when it is old.
-        let unneeded = |one: &Stored| {
-            let StoredId::Layer(layer) = &one.id else { return false };
-            let own = one.service.as_ref().is_some_and(|service| quota.own_services.contains(service));
-            let age = asked_at.duration_since(one.used_at).unwrap_or_default();
-            matches!(layer.kind, LayerKind::Source | LayerKind::Output | LayerKind::Site)
-                && (own || age > Duration::from_secs(24 * 3600))
-        };
-        for one in stored.iter().filter(|one| may_go(one) && unneeded(one)) {
-            prop_assert!(gone.contains(&one.id), "{one:?} is of no use");
-        }
-
-        // Never more than is needed: without the last one of a reason (and of a service) that limit would be exceeded.
-        for (n, eviction) in report.evicted.iter().enumerate() {
-            if eviction.reason == EvictionReason::Unneeded {
-                prop_assert!(unneeded(find(&eviction.id)), "{eviction:?} is of use");
-                continue;
-            }
-            let same = |other: &&slipway_layers::Eviction| {
-                other.reason == eviction.reason
-                    && (eviction.reason != EvictionReason::ServiceQuota
-                        || find(&other.id).service == find(&eviction.id).service)
-            };
-            if !report.evicted[n + 1..].iter().any(|other| same(&other)) {
-                let before: BTreeSet<_> = report.evicted[..n].iter().map(|eviction| eviction.id.clone()).collect();
-                let short = excess(&stored, &quota, free, &before, eviction.reason);
-                prop_assert!(short.iter().any(|bytes| *bytes > 0), "{eviction:?} was not needed");
-            }
-        }
-
-        // Enough, or all that may go for it; what is missing then is said.
-        let mut short = 0;
-        for reason in REASONS {
-            for (n, bytes) in excess(&stored, &quota, free, &gone, reason).into_iter().enumerate() {
-                short = short.max(bytes);
-                let concerned = |one: &&Stored| {
-                    reason != EvictionReason::ServiceQuota || one.service.as_ref() == Some(&service(n))
-                };
-                let left = stored.iter().filter(concerned).any(|one| may_go(one) && !gone.contains(&one.id));
-                prop_assert!(bytes == 0 || !left, "{reason:?} is exceeded and something could go");
-            }
-        }
-        prop_assert!(report.short_bytes >= short, "{} < {short}", report.short_bytes);
-        prop_assert!((report.short_bytes > 0) == (short > 0));
-
-        // By use: what stays of those that one limit could have taken was used no earlier, to the minute.
-        let by_use = |eviction: &&slipway_layers::Eviction| {
-            matches!(eviction.reason, EvictionReason::DiskFree | EvictionReason::HotQuota)
-        };
-        for eviction in report.evicted.iter().filter(by_use) {
-            for kept in stored.iter().filter(|one| may_go(one) && !gone.contains(&one.id)) {
-                prop_assert!(find(&eviction.id).used_at <= kept.used_at);
-            }
-        }
+        let case = Case { stored: &stored, quota: &quota, free, asked_at, report: &report, gone: ids(&report) };
+        case.only_what_may_go_goes_once()?;
+        case.what_is_of_no_use_goes()?;
+        case.never_more_than_is_needed()?;
+        case.enough_goes()?;
+        case.the_oldest_go_first()?;
     }
 }
 

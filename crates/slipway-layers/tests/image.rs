@@ -52,6 +52,22 @@ fn a_mounted_image_is_sparse_writable_and_frees_its_device() {
     assert!(!at.join("upper").exists(), "dropping unmounts");
 }
 
+/// Of a mount that is still in use when it is dropped too: the next user of the device may be anybody.
+#[test]
+fn a_device_keeps_no_bound_of_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, at) = (dir.path().join("a.img"), dir.path().join("at"));
+    image::create(&path, 16 * MIB).unwrap();
+    let mounted = image::mount(&path, &at, ReadWrite).unwrap();
+    let bound = Path::new("/sys/block").join(device_of(&at).trim_start_matches("/dev/")).join("bdi/strict_limit");
+    let Ok(set) = std::fs::read_to_string(&bound) else { return eprintln!("this kernel has no such bound") };
+    assert_eq!(set.trim(), "1");
+    let busy = std::fs::File::create(mounted.upper().join("busy")).unwrap();
+    drop(mounted);
+    assert_eq!(std::fs::read_to_string(&bound).unwrap().trim(), "0");
+    drop(busy);
+}
+
 #[test]
 fn the_size_of_an_image_is_a_hard_limit() {
     let dir = tempfile::tempdir().unwrap();

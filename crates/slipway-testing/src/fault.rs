@@ -23,10 +23,17 @@ pub enum Fault {
     Status(u16),
     /// The connection is closed after so many bytes.
     Cut(u64),
-    /// The byte there is changed.
+    /// The byte there is changed, and again after each so many more.
     Corrupt(u64),
+    /// The byte there is changed, on the first connection alone that comes so far.
+    CorruptOnce(u64),
     /// Bytes a second.
     Throttle(u64),
+    /// Requests whose head has this text are answered with this status, all others pass.
+    Refuse {
+        asked: &'static str,
+        status: u16,
+    },
 }
 
 /// Ends when it is dropped, with all its connections.
@@ -46,6 +53,9 @@ struct Shared {
     connections: AtomicU64,
     open: Mutex<HashMap<u64, TcpStream>>,
     opened: AtomicU64,
+    /// By [`Fault::CorruptOnce`], since it was set.
+    corrupted: AtomicBool,
+    refused: AtomicU64,
 }
 
 impl FaultProxy {
@@ -62,6 +72,8 @@ impl FaultProxy {
             connections: AtomicU64::new(0),
             open: Mutex::default(),
             opened: AtomicU64::new(0),
+            corrupted: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
         });
         let accepting = shared.clone();
         std::thread::spawn(move || accept(&listener, &accepting));
@@ -75,6 +87,7 @@ impl FaultProxy {
     /// From now on; connections that are open are closed.
     pub fn set(&self, fault: Fault) {
         *self.shared.fault.lock().unwrap() = fault;
+        self.shared.corrupted.store(false, Ordering::SeqCst);
         self.close_all();
     }
 
@@ -91,6 +104,11 @@ impl FaultProxy {
     /// Connections since the last call.
     pub fn take_connections(&self) -> u64 {
         self.shared.connections.swap(0, Ordering::SeqCst)
+    }
+
+    /// Requests that [`Fault::Refuse`] answered since the last call.
+    pub fn take_refused(&self) -> u64 {
+        self.shared.refused.swap(0, Ordering::SeqCst)
     }
 
     fn close_all(&self) {
@@ -143,11 +161,7 @@ fn serve(mut client: &TcpStream, shared: &Shared) {
         }
         Fault::Status(status) => {
             let _ = client.read(&mut [0; PIECE_BYTES]);
-            let body = "<Error><Code>InternalError</Code></Error>";
-            let length = body.len();
-            let answer =
-                format!("HTTP/1.1 {status} Broken\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
-            let _ = client.write_all(answer.as_bytes());
+            refuse(client, status);
         }
         _ => pass(client, fault, shared),
     }
@@ -158,7 +172,7 @@ fn pass(client: &TcpStream, fault: Fault, shared: &Shared) {
     let Ok(server) = TcpStream::connect(&shared.upstream) else { return };
     let number = shared.remember(&server);
     std::thread::scope(|scope| {
-        scope.spawn(|| ask(client, &server, shared));
+        scope.spawn(|| ask(client, &server, fault, shared));
         answer(client, &server, fault, shared);
         for stream in [client, &server] {
             let _ = stream.shutdown(Shutdown::Both);
@@ -167,9 +181,24 @@ fn pass(client: &TcpStream, fault: Fault, shared: &Shared) {
     shared.open.lock().unwrap().remove(&number);
 }
 
-fn ask(mut client: &TcpStream, mut server: &TcpStream, shared: &Shared) {
+fn refuse(mut client: &TcpStream, status: u16) {
+    let body = "<Error><Code>InternalError</Code></Error>";
+    let length = body.len();
+    let answer = format!("HTTP/1.1 {status} Broken\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    let _ = client.write_all(answer.as_bytes());
+}
+
+fn ask(mut client: &TcpStream, mut server: &TcpStream, fault: Fault, shared: &Shared) {
     let mut piece = [0; PIECE_BYTES];
     while let Ok(bytes @ 1..) = client.read(&mut piece) {
+        // A client waits for its answer before it asks again, so that a head is at the start of what is read.
+        if let Fault::Refuse { asked, status } = fault
+            && piece[..bytes].windows(asked.len()).any(|part| part == asked.as_bytes())
+        {
+            shared.refused.fetch_add(1, Ordering::SeqCst);
+            refuse(client, status);
+            break;
+        }
         shared.asked_bytes.fetch_add(bytes as u64, Ordering::SeqCst);
         if server.write_all(&piece[..bytes]).is_err() {
             break;
@@ -188,7 +217,17 @@ fn answer(mut client: &TcpStream, mut server: &TcpStream, fault: Fault, shared: 
         let mut sent = &mut piece[..bytes];
         match fault {
             Fault::Cut(after) if passed + bytes as u64 > after => sent = &mut sent[..(after - passed) as usize],
-            Fault::Corrupt(at) if (passed..passed + bytes as u64).contains(&at) => sent[(at - passed) as usize] ^= 0x40,
+            Fault::Corrupt(every) => {
+                let to_next = (every - passed % every) % every;
+                if let Some(byte) = sent.get_mut(to_next as usize).filter(|_| passed + to_next > 0) {
+                    *byte ^= 0x40;
+                }
+            }
+            Fault::CorruptOnce(at)
+                if (passed..passed + bytes as u64).contains(&at) && !shared.corrupted.swap(true, Ordering::SeqCst) =>
+            {
+                sent[(at - passed) as usize] ^= 0x40;
+            }
             Fault::Throttle(rate) => std::thread::sleep(Duration::from_secs_f64(bytes as f64 / rate as f64)),
             _ => {}
         }

@@ -66,8 +66,12 @@ impl S3Server {
             let made = self.filer("POST", "", b"", &[]).is_some_and(|(status, _)| status == 201);
             made.then_some(())
         });
-        let gateway = self.authority();
-        wait::until("the S3 gateway to answer", START_BOUND, || TcpStream::connect(&gateway).ok());
+        // It knows its identities and the bucket: who is nobody is denied, where one that is still starting fails.
+        let head = format!("GET /{BUCKET}?list-type=2 HTTP/1.0\r\nHost: {}\r\n\r\n", self.authority());
+        wait::until("the S3 gateway to answer", START_BOUND, || {
+            let (status, _) = self.ask(&self.authority(), head.as_bytes(), b"")?;
+            (status == 403).then_some(())
+        });
     }
 
     /// Host and port.
@@ -118,8 +122,13 @@ impl S3Server {
         // Of HTTP/1.0, so that the answer comes in one piece and ends with the connection.
         let mut head = format!("{method} /buckets/{BUCKET}/{path} HTTP/1.0\r\nContent-Length: {}\r\n", content.len());
         headers.iter().for_each(|header| head.push_str(&format!("{header}\r\n")));
-        let mut stream = TcpStream::connect(self.part(1)).ok()?;
-        stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
+        self.ask(&self.part(1), format!("{head}\r\n").as_bytes(), content)
+    }
+
+    fn ask(&self, authority: &str, head: &[u8], content: &[u8]) -> Option<(u16, Vec<u8>)> {
+        let mut stream = TcpStream::connect(authority).ok()?;
+        stream.set_read_timeout(Some(START_BOUND)).ok()?;
+        stream.write_all(head).ok()?;
         stream.write_all(content).ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).ok()?;

@@ -7,8 +7,8 @@ use slipway_types::{LayerRef, Phase};
 use std::sync::Arc;
 
 impl PhaseContext<'_> {
-    /// Whether the layer is there to be used; it stays until the deployment ends. `false`: it has to be made. Not to be called
-    /// with the layer's lock, which whoever fetches it takes. `otherwise`: what is done where the cold tier can't give it.
+    /// Whether the layer is there to be used; it stays until the deployment ends. `false`: it has to be made. A fetch takes a
+    /// lock of its own, so this may be called with the layer's. `otherwise`: what is done where the cold tier can't give it.
     pub(super) async fn bring_back(&self, layer: &LayerRef, otherwise: &str) -> bool {
         self.hold(std::slice::from_ref(layer)).await;
         match bring_back(&self.host.tiers, layer).await {

@@ -71,6 +71,10 @@ pub struct ColdBounds {
     pub part_wait: Duration,
     /// Between two looks of the archiver for what is to be done.
     pub archive_every: Duration,
+    /// After the archiver's first failure in a row; twice as long after each one more, up to some minutes.
+    pub retry_after: Duration,
+    /// A part that was on its way when its upload was given up has arrived in the store by then.
+    pub late_part: Duration,
 }
 
 impl Default for ColdBounds {
@@ -84,6 +88,8 @@ impl Default for ColdBounds {
             trouble_kept: Duration::from_secs(30),
             part_wait: Duration::from_secs(3 * 60),
             archive_every: Duration::from_secs(10),
+            retry_after: Duration::from_secs(1),
+            late_part: Duration::from_secs(60),
         }
     }
 }

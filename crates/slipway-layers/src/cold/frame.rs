@@ -78,7 +78,10 @@ mod tests {
             file
         };
         let (from, to) = (file("from"), file("to"));
-        let parts = [(3, 10), (BLOCK_BYTES - 5, 10_000), (20 * BLOCK_BYTES + 8192, 1), (2 * SPAN_BYTES + 4200, 42)];
+        // The boot block is no part of a layer.
+        let start = crate::image::BOOT_BLOCK_BYTES as usize;
+        let parts =
+            [(start + 3, 10), (BLOCK_BYTES - 5, 10_000), (20 * BLOCK_BYTES + 8192, 1), (2 * SPAN_BYTES + 4200, 42)];
         for (at, bytes) in parts {
             from.write_all_at(&vec![7; bytes], at as u64).unwrap();
         }

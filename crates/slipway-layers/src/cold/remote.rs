@@ -10,9 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as ObjectPath;
-use object_store::{
-    BackoffConfig, Certificate, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, RetryConfig,
-};
+use object_store::{BackoffConfig, Certificate, ClientOptions, GetOptions, GetRange, ObjectStore, RetryConfig};
 use slipway_types::LayerRef;
 use std::ops::Range;
 use std::time::Duration;
@@ -159,14 +157,6 @@ impl Remote {
         match tokio::time::timeout(wait, body.next()).await {
             Ok(piece) => piece.transpose().map_err(ColdTrouble::of_request),
             Err(_) => Err(ColdTrouble::NoAnswer { wait }),
-        }
-    }
-
-    /// Removes an object. One that is not there is fine.
-    pub(crate) async fn remove(&self, path: &ObjectPath) -> Result<(), ColdTrouble> {
-        match self.within(self.fetcher.delete(path)).await {
-            Ok(()) | Err(ColdTrouble::NoObject) => Ok(()),
-            Err(trouble) => Err(trouble),
         }
     }
 

@@ -14,7 +14,9 @@ pub(crate) enum ColdTrouble {
     NoObject,
     #[error("it has no such bucket")]
     NoBucket,
-    #[error("it denies access: have the configured credentials the right to read and write there?")]
+    #[error(
+        "it denies access: may the configured credentials list the bucket (else what is not there looks denied), and read and write its objects?"
+    )]
     Denied,
     #[error("it does not answer within {} s", wait.as_secs_f32())]
     NoAnswer { wait: Duration },
@@ -40,8 +42,14 @@ pub(crate) enum ColdTrouble {
     Local(LayerError),
     #[error("the hot tier's disk has no room for {bytes} bytes")]
     NoRoom { bytes: u64 },
-    #[error("the layer here is not what it was when it was made (its digest has changed)")]
+    #[error(
+        "the layer here is not what it was when it was made (its digest has changed): remove it with `slipway cache clear`, or build again without cache"
+    )]
     HotChanged,
+    #[error("the layer is too large for one object")]
+    TooLarge,
+    #[error("the work on a part of the layer was lost")]
+    LostWork,
     #[error("the server stops")]
     Stopped,
 }
@@ -50,6 +58,16 @@ impl ColdTrouble {
     /// Whether any other layer would meet the same.
     pub(crate) fn is_of_the_store(&self) -> bool {
         matches!(self, Self::NoBucket | Self::Denied | Self::NoAnswer { .. } | Self::Failed { .. } | Self::Slow { .. })
+    }
+
+    /// Whether a store that is well may answer so to one request, whatever it says to others.
+    pub(crate) fn may_be_of_one(&self) -> bool {
+        matches!(self, Self::Failed { .. }) || !self.is_of_the_store()
+    }
+
+    /// Whether the same layer would meet it again, however often it is tried.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::HotChanged | Self::TooLarge)
     }
 
     /// Whether the object itself is of no use, so that it may be replaced.
@@ -85,6 +103,16 @@ impl From<FormatError> for ColdTrouble {
 impl From<LayerError> for ColdTrouble {
     fn from(error: LayerError) -> Self {
         Self::Local(error)
+    }
+}
+
+/// Work on files, away from the threads that serve connections.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LayerError> + Send + 'static,
+) -> Result<T, ColdTrouble> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(ColdTrouble::from),
+        Err(_) => Err(ColdTrouble::LostWork),
     }
 }
 

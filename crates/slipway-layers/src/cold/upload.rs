@@ -2,14 +2,14 @@
 //!
 //! Memory: two frames for each thread of the crew, and one part of 8 MiB for each request in flight.
 //!
-//! What an upload that was killed left in the store is known from a file beside the layers (`uploads/<layer>.json`), written once
-//! the store gave the upload its id, and removed when the upload is complete or aborted.
+//! What an upload that was killed left in the store is known from its journal, written once the store gave the upload its id and
+//! before any part. An upload that was given up stays there: a part of it may arrive after its abort.
 
 use crate::cold::crew::Crew;
 use crate::cold::format::{Entry, HEADER_BYTES, Index, header};
 use crate::cold::frame;
 use crate::cold::remote::Remote;
-use crate::cold::trouble::ColdTrouble;
+use crate::cold::trouble::{ColdTrouble, blocking};
 use crate::digest::{Digester, LayerDigest, data_spans};
 use crate::error::LayerError;
 use bytes::{Bytes, BytesMut};
@@ -22,7 +22,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// All parts but the last have this size, as some stores ask; at least 5 MiB, as all do.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -30,18 +30,19 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 const PARTS_MAX: usize = 10_000;
 /// How long an abort is waited for: a stopping server has no more time. What is not aborted by then is at the next start.
 const ABORT_WAIT_MAX: Duration = Duration::from_millis(1500);
-/// Until a part that was on its way has arrived. It may outlive the first abort, so there is a second one, as S3's own documentation asks.
-const ABORT_PAUSE: Duration = Duration::from_millis(400);
 
 /// Where an upload is written down before its first part.
-pub(crate) trait UploadJournal {
-    fn started(&self, path: &ObjectPath, id: &MultipartId) -> Result<(), LayerError>;
-    fn ended(&self);
+pub(crate) trait UploadJournal: Clone + Send + Sync + 'static {
+    fn started(&self, to: &ObjectPath, id: &MultipartId) -> impl Future<Output = Result<(), ColdTrouble>> + Send;
+    /// All parts are there, and the store is about to make the object of them: it is not to be aborted in the middle of that.
+    fn completing(&self, id: &MultipartId) -> impl Future<Output = Result<(), ColdTrouble>> + Send;
+    fn completed(&self, id: &MultipartId) -> impl Future<Output = ()> + Send;
+    fn aborted(&self, id: &MultipartId) -> impl Future<Output = ()> + Send;
 }
 
 /// Computes the digest of an image with the crew.
 pub(crate) async fn digest(crew: &Crew, path: &Path) -> Result<LayerDigest, ColdTrouble> {
-    let (file, image_bytes, spans) = open(path)?;
+    let (file, image_bytes, spans) = open(path).await?;
     let mut digester = Digester::new(image_bytes);
     let mut packed = stream::iter(spans)
         .map(|number| {
@@ -79,8 +80,17 @@ pub(crate) async fn upload(
     journal: &impl UploadJournal,
     stop: impl Future<Output = ()>,
 ) -> Result<LayerDigest, ColdTrouble> {
-    let (parts, in_flight) = (Vec::new(), JoinSet::new());
-    let mut object = Object { remote, to: outgoing.to, journal, id: None, parts, in_flight, rest: BytesMut::new() };
+    let mut object = Object {
+        remote,
+        to: outgoing.to,
+        journal,
+        creating: None,
+        id: None,
+        completing: false,
+        parts: Vec::new(),
+        in_flight: JoinSet::new(),
+        rest: BytesMut::new(),
+    };
     let sent = tokio::select! {
         sent = object.send(crew, &outgoing) => sent,
         () = stop => Err(ColdTrouble::Stopped),
@@ -91,28 +101,25 @@ pub(crate) async fn upload(
     sent
 }
 
-/// Ends an upload, of this process or of one that is gone.
+/// Ends an upload, of this process or of one that is gone. One that is not there is fine.
 pub(crate) async fn abort(remote: &Remote, to: &ObjectPath, id: &MultipartId) -> Result<(), ColdTrouble> {
-    let once = || async {
-        match remote.sender.abort_multipart(to, id).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(ColdTrouble::of_request(error)),
-        }
-    };
-    let twice = tokio::time::timeout(ABORT_WAIT_MAX, async {
-        once().await?;
-        tokio::time::sleep(ABORT_PAUSE).await;
-        once().await
-    });
-    twice.await.unwrap_or(Err(ColdTrouble::NoAnswer { wait: ABORT_WAIT_MAX }))
+    match tokio::time::timeout(ABORT_WAIT_MAX, remote.sender.abort_multipart(to, id)).await {
+        Ok(Ok(()) | Err(object_store::Error::NotFound { .. })) => Ok(()),
+        Ok(Err(error)) => Err(ColdTrouble::of_request(error)),
+        Err(_) => Err(ColdTrouble::NoAnswer { wait: ABORT_WAIT_MAX }),
+    }
 }
 
 struct Object<'a, J> {
     remote: &'a Arc<Remote>,
     to: &'a ObjectPath,
     journal: &'a J,
+    /// By itself, so that no stop comes between the store's answer and the journal.
+    creating: Option<JoinHandle<Result<MultipartId, ColdTrouble>>>,
     /// None until there is more than one part can hold.
     id: Option<MultipartId>,
+    /// The store was told to make the object.
+    completing: bool,
     parts: Vec<Option<PartId>>,
     in_flight: JoinSet<Result<(usize, PartId), ColdTrouble>>,
     /// Not yet a part.
@@ -121,7 +128,7 @@ struct Object<'a, J> {
 
 impl<J: UploadJournal> Object<'_, J> {
     async fn send(&mut self, crew: &Crew, outgoing: &Outgoing<'_>) -> Result<LayerDigest, ColdTrouble> {
-        let (file, image_bytes, spans) = open(outgoing.image)?;
+        let (file, image_bytes, spans) = open(outgoing.image).await?;
         self.rest.extend_from_slice(&header());
         debug_assert_eq!(self.rest.len() as u64, HEADER_BYTES);
         let mut entries: Vec<Entry> = Vec::new();
@@ -160,17 +167,9 @@ impl<J: UploadJournal> Object<'_, J> {
 
     async fn send_part(&mut self, content: Bytes) -> Result<(), ColdTrouble> {
         if self.parts.len() >= PARTS_MAX {
-            return Err(ColdTrouble::Failed { cause: "the layer is too large for one object".to_owned() });
+            return Err(ColdTrouble::TooLarge);
         }
-        let id = match &self.id {
-            Some(id) => id.clone(),
-            None => {
-                let id = within(self.remote, self.remote.sender.create_multipart(self.to)).await?;
-                self.id = Some(id.clone());
-                self.journal.started(self.to, &id)?;
-                id
-            }
-        };
+        let id = self.create().await?;
         while self.in_flight.len() >= self.remote.concurrency {
             self.take_part().await?;
         }
@@ -185,10 +184,34 @@ impl<J: UploadJournal> Object<'_, J> {
         Ok(())
     }
 
+    /// The upload's id, asked for once.
+    async fn create(&mut self) -> Result<MultipartId, ColdTrouble> {
+        if let Some(id) = &self.id {
+            return Ok(id.clone());
+        }
+        let creating = self.creating.get_or_insert_with(|| {
+            let (remote, to, journal) = (self.remote.clone(), self.to.clone(), self.journal.clone());
+            tokio::spawn(async move {
+                let id = within(&remote, remote.sender.create_multipart(&to)).await?;
+                if let Err(error) = journal.started(&to, &id).await {
+                    // Nobody would know of it later.
+                    let _ = abort(&remote, &to, &id).await;
+                    return Err(error);
+                }
+                Ok(id)
+            })
+        });
+        let created = creating.await;
+        self.creating = None;
+        let id = created.map_err(|_| ColdTrouble::LostWork)??;
+        self.id = Some(id.clone());
+        Ok(id)
+    }
+
     /// Waits for one part.
     async fn take_part(&mut self) -> Result<(), ColdTrouble> {
         if let Some(sent) = self.in_flight.join_next().await {
-            let (number, part) = sent.map_err(|error| ColdTrouble::Failed { cause: error.to_string() })??;
+            let (number, part) = sent.map_err(|_| ColdTrouble::LostWork)??;
             self.parts[number] = Some(part);
         }
         Ok(())
@@ -208,30 +231,42 @@ impl<J: UploadJournal> Object<'_, J> {
         }
         let parts = std::mem::take(&mut self.parts).into_iter().flatten().collect();
         if let Some(id) = &self.id {
+            self.journal.completing(id).await?;
+            self.completing = true;
             within(remote, remote.sender.complete_multipart(to, id, parts)).await?;
-            self.journal.ended();
+            self.journal.completed(id).await;
         }
         Ok(())
     }
 
     async fn abort(&mut self) {
         self.in_flight.shutdown().await;
-        let Some(id) = self.id.take() else { return };
+        if let Some(creating) = &mut self.creating {
+            // When it takes longer, it is in the journal once it has an id.
+            let created = tokio::time::timeout(ABORT_WAIT_MAX, creating).await;
+            self.id = created.ok().and_then(Result::ok).and_then(Result::ok);
+        }
+        // A store that is making the object of its parts would lose them.
+        let Some(id) = self.id.take().filter(|_| !self.completing) else { return };
         match abort(self.remote, self.to, &id).await {
-            Ok(()) => self.journal.ended(),
+            Ok(()) => self.journal.aborted(&id).await,
             Err(error) => {
-                tracing::warn!(object = %self.to, %error, "an upload is left in the cold tier until the next start")
+                tracing::warn!(object = %self.to, %error, "an upload that was given up is left in the cold tier until later");
             }
         }
     }
 }
 
-fn open(path: &Path) -> Result<(Arc<File>, u64, Vec<u32>), LayerError> {
-    let failed = |e| LayerError::io("read", path, e);
-    let file = File::open(path).map_err(failed)?;
-    let image_bytes = file.metadata().map_err(failed)?.len();
-    let spans = data_spans(&file, image_bytes).map_err(failed)?;
-    Ok((Arc::new(file), image_bytes, spans))
+async fn open(path: &Path) -> Result<(Arc<File>, u64, Vec<u32>), ColdTrouble> {
+    let path = path.to_path_buf();
+    blocking(move || {
+        let failed = |e| LayerError::io("read", &path, e);
+        let file = File::open(&path).map_err(failed)?;
+        let image_bytes = file.metadata().map_err(failed)?.len();
+        let spans = data_spans(&file, image_bytes).map_err(failed)?;
+        Ok((Arc::new(file), image_bytes, spans))
+    })
+    .await
 }
 
 async fn within<T>(remote: &Remote, request: impl Future<Output = object_store::Result<T>>) -> Result<T, ColdTrouble> {
@@ -243,5 +278,5 @@ async fn within<T>(remote: &Remote, request: impl Future<Output = object_store::
 }
 
 fn lost(_: tokio::sync::oneshot::error::RecvError) -> ColdTrouble {
-    ColdTrouble::Failed { cause: "the work on a part of the layer was lost".to_owned() }
+    ColdTrouble::LostWork
 }

@@ -4,15 +4,16 @@
 //! lock. A record says "cold" only after the whole copy was found in the store.
 
 use crate::cold::crew::Crew;
-use crate::cold::trouble::ColdTrouble;
+use crate::cold::trouble::{ColdTrouble, blocking};
 use crate::cold::upload::{self, Outgoing};
 use crate::digest::LayerDigest;
 use crate::error::LayerError;
 use crate::record::LayerRecord;
-use crate::store::LayerEntry;
-use crate::tiers::journal::{self, Entry};
-use crate::tiers::{Cold, Tiers, blocking, forget_if_gone, lock_for};
+use crate::store::{ImageId, LayerEntry};
+use crate::tiers::journal::{self, Journal};
+use crate::tiers::{Cold, Tiers, lock_for};
 use slipway_types::LayerRef;
+use slipway_types::cache::is_of_one_deployment;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::Arc;
@@ -20,8 +21,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// After the first failure, and at most. Of the store: all wait; of one layer: that one.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// Between two attempts, however many failed.
 const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
 /// Threads that pack where there are as many cores: an upload is bound by the network.
 const THREADS_MAX: usize = 8;
@@ -34,8 +34,8 @@ struct Failures {
 }
 
 impl Failures {
-    fn add(&mut self) -> Duration {
-        let wait = BACKOFF_FIRST.saturating_mul(1 << self.count.min(16)).min(BACKOFF_MAX);
+    fn add(&mut self, first: Duration) -> Duration {
+        let wait = first.saturating_mul(1 << self.count.min(16)).min(BACKOFF_MAX);
         *self = Self { count: self.count.saturating_add(1), until: Some(Instant::now() + wait) };
         wait
     }
@@ -48,14 +48,40 @@ impl Failures {
 /// What one archiver knows of its work. Losing it costs a look at each layer.
 #[derive(Default)]
 struct Progress {
-    done: HashSet<LayerRef>,
+    /// Of which image: another one under the same name is to be done again.
+    done: HashMap<LayerRef, ImageId>,
     failed: HashMap<LayerRef, Failures>,
     store: Failures,
-    swept: bool,
+}
+
+/// What is to be archived.
+struct Work<'a> {
+    layer: &'a LayerRef,
+    image: ImageId,
+    crew: &'a Crew,
+    shutdown: &'a CancellationToken,
+}
+
+impl Work<'_> {
+    /// A request, or the server's end.
+    async fn ask<T>(&self, request: impl Future<Output = Result<T, ColdTrouble>>) -> Result<T, ColdTrouble> {
+        until(self.shutdown, request).await
+    }
+}
+
+async fn until<T>(
+    shutdown: &CancellationToken,
+    request: impl Future<Output = Result<T, ColdTrouble>>,
+) -> Result<T, ColdTrouble> {
+    tokio::select! {
+        outcome = request => outcome,
+        () = shutdown.cancelled() => Err(ColdTrouble::Stopped),
+    }
 }
 
 impl Tiers {
-    /// Computes digests and makes cold copies, until it is told to stop; then it ends within about a second.
+    /// Computes digests and makes cold copies, until it is told to stop; then it ends as soon as the store
+    /// has answered its aborts, which is waited for some seconds at most.
     pub async fn run_archiver(&self, shutdown: CancellationToken) {
         let crew = match Crew::start(self.threads()) {
             Ok(crew) => crew,
@@ -80,90 +106,99 @@ impl Tiers {
     /// One look at all layers.
     async fn round(&self, crew: &Crew, progress: &mut Progress, shutdown: &CancellationToken) {
         if let Some(cold) = &self.cold
-            && !progress.swept
             && progress.store.is_over()
         {
-            match journal::sweep(cold, &self.store).await {
-                Ok(()) => progress.swept = true,
+            match until(shutdown, journal::sweep(cold, &self.store)).await {
+                Ok(()) | Err(ColdTrouble::Stopped) => {}
                 Err(error) => self.note_failure(&error, progress, None),
             }
         }
-        let list = match self.oldest_first().await {
-            Ok(list) => list,
+        let entries = match self.oldest_first().await {
+            Ok(entries) => entries,
             Err(error) => return tracing::warn!(%error, "could not list the layers that have no cold copy yet"),
         };
-        progress.done.retain(|layer| list.contains(layer));
-        progress.failed.retain(|layer, _| list.contains(layer));
-        for layer in list {
+        let known: HashSet<&LayerRef> = entries.iter().map(|entry| &entry.layer).collect();
+        progress.done.retain(|layer, _| known.contains(layer));
+        progress.failed.retain(|layer, _| known.contains(layer));
+        let mut left: Vec<&LayerEntry> = entries.iter().filter(|entry| progress.is_to_do(entry)).collect();
+        // One that fails again and again does not stand before the others.
+        left.sort_by_key(|entry| progress.failed.get(&entry.layer).map_or(0, |failures| failures.count));
+        for entry in left {
             if shutdown.is_cancelled() || !progress.store.is_over() {
                 return;
             }
-            if self.is_to_do(&layer, progress) {
-                self.step(&layer, crew, progress, shutdown).await;
-            }
+            let work = Work { layer: &entry.layer, image: entry.image, crew, shutdown };
+            self.step(&work, progress).await;
         }
     }
 
     /// Layers that would survive a power cut.
-    async fn oldest_first(&self) -> Result<Vec<LayerRef>, ColdTrouble> {
+    async fn oldest_first(&self) -> Result<Vec<LayerEntry>, ColdTrouble> {
         let store = self.store.clone();
         let mut entries = blocking(move || store.list()).await?;
         entries.retain(|entry| entry.synced);
         entries.sort_by_key(|entry: &LayerEntry| entry.published_at);
-        Ok(entries.into_iter().map(|entry| entry.layer).collect())
+        Ok(entries)
     }
 
-    fn is_to_do(&self, layer: &LayerRef, progress: &Progress) -> bool {
-        let damaged = self.cold.as_ref().is_some_and(|cold| cold.state().damaged.contains(layer));
-        let waits = progress.failed.get(layer).is_some_and(|failures| !failures.is_over());
-        (damaged || !progress.done.contains(layer)) && !waits
-    }
-
-    async fn step(&self, layer: &LayerRef, crew: &Crew, progress: &mut Progress, shutdown: &CancellationToken) {
-        match self.process(layer, crew, shutdown).await {
+    async fn step(&self, work: &Work<'_>, progress: &mut Progress) {
+        match self.process(work).await {
             Ok(true) => {
-                progress.done.insert(layer.clone());
-                progress.failed.remove(layer);
+                progress.done.insert(work.layer.clone(), work.image);
+                progress.failed.remove(work.layer);
                 progress.store = Failures::default();
             }
             // Another process is at it.
             Ok(false) => {}
             Err(ColdTrouble::Stopped) => {}
-            // Removed meanwhile.
-            Err(_) if !self.store.contains(layer) => {}
-            Err(error) => self.note_failure(&error, progress, Some(layer)),
+            // Removed or replaced meanwhile.
+            Err(_) if !self.is_still_there(work).await => {}
+            Err(error) if error.is_final() => {
+                tracing::error!(layer = %work.layer, "a layer gets no cold copy: {error}");
+                progress.done.insert(work.layer.clone(), work.image);
+            }
+            Err(error) => self.note_failure(&error, progress, Some(work.layer)),
         }
     }
 
+    async fn is_still_there(&self, work: &Work<'_>) -> bool {
+        let (path, image) = (self.store.path(work.layer), work.image);
+        let same = move || Ok(std::fs::metadata(&path).is_ok_and(|found| ImageId::of(&found) == image));
+        blocking(same).await.unwrap_or(true)
+    }
+
+    /// Of the store: all wait. Of one layer: that one; and for what a store may say to one layer alone, both.
     fn note_failure(&self, error: &ColdTrouble, progress: &mut Progress, layer: Option<&LayerRef>) {
-        let wait = match layer.filter(|_| !error.is_of_the_store()) {
-            Some(layer) => progress.failed.entry(layer.clone()).or_default().add(),
-            None => progress.store.add(),
-        };
+        let first = self.bounds.retry_after;
+        let mut wait = Duration::ZERO;
+        if let Some(layer) = layer {
+            wait = progress.failed.entry(layer.clone()).or_default().add(first);
+        }
+        if error.is_of_the_store() || layer.is_none() {
+            wait = wait.max(progress.store.add(first));
+        }
         let tier = self.cold.as_ref().map_or("the digest", |cold| cold.remote.name());
         let layer = layer.map(ToString::to_string).unwrap_or_default();
         tracing::warn!(%layer, ?wait, "no cold copy of a layer yet, it is tried again: {tier}: {error}");
     }
 
     /// `false`: another process is at it.
-    async fn process(&self, layer: &LayerRef, crew: &Crew, shutdown: &CancellationToken) -> Result<bool, ColdTrouble> {
-        let (store, wanted) = (self.store.clone(), layer.clone());
+    async fn process(&self, work: &Work<'_>) -> Result<bool, ColdTrouble> {
+        let (store, wanted) = (self.store.clone(), work.layer.clone());
         let Some(_lock) = blocking(move || lock_for("archive", &store, &wanted)).await? else { return Ok(false) };
-        let (store, wanted) = (self.store.clone(), layer.clone());
+        let (store, wanted) = (self.store.clone(), work.layer.clone());
         let record = blocking(move || Ok(store.record(&wanted))).await?;
         let Some(cold) = &self.cold else {
             if record.digest.is_none() {
-                let digest = self.digest(layer, crew, shutdown).await?;
-                self.note(layer, digest, None).await?;
+                let digest = self.digest(work).await?;
+                self.note(work, digest, false).await?;
             }
             return Ok(true);
         };
-        let damaged = cold.state().damaged.contains(layer);
-        if !record.cold || record.digest.is_none() || damaged {
-            let digest = self.archive(cold, layer, &record, damaged, crew, shutdown).await?;
-            self.note(layer, digest, Some(true)).await?;
-            cold.state().damaged.remove(layer);
-            tracing::info!(%layer, "layer has a cold copy");
+        if !record.cold || record.digest.is_none() {
+            let digest = self.archive(cold, work, &record).await?;
+            self.note(work, digest, true).await?;
+            tracing::info!(layer = %work.layer, "layer has a cold copy");
         }
         Ok(true)
     }
@@ -171,75 +206,79 @@ impl Tiers {
     async fn archive(
         &self,
         cold: &Arc<Cold>,
-        layer: &LayerRef,
+        work: &Work<'_>,
         record: &LayerRecord,
-        damaged: bool,
-        crew: &Crew,
-        shutdown: &CancellationToken,
     ) -> Result<LayerDigest, ColdTrouble> {
-        journal::abort_left(cold, &self.store, layer).await?;
+        let layer = work.layer;
         let mut to = cold.remote.path(layer);
         let mut known = record.digest;
-        match cold.remote.find(&to, layer).await {
+        match work.ask(cold.remote.find(&to, layer)).await {
             Err(ColdTrouble::NoObject) => {}
             // It is of no use to anybody.
             Err(trouble) if trouble.is_of_the_object() => {}
             Err(trouble) => return Err(trouble),
+            Ok(_) if record.damaged => {}
             Ok(found) => {
                 let digest = match known {
                     Some(digest) => digest,
-                    None => self.digest(layer, crew, shutdown).await?,
+                    None => self.digest(work).await?,
                 };
-                if found.index.digest == digest && !damaged {
+                if found.index.digest == digest {
                     return Ok(digest);
                 }
-                if found.index.digest != digest {
-                    // Another host made the same layer, from the same inputs but not byte for byte, and was first.
+                // Of what one deployment made for itself the newest is the right one, also for hosts that never heard of it. Of
+                // others another host made the same layer, from the same inputs but not byte for byte, and was first.
+                if !is_of_one_deployment(layer.kind) {
                     to = cold.remote.other_path(layer, &digest);
                 }
                 known = Some(digest);
             }
         }
-        let entry = Entry::new(cold, &self.store, layer);
+        let journal = Journal::new(cold, &self.store, layer);
         let image = self.store.path(layer);
         let outgoing = Outgoing { image: &image, layer, to: &to, known };
-        let digest = upload::upload(&cold.remote, crew, outgoing, &entry, shutdown.cancelled()).await?;
-        match cold.remote.find(&to, layer).await? {
+        let stop = work.shutdown.cancelled();
+        let digest = upload::upload(&cold.remote, work.crew, outgoing, &journal, stop).await?;
+        match work.ask(cold.remote.find(&to, layer)).await? {
             found if found.index.digest == digest => Ok(digest),
             // Overwritten in this moment; the next round gives this one a name of its own.
             _ => Err(ColdTrouble::WrongDigest),
         }
     }
 
-    async fn digest(
-        &self,
-        layer: &LayerRef,
-        crew: &Crew,
-        shutdown: &CancellationToken,
-    ) -> Result<LayerDigest, ColdTrouble> {
-        let path = self.store.path(layer);
-        tokio::select! {
-            digest = upload::digest(crew, &path) => digest,
-            () = shutdown.cancelled() => Err(ColdTrouble::Stopped),
-        }
+    async fn digest(&self, work: &Work<'_>) -> Result<LayerDigest, ColdTrouble> {
+        let path = self.store.path(work.layer);
+        work.ask(upload::digest(work.crew, &path)).await
     }
 
-    async fn note(&self, layer: &LayerRef, digest: LayerDigest, cold: Option<bool>) -> Result<(), ColdTrouble> {
-        let (store, layer) = (self.store.clone(), layer.clone());
+    /// Writes down what was found, unless another image has taken the layer's name since.
+    async fn note(&self, work: &Work<'_>, digest: LayerDigest, cold: bool) -> Result<(), ColdTrouble> {
+        let (store, layer, image) = (self.store.clone(), work.layer.clone(), work.image);
         blocking(move || {
             let path = store.path(&layer);
-            let image_bytes = match std::fs::metadata(&path) {
-                Ok(found) => Some(found.len()),
+            // No image takes the name meanwhile: that needs the record's lock.
+            let _record = store.lock_record(&layer)?;
+            let found = match std::fs::metadata(&path) {
+                Ok(found) => Some(found),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
                 Err(error) => return Err(LayerError::io("measure", &path, error)),
             };
-            store.update_record(&layer, |record| {
+            if found.is_none() && !cold || found.as_ref().is_some_and(|found| ImageId::of(found) != image) {
+                return Ok(());
+            }
+            store.rewrite_record(&layer, |record| {
                 record.digest = Some(digest);
-                record.image_bytes = image_bytes.unwrap_or(record.image_bytes);
-                record.cold = cold.unwrap_or(record.cold);
-            })?;
-            forget_if_gone(&store, &layer)
+                record.image_bytes = found.map_or(record.image_bytes, |found| found.len());
+                (record.cold, record.damaged) = (record.cold || cold, record.damaged && !cold);
+            })
         })
         .await
+    }
+}
+
+impl Progress {
+    fn is_to_do(&self, entry: &LayerEntry) -> bool {
+        let waits = self.failed.get(&entry.layer).is_some_and(|failures| !failures.is_over());
+        self.done.get(&entry.layer) != Some(&entry.image) && !waits
     }
 }

@@ -2,13 +2,14 @@
 
 use crate::cold::download;
 use crate::cold::remote::Found;
-use crate::cold::trouble::ColdTrouble;
+use crate::cold::trouble::{ColdTrouble, blocking};
 use crate::leftover::WorkArea;
 use crate::lock::LayerLock;
 use crate::record::LayerRecord;
 use crate::store::LayerStore;
-use crate::tiers::{Cold, Ensured, blocking, lock_for, set_cold};
+use crate::tiers::{Cold, Ensured, lock_for, note_useless};
 use slipway_types::LayerRef;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
@@ -40,7 +41,7 @@ impl Cold {
     }
 
     async fn fetch(&self, store: &LayerStore, layer: &LayerRef) -> Ensured {
-        if let Some(note) = self.recent_trouble() {
+        if let Some(note) = self.recent_trouble(layer) {
             return Ensured::Trouble(note);
         }
         let (started, wait) = (Instant::now(), self.remote.bounds.fetch_wait);
@@ -57,7 +58,7 @@ impl Cold {
             Err(trouble) => {
                 let note = self.note(layer, &trouble);
                 tracing::warn!("{note}");
-                self.remember(&trouble, layer, &note);
+                self.remember(&trouble);
                 Ensured::Trouble(note)
             }
         }
@@ -68,22 +69,30 @@ impl Cold {
         let Some(_lock) = lock(store, layer).await? else { return Ok(Some(0)) };
         let (known, wanted) = (store.clone(), layer.clone());
         let record = blocking(move || Ok(known.record(&wanted))).await?;
-        let fetched = match self.find(layer, &record).await {
-            Ok(found) => self.bring(store, layer, &found).await,
-            Err(trouble) => Err(trouble),
-        };
-        match fetched {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(ColdTrouble::NoObject) if !record.cold => Ok(None),
+        let found = match self.find(layer, &record).await {
+            Ok(found) => found,
+            Err(ColdTrouble::NoObject) if !record.cold => return Ok(None),
             Err(ColdTrouble::NoObject) => {
-                set_cold(store, layer, false).await?;
-                Err(ColdTrouble::Gone)
+                note_useless(store, layer, false).await?;
+                return Err(ColdTrouble::Gone);
             }
-            Err(trouble) if record.cold && trouble.is_of_the_object() => {
-                set_cold(store, layer, false).await?;
+            Err(trouble) => {
+                // An index that cannot be read the archiver finds by itself.
+                if record.cold && trouble.is_of_the_object() {
+                    note_useless(store, layer, false).await?;
+                }
+                return Err(trouble);
+            }
+        };
+        match self.bring(store, layer, &found).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(trouble) => {
+                if trouble.is_of_the_object() {
+                    // Whoever makes the layer anew replaces it, whatever its bytes are then.
+                    note_useless(store, layer, found.path == self.remote.path(layer)).await?;
+                }
                 Err(trouble)
             }
-            Err(trouble) => Err(trouble),
         }
     }
 
@@ -104,25 +113,89 @@ impl Cold {
     }
 
     async fn bring(&self, store: &LayerStore, layer: &LayerRef, found: &Found) -> Result<u64, ColdTrouble> {
-        let (target, bytes) = (store.clone(), found.index.data_bytes());
-        let area = blocking(move || {
-            let room = target.free_bytes()?;
-            Ok(if room < bytes + ROOM_LEFT_BYTES { None } else { Some(WorkArea::new(target.directory())?) })
-        });
-        let area = area.await?.ok_or(ColdTrouble::NoRoom { bytes })?;
-        let received = download::download(&self.remote, found, &area.image()).await?;
+        let bytes = found.index.data_bytes();
+        let _coming = self.make_room(store, bytes).await?;
+        let target = store.clone();
+        let area = Area::new(blocking(move || WorkArea::new(target.directory())).await?);
+        let received = match download::download(&self.remote, found, &area.image).await {
+            Ok(received) => received,
+            Err(trouble) => {
+                area.clear().await;
+                return Err(trouble);
+            }
+        };
         let (store, layer) = (store.clone(), layer.clone());
         let (digest, image_bytes) = (found.index.digest, found.index.image_bytes);
+        let is_first = found.path == self.remote.path(&layer);
         blocking(move || {
+            let mut area = area;
             // Before the layer is there, so that it never stands there as one that nobody used for long.
-            store.update_record(&layer, |record| {
-                (record.digest, record.image_bytes, record.cold) = (Some(digest), image_bytes, true);
-            })?;
             store.touch(&layer);
-            store.publish(&area.image(), &layer)
+            let published = store.publish_with(&area.image, &layer, |record| {
+                (record.digest, record.image_bytes, record.cold) = (Some(digest), image_bytes, true);
+                record.damaged &= !is_first;
+            });
+            drop(area.area.take());
+            published
         })
         .await?;
         Ok(received.max(1))
+    }
+
+    /// Fails where the disk has no room for so much beside what other fetches will write.
+    async fn make_room(&self, store: &LayerStore, bytes: u64) -> Result<Coming<'_>, ColdTrouble> {
+        let target = store.clone();
+        let free = blocking(move || target.free_bytes()).await?;
+        let mut state = self.state();
+        let needed = state.coming_bytes.saturating_add(bytes).saturating_add(ROOM_LEFT_BYTES);
+        if free < needed {
+            return Err(ColdTrouble::NoRoom { bytes });
+        }
+        state.coming_bytes += bytes;
+        Ok(Coming { cold: self, bytes })
+    }
+}
+
+/// Bytes of a fetch that runs, until it ends.
+struct Coming<'a> {
+    cold: &'a Cold,
+    bytes: u64,
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.cold.state().coming_bytes -= self.bytes;
+    }
+}
+
+/// A work area that is removed away from the threads that serve connections, also when its fetch is given up.
+struct Area {
+    image: PathBuf,
+    area: Option<WorkArea>,
+}
+
+impl Area {
+    fn new(area: WorkArea) -> Self {
+        Self { image: area.image(), area: Some(area) }
+    }
+
+    async fn clear(mut self) {
+        let area = self.area.take();
+        let cleared = blocking(move || {
+            drop(area);
+            Ok(())
+        });
+        let _ = cleared.await;
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        let Some(area) = self.area.take() else { return };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(area))),
+            Err(_) => drop(area),
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Layers come back once, whole, and as they were.
 
-use crate::setup::{MIB, Setup, archive, archive_until, assert_clean, layer, make_cold, publish, trouble};
+use crate::setup::{
+    Archiver, MIB, Setup, archive, archive_until, assert_clean, journal, layer, make_cold, publish, trouble, wait_for,
+};
 use slipway_layers::{Ensured, LayerDigest, LayerRecord};
 use slipway_testing::Fault;
+use std::cell::Cell;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cold_layer_comes_back_once_however_many_ask() {
@@ -19,7 +22,7 @@ async fn a_cold_layer_comes_back_once_however_many_ask() {
     archive(&one, &[&wanted]).await;
     assert_eq!(one.ensure(&wanted).await, Ensured::Hot);
     assert_eq!(setup.objects(), [format!("{wanted}.layer")]);
-    assert_eq!(setup.uploads(), [] as [String; 0]);
+    assert_eq!((setup.uploads(), journal(&setup.directory("one"))), (Vec::new(), Vec::new()));
     assert!(one.store().remove(&wanted).unwrap());
 
     // Two servers on one directory, ten builds in each.
@@ -40,13 +43,8 @@ async fn a_cold_layer_comes_back_once_however_many_ask() {
     assert!(before == after, "byte for byte");
     assert!(std::fs::metadata(&path).unwrap().blocks() <= allocated, "holes stayed holes");
     let record = one.store().record(&wanted);
-    let expected = LayerRecord {
-        digest: Some(digest),
-        made_for: None,
-        image_bytes: after.len() as u64,
-        cold: true,
-        ..LayerRecord::default()
-    };
+    let expected =
+        LayerRecord { digest: Some(digest), image_bytes: after.len() as u64, cold: true, ..LayerRecord::default() };
     assert_eq!(record, expected);
     assert_clean(&setup.directory("one"));
 
@@ -55,9 +53,6 @@ async fn a_cold_layer_comes_back_once_however_many_ask() {
     assert!(matches!(other.ensure(&wanted).await, Ensured::Fetched { .. }));
     assert_eq!(other.store().record(&wanted), expected);
     assert_eq!(LayerDigest::of_image(&other.store().path(&wanted)).unwrap(), digest);
-    one.remove_cold(&wanted).await.unwrap();
-    assert_eq!(setup.objects(), [] as [String; 0]);
-    assert!(!one.store().record(&wanted).cold);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,6 +66,51 @@ async fn transfers_stay_below_the_configured_rate() {
     let Ensured::Fetched { bytes, took } = slow.ensure(&wanted).await else { panic!("it comes") };
     let least = Duration::from_secs_f64(bytes as f64 / (2 * MIB) as f64) - Duration::from_millis(300);
     assert!(took > least && took < least * 3, "{bytes} bytes in {took:?}");
+}
+
+/// What is sent in the background takes turns with what a build waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_comes_beside_an_archive_that_takes_all_of_the_rate() {
+    let setup = Setup::new();
+    let wanted = layer("wanted");
+    make_cold(&setup.host("one"), &wanted, MIB).await;
+    let mut config = setup.config();
+    config.bytes_per_second = Some(2 * MIB);
+    let host = setup.host_with("slow", config);
+    // Parts enough for a quarter of a minute, and more of them waiting than the fetch has requests.
+    publish(host.store(), &layer("large"), 32 * MIB);
+    let archiver = Archiver::start(&host);
+    wait_for("parts to be sent", || !setup.uploads().is_empty() && setup.proxy.take_asked_bytes() > MIB / 2);
+    let ensured = host.ensure(&wanted).await;
+    let Ensured::Fetched { took, .. } = ensured else { panic!("{ensured:?}") };
+    assert!(took < Duration::from_secs(8) && !host.store().record(&layer("large")).cold, "{took:?}");
+    archiver.stop().await;
+}
+
+/// A build that makes the layer while it is fetched wins, and nothing of the copy is written down for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_is_made_while_it_is_fetched_is_not_taken_for_the_copy() {
+    let setup = Setup::new();
+    let host = setup.host("one");
+    let wanted = layer("wanted");
+    make_cold(&host, &wanted, 3 * MIB).await;
+    let copied = host.store().record(&wanted).digest;
+    setup.proxy.set(Fault::Throttle(2 * MIB));
+    setup.proxy.take_answered_bytes();
+    let (asking, key) = (host.clone(), wanted.clone());
+    let fetch = tokio::spawn(async move { asking.ensure(&key).await });
+    let seen = Cell::new(0);
+    wait_for("the fetch to run", || seen.replace(seen.get() + setup.proxy.take_answered_bytes()) > 128 * 1024);
+    publish(host.store(), &wanted, MIB);
+    fetch.await.unwrap();
+    let made = LayerDigest::of_image(&host.store().path(&wanted)).unwrap();
+    assert_ne!(Some(made), copied);
+    let record = host.store().record(&wanted);
+    assert!(!record.cold && record.digest.is_none(), "{record:?}");
+    setup.proxy.set(Fault::None);
+    archive(&host, &[&wanted]).await;
+    assert_eq!(host.store().record(&wanted).digest, Some(made));
+    assert_clean(&setup.directory("one"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,26 +151,25 @@ async fn a_fetch_that_is_given_up_leaves_nothing() {
     make_cold(&host, &wanted, 6 * MIB).await;
     setup.proxy.set(Fault::Throttle(MIB));
     setup.proxy.take_answered_bytes();
-    let (asking, key) = (host.clone(), wanted.clone());
-    let first = tokio::spawn(async move { asking.ensure(&key).await });
-    let mut second = {
+    let ask = || {
         let (asking, key) = (host.clone(), wanted.clone());
         tokio::spawn(async move { asking.ensure(&key).await })
     };
-    let started = Instant::now();
-    let mut seen = 0;
-    while seen < MIB / 2 {
-        assert!(started.elapsed() < Duration::from_secs(20), "the fetch runs");
-        seen += setup.proxy.take_answered_bytes();
-        tokio::task::yield_now().await;
-    }
+    let first = ask();
+    let seen = Cell::new(0);
+    wait_for("the fetch to run", || seen.replace(seen.get() + setup.proxy.take_answered_bytes()) > MIB / 2);
+    // By then there is no doubt which of them fetches.
+    let mut second = ask();
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     setup.proxy.set(Fault::None);
-    // The one that waited takes over, or its own connection was the one that the proxy closed.
+    // The one that waited takes over.
     let outcome = (&mut second).await.unwrap();
     assert!(matches!(outcome, Ensured::Fetched { .. }), "{outcome:?}");
     assert!(host.store().contains(&wanted));
+    // What the first had begun is removed in the background.
+    let names = || std::fs::read_dir(setup.directory("one")).unwrap().map(|entry| entry.unwrap().file_name());
+    wait_for("its work to be removed", || !names().any(|name| name.to_string_lossy().starts_with(".new-")));
     assert_clean(&setup.directory("one"));
 }
 

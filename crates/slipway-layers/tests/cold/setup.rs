@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 pub(crate) const PREFIX: &str = "a/prefix";
+/// A part that outlived its upload has come by then.
+const LATE_PART: Duration = Duration::from_secs(1);
 /// Far more than anything here takes.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
@@ -89,6 +91,8 @@ pub(crate) fn bounds() -> ColdBounds {
         progress_every: Duration::from_secs(1),
         trouble_kept: Duration::ZERO,
         archive_every: Duration::from_millis(20),
+        retry_after: Duration::from_millis(200),
+        late_part: LATE_PART,
         ..ColdBounds::default()
     }
 }
@@ -119,16 +123,44 @@ pub(crate) fn noise(seed: u64, content: &mut [u8]) {
     }
 }
 
-/// Runs an archiver until the condition holds, then stops it: that takes a second at most.
-pub(crate) async fn archive_until(tiers: &Tiers, what: &str, condition: impl Fn() -> bool) {
-    let (shutdown, runs) = (CancellationToken::new(), tiers.clone());
-    let stop = shutdown.clone();
-    let archiver = tokio::spawn(async move { runs.run_archiver(stop).await });
+/// An archiver that runs until it is stopped.
+pub(crate) struct Archiver {
+    shutdown: CancellationToken,
+    runs: tokio::task::JoinHandle<()>,
+}
+
+impl Archiver {
+    pub(crate) fn start(tiers: &Tiers) -> Self {
+        let (shutdown, tiers) = (CancellationToken::new(), tiers.clone());
+        let stop = shutdown.clone();
+        Self { shutdown, runs: tokio::spawn(async move { tiers.run_archiver(stop).await }) }
+    }
+
+    /// Takes two seconds at most, whatever the store does.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        let asked_at = Instant::now();
+        self.runs.await.unwrap();
+        assert!(asked_at.elapsed() < Duration::from_secs(2), "the archiver ended after {:?}", asked_at.elapsed());
+    }
+}
+
+/// Waits within a test that runs on several threads.
+pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     tokio::task::block_in_place(|| wait::until(what, BOUND, || condition().then_some(())));
-    shutdown.cancel();
-    let asked_at = Instant::now();
-    archiver.await.unwrap();
-    assert!(asked_at.elapsed() < Duration::from_secs(2), "the archiver ended after {:?}", asked_at.elapsed());
+}
+
+/// Runs an archiver until the condition holds.
+pub(crate) async fn archive_until(tiers: &Tiers, what: &str, condition: impl Fn() -> bool) {
+    let archiver = Archiver::start(tiers);
+    wait_for(what, condition);
+    archiver.stop().await;
+}
+
+/// Uploads that this host has still to abort.
+pub(crate) fn journal(directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory.join("uploads")) else { return Vec::new() };
+    entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default()).collect()
 }
 
 /// Gives each of the layers a cold copy.
@@ -151,10 +183,10 @@ pub(crate) fn trouble(ensured: Ensured) -> String {
     }
 }
 
-/// Nothing of an unfinished fetch or upload lies in the hot tier's directory.
+/// Nothing of an unfinished fetch or upload lies in the hot tier's directory, but for uploads that are still to be aborted.
 pub(crate) fn assert_clean(directory: &Path) {
     let mut left: Vec<String> = Vec::new();
-    for part in ["", "locks", "uploads"] {
+    for part in ["", "locks"] {
         let Ok(entries) = std::fs::read_dir(directory.join(part)) else { continue };
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         left.extend(names.filter(|name| !part.is_empty() || name.starts_with(".new-")));

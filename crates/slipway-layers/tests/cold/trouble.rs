@@ -77,13 +77,45 @@ async fn an_object_that_is_not_the_layer_is_refused_and_replaced() {
         assert!(!host.store().record(&wanted).cold, "{what}: the record does not lie");
         assert_clean(&setup.directory("one"));
     }
-    // The layer is made again, and the copy with it.
-    crate::setup::publish(host.store(), &wanted, 2 * MIB);
-    let replaced = || host.store().record(&wanted).cold;
-    archive_until(&host, "a new copy", replaced).await;
-    host.store().remove(&wanted).unwrap();
+    // The layer is made again, of other bytes, and the copy with it: also for a host that never heard of it, and after a restart.
+    setup.s3.write(&object, &good);
+    for bytes in [2 * MIB, 3 * MIB] {
+        let mut damaged = setup.s3.read(&object).unwrap();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 1;
+        setup.s3.write(&object, &damaged);
+        note_of(&host, &wanted, Duration::from_secs(5)).await;
+        let host = setup.host("one");
+        crate::setup::publish(host.store(), &wanted, bytes);
+        let replaced = || host.store().record(&wanted).cold;
+        archive_until(&host, "a new copy", replaced).await;
+        host.store().remove(&wanted).unwrap();
+        for host in [&host, &setup.host(&format!("other-{bytes}"))] {
+            let ensured = host.ensure(&wanted).await;
+            assert!(matches!(ensured, Ensured::Fetched { .. }), "{ensured:?}");
+            host.store().remove(&wanted).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_on_the_way_is_asked_for_again_and_what_is_known_stays_known() {
+    let setup = Setup::new();
+    let host = setup.host("one");
+    let wanted = layer("wanted");
+    make_cold(&host, &wanted, 2 * MIB).await;
+    let known = host.store().record(&wanted);
+    setup.proxy.set(Fault::CorruptOnce(1_000_000));
     let ensured = host.ensure(&wanted).await;
     assert!(matches!(ensured, Ensured::Fetched { .. }), "{ensured:?}");
+    assert_eq!(host.store().record(&wanted), known);
+    host.store().remove(&wanted).unwrap();
+    setup.proxy.set(Fault::Corrupt(1_000_000));
+    note_of(&host, &wanted, Duration::from_secs(5)).await;
+    assert_eq!(host.store().record(&wanted).digest, known.digest, "another one is still told from it");
+    setup.proxy.set(Fault::None);
+    assert!(matches!(host.ensure(&wanted).await, Ensured::Fetched { .. }), "and the copy was well all the time");
+    assert_eq!(host.store().record(&wanted), known);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +139,7 @@ async fn a_store_that_is_gone_or_forbidden_is_asked_once_in_a_while() {
     {
         let note = note_of(host, &wanted, Duration::from_secs(8)).await;
         assert!(note.contains(expected), "{note}");
+        assert_eq!(note.contains("list the bucket"), expected == "denies access", "{note}");
     }
 
     // The object is gone: known as such from then on.
@@ -123,7 +156,8 @@ async fn a_store_that_is_gone_or_forbidden_is_asked_once_in_a_while() {
     let first = note_of(&patient, &wanted, Duration::from_secs(4)).await;
     setup.proxy.take_connections();
     for key in ["a", "b", "c"] {
-        assert_eq!(note_of(&patient, &layer(key), Duration::from_millis(500)).await, first);
+        let expected = first.replace("dependencies-wanted", &format!("dependencies-{key}")) + " (as a moment ago)";
+        assert_eq!(note_of(&patient, &layer(key), Duration::from_millis(500)).await, expected);
     }
     assert_eq!(setup.proxy.take_connections(), 0, "nobody asked again");
 }
@@ -132,8 +166,9 @@ async fn a_store_that_is_gone_or_forbidden_is_asked_once_in_a_while() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_a_note_and_leaves_nothing() {
     let setup = Setup::new();
-    let wanted = layer("wanted");
+    let (wanted, other) = (layer("wanted"), layer("other"));
     make_cold(&setup.host("one"), &wanted, 20 * MIB).await;
+    make_cold(&setup.host("one"), &other, 20 * MIB).await;
     let disk = SmallDisk::mount(&setup.directory("small"), 100);
     let small = setup.host("small");
     let ballast = setup.directory("small").join("ballast");
@@ -153,6 +188,9 @@ async fn a_full_disk_is_a_note_and_leaves_nothing() {
         seen += setup.proxy.take_answered_bytes();
         tokio::task::yield_now().await;
     }
+    // There was room for one.
+    let note = note_of(&small, &other, Duration::from_secs(5)).await;
+    assert!(note.contains("has no room for"), "{note}");
     let full = std::fs::write(&ballast, vec![1; 120 * MIB as usize]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     let note = trouble(fetch.await.unwrap());

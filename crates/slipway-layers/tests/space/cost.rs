@@ -52,7 +52,7 @@ fn publishing_400_mb_in_40000_files_takes_less_than_a_second() {
     drop(mounted);
     eprintln!(
         "fill {filled:?}; unmounted {unmounted:?}, mounted to tidy {again:?}, published {published:?}; mount {mount:?}; {} MB",
-        bench.store.allocated_bytes(&layer("large")).unwrap() / MIB
+        slipway_layers::image::allocated_bytes(&bench.store.path(&layer("large"))).unwrap() / MIB
     );
     assert!(published < PUBLISH_MAX, "{published:?}");
     assert!(mount < MOUNT_MAX, "{mount:?}");

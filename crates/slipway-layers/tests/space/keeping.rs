@@ -206,6 +206,75 @@ fn a_pin_that_comes_after_the_decision_still_counts() {
     assert!(bench.store.contains(&one));
 }
 
+/// The copy of a layer turns out to be gone when the decision to evict it has been made: the pipe again, read for the decision,
+/// then for the deed.
+#[test]
+fn a_layer_whose_copy_is_gone_since_the_decision_stays() {
+    let bench = Bench::new();
+    let one = layer("one");
+    bench.publish_synced(&one);
+    bench.store.update_record(&one, |record| record.cold = true).unwrap();
+    let path = bench.path("pins/server.json");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let nothing = bench.dir.path().join("nothing");
+    std::fs::write(&nothing, "[]").unwrap();
+    let quota = Quota { requires_cold: true, ..everything() };
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let answer = |before: &dyn Fn()| {
+                let mut pipe = File::options().write(true).open(&path).unwrap();
+                before();
+                pipe.write_all(b"[]").unwrap();
+            };
+            answer(&|| {});
+            // The first reader may still have it open: the second one opens it once it has taken the gate.
+            wait_until("the deed", || {
+                let gate = File::open(bench.path("leases/.gate")).unwrap();
+                rustix::fs::flock(&gate, rustix::fs::FlockOperation::NonBlockingLockShared).is_err()
+            });
+            answer(&|| {
+                bench.store.update_record(&one, |record| record.cold = false).unwrap();
+                std::fs::rename(&nothing, &path).unwrap();
+            });
+        });
+        bench.store.sweep(&quota, later(), SweepMode::Apply).unwrap()
+    });
+    assert!(report.evicted.is_empty() && report.short_bytes > 0, "{report:?}");
+    assert!(bench.store.contains(&one));
+}
+
+#[test]
+fn a_layer_that_cannot_be_evicted_does_not_keep_the_others() {
+    let bench = Bench::new();
+    for key in ["a", "b"] {
+        bench.publish_synced(&layer(key));
+        bench.set_used(&layer(key), Duration::from_secs(3600));
+    }
+    // Its record cannot be removed.
+    let record = bench.path("records/dependencies-a.json");
+    std::fs::remove_file(&record).unwrap();
+    std::fs::create_dir_all(record.join("in-the-way")).unwrap();
+    let report = bench.store.sweep(&everything(), later(), SweepMode::Apply).unwrap();
+    assert_eq!(report.evicted.len(), 1);
+    assert!(bench.store.contains(&layer("a")) && !bench.store.contains(&layer("b")));
+    assert!(bench.store.sweep(&everything(), later(), SweepMode::Apply).is_err(), "nothing went");
+}
+
+#[test]
+fn what_only_the_cold_tier_has_is_forgotten_after_three_months() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let bench = Bench::new();
+    for (key, days) in [("young", 89), ("old", 91), ("hot", 91)] {
+        bench.publish_synced(&layer(key));
+        bench.store.update_record(&layer(key), |record| record.cold = true).unwrap();
+        bench.set_used(&layer(key), DAY * days);
+        assert!(key == "hot" || bench.store.remove(&layer(key)).unwrap());
+    }
+    bench.store.sweep(&Quota::default(), later(), SweepMode::Apply).unwrap();
+    let cold = ["young", "old", "hot"].map(|key| bench.store.record(&layer(key)).cold);
+    assert_eq!(cold, [true, false, true]);
+}
+
 #[test]
 fn a_layer_that_somebody_works_on_is_not_evicted() {
     let bench = Bench::new();
@@ -291,7 +360,7 @@ fn a_layer_made_on_another_disk_is_copied_with_its_holes() {
     let one = layer("one");
     assert!(bench.store.publish(&scratch, &one).unwrap());
     assert!(!scratch.exists());
-    assert!(bench.store.allocated_bytes(&one).unwrap() < 12 * MIB, "holes stay holes");
+    assert!(image::allocated_bytes(&bench.store.path(&one)).unwrap() < 12 * MIB, "holes stay holes");
     assert_eq!(bench.read(&one), "from afar");
     image::create(&scratch, 16 * MIB).unwrap();
     assert!(!bench.store.publish(&scratch, &one).unwrap(), "the first publisher wins");

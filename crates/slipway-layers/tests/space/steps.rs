@@ -17,7 +17,7 @@ const END: &str = "/.step-end";
 /// `strace` counts calls by thread: by more calls than any other thread makes, the worker's are told from theirs.
 const AHEAD: usize = 64;
 /// Of many equal steps in a row some are enough.
-const EQUAL_STEPS_MAX: usize = 6;
+const EQUAL_STEPS_MAX: usize = 3;
 
 /// One call of the operation: its name, and the how manieth of the thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +54,27 @@ pub(crate) fn record(child: &dyn Fn(&mut Command)) -> Vec<Step> {
     sample(steps)
 }
 
+/// How many calls were made until the last ones of those steps.
+pub(crate) fn calls(steps: &[Step]) -> usize {
+    let last = |call: &str| steps.iter().filter(|step| step.call == call).map(|step| step.number).max();
+    let names: std::collections::BTreeSet<&str> = steps.iter().map(|step| step.call.as_str()).collect();
+    names.into_iter().filter_map(last).sum()
+}
+
 /// Runs the child, killed at a step. Whether it was; or it failed, because a program that it runs was killed there.
 pub(crate) fn kill_at(step: &Step, child: &dyn Fn(&mut Command)) -> bool {
     let inject = format!("inject={}:signal=SIGKILL:when={}", step.call, step.number);
     let status = strace(child, &["-o", "/dev/null", "-e", &format!("trace={}", step.call), "-e", &inject]);
     assert!(matches!(status.signal(), None | Some(9)), "{step:?}: {status}");
     !status.success()
+}
+
+/// Runs the child with a call that fails for what concerns one path, the n-th time or (0) always. Whether the child succeeded.
+pub(crate) fn with_failing(path: &Path, call: &str, nth: usize, child: &dyn Fn(&mut Command)) -> bool {
+    let when = if nth == 0 { String::new() } else { format!(":when={nth}") };
+    let inject = format!("inject={call}:error=EIO{when}");
+    let trace = format!("trace={call}");
+    strace(child, &["-P", path.to_str().unwrap(), "-o", "/dev/null", "-e", &trace, "-e", &inject]).success()
 }
 
 /// A copy of a prepared directory, holes kept.
