@@ -60,7 +60,7 @@ pub(super) async fn sweep_view(
         Refusal::not_found("sweep-unknown", format!("there is no report of a sweep `{sweep}`"))
             .hint("the server keeps the newest reports until it stops; sweep again")
     };
-    let Sweep { id, outcome } = api.shared.cache().sweep(&sweep).ok_or_else(unknown)?;
+    let Sweep { id, outcome, .. } = api.shared.cache().sweep(&sweep).ok_or_else(unknown)?;
     let state = match outcome {
         None => SweepState::Waiting,
         Some(Err(message)) => SweepState::Failed { message },
