@@ -113,27 +113,27 @@ async fn what_a_replica_begins_on_after_the_question_stays() {
     bench.send(HostCommand::ReleaseWorker { worker: 0, deployment: bench.deployment() }).await;
     let _ = answer(&mut bench, std::slice::from_ref(&source)).await;
 
-    for (generation, order) in [(1, SweepOrder::Caches { service: None }), (2, SweepOrder::Unneeded { dry_run: false })]
-    {
-        bench.send(HostCommand::Sweep { sweep: "swp-1".into(), order }).await;
-        let request = question(&mut bench).await;
-        let start = StartConfig { command: "sleep 600".into(), cwd: "/app".into(), ..StartConfig::default() };
-        let image = Image {
-            layers: vec![base().await, source.clone()],
-            start: ImageStart::Process(start),
-            rules: SiteRules::default(),
-        };
-        let replica = spec(&bench, &image, &format!("begins-{generation}-{}", bench.tag), None, Env::new());
-        let id = replica.replica.clone();
-        want(&bench, generation, vec![replica]).await;
-        while bench.state_of(&id).await != ReplicaState::Starting {}
-        let retention = Retention { request, layers: BTreeSet::new(), services: [bench.service()].into() };
-        bench.send(HostCommand::Retain(retention)).await;
-        while !matches!(bench.next().await, HostReport::Swept(_)) {}
-        assert!(is_there(&layers, &source), "a replica has begun on it");
-        // Pinned by the next answer.
-        let _ = answer(&mut bench, std::slice::from_ref(&source)).await;
+    let order = SweepOrder::Caches { service: None };
+    bench.send(HostCommand::Sweep { sweep: "swp-1".into(), order }).await;
+    let request = question(&mut bench).await;
+    let start = StartConfig { command: "sleep 600".into(), cwd: "/app".into(), ..StartConfig::default() };
+    let layers_of_it = vec![base().await, source.clone()];
+    let image = Image { layers: layers_of_it, start: ImageStart::Process(start), rules: SiteRules::default() };
+    let replica = spec(&bench, &image, &format!("begins-{}", bench.tag), None, Env::new());
+    let id = replica.replica.clone();
+    want(&bench, 1, vec![replica]).await;
+    while bench.state_of(&id).await != ReplicaState::Starting {}
+    let retention = Retention { request, layers: BTreeSet::new(), services: [bench.service()].into() };
+    bench.send(HostCommand::Retain(retention)).await;
+    loop {
+        if let HostReport::Swept(ended) = bench.next().await {
+            ended.outcome.unwrap();
+            break;
+        }
     }
+    assert!(is_there(&layers, &source), "a replica has begun on it");
+    want(&bench, 2, Vec::new()).await;
+    while bench.state_of(&id).await != ReplicaState::Stopped {}
     bench.end(&[]).await;
     std::fs::remove_dir_all(layers).unwrap();
 }
