@@ -1,5 +1,6 @@
 //! How sandboxes are made on this machine: programs, directories, network.
 
+use crate::guest::GuestImage;
 use crate::network::cidr::Cidr;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub struct SandboxConfig {
     /// The static agent binary.
     pub agent_program: PathBuf,
     pub runtime: Runtime,
+    pub driver: DriverConfig,
     pub network: NetworkConfig,
     /// Certificates that sandboxes trust; see [`SandboxConfig::ca_env`].
     pub ca_bundle: Option<PathBuf>,
@@ -43,6 +45,39 @@ impl SandboxConfig {
         }
         CA_VARIABLES.iter().map(|name| ((*name).to_owned(), CA_BUNDLE_IN_SANDBOX.to_owned())).collect()
     }
+}
+
+/// What sandboxes are.
+#[derive(Debug, Clone, Default)]
+pub enum DriverConfig {
+    /// Containers of an OCI runtime, on the host's kernel.
+    #[default]
+    Oci,
+    /// Virtual machines, each with a kernel of its own.
+    Qemu(QemuConfig),
+}
+
+#[derive(Debug, Clone)]
+pub struct QemuConfig {
+    /// Kernel and initramfs, as [`crate::guest::prepare`] made them.
+    pub guest: GuestImage,
+    pub acceleration: Acceleration,
+    /// `qemu-system-x86_64`; none: the one in `PATH`.
+    pub qemu_program: Option<PathBuf>,
+    /// `vhost-device-vsock`; none: the one in `PATH`.
+    pub vsock_program: Option<PathBuf>,
+}
+
+/// What runs a virtual machine's instructions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Acceleration {
+    /// The processor where it can, else translation.
+    #[default]
+    Auto,
+    Kvm,
+    /// Translation by QEMU: on every machine, about ten times slower.
+    Tcg,
 }
 
 /// Which OCI runtime runs the containers.

@@ -1,7 +1,7 @@
 //! Whether this machine can run sandboxes, and what to do where it cannot.
 
 use crate::config::SandboxConfig;
-use crate::driver::oci::cgroup;
+use crate::driver::cgroup;
 use crate::program;
 use crate::sandboxes::find_runtime;
 use std::path::Path;

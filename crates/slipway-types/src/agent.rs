@@ -14,15 +14,29 @@ pub const LINE_BYTES_MAX: usize = 256 * 1024;
 pub const OUTPUT_CHUNK_BYTES_MAX: usize = 32 * 1024;
 /// Output bytes that the agent sends before it waits for [`AgentCommand::Credit`].
 pub const OUTPUT_CREDIT_BYTES: u64 = 1024 * 1024;
+/// Largest chunk of a file in one [`AgentCommand::File`], before base64.
+pub const FILE_CHUNK_BYTES_MAX: usize = 128 * 1024;
+/// All files that a machine is given together: a certificate bundle and a few lines.
+pub const FILES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Where the agent of a virtual machine listens: its vsock port.
+pub const VSOCK_PORT: u32 = 1024;
 
 /// Host to guest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
 pub enum AgentCommand {
-    /// Once, first: host name and clock.
+    /// A part of a file that the sandbox is shown read-only; parts of one path follow each other. Only to an agent that
+    /// owns a machine, and only before `configure`.
+    File {
+        path: String,
+        base64: String,
+    },
+    /// Once, first: host name and clock; for an agent that owns a virtual machine, all that the machine is to become.
     Configure {
         hostname: String,
         unix_time_ms: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        machine: Option<Machine>,
     },
     StartTask(TaskSpec),
     /// To the whole process group of the task.
@@ -39,6 +53,47 @@ pub enum AgentCommand {
     Shutdown {
         grace_ms: u64,
     },
+}
+
+/// What the agent makes of a virtual machine that it is the first process of. Devices are names below `/dev`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Images of the layers, lowest first. The devices are read-only.
+    pub layers: Vec<String>,
+    /// The image that takes what is written.
+    pub writable: String,
+    pub cache: Option<CacheDevice>,
+    pub network: MachineNetwork,
+    pub limits: MachineLimits,
+    /// User and group that missing directories are made for.
+    pub app_uid: u32,
+    pub app_gid: u32,
+    /// Random bytes of the host's, base64: the guest's own generator starts from them.
+    pub entropy: Secret,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheDevice {
+    pub device: String,
+    /// Absolute directories.
+    pub targets: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineNetwork {
+    pub address: std::net::Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: std::net::Ipv4Addr,
+    pub mtu: u32,
+}
+
+/// Of the tasks together; the kernel and the agent come on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineLimits {
+    pub memory_bytes: u64,
+    pub processes_max: u32,
+    /// Processor time in each period of 100 ms.
+    pub cpu_quota_us: u64,
 }
 
 /// One process to run.
@@ -71,6 +126,10 @@ pub enum AgentEvent {
     },
     /// `configure` is done.
     Ready,
+    /// The machine could not become what `configure` asked for. The agent ends.
+    ConfigureFailed {
+        message: String,
+    },
     Started {
         task: u32,
         pid: i32,
@@ -91,7 +150,11 @@ pub enum AgentEvent {
         task: u32,
         code: Option<i32>,
         signal: Option<i32>,
+        /// The kernel killed a process of the sandbox for memory while the task ran.
         out_of_memory: bool,
+        /// The writable file system was full while the task ran or when it ended.
+        #[serde(default)]
+        disk_full: bool,
     },
     /// The listening TCP sockets of the sandbox; sent when the set changes.
     Listening {

@@ -1,11 +1,12 @@
 //! Reads what the agent says. It is a guest: a line that is too long, does not parse or makes no sense ends the sandbox.
 
 use super::hold::Hold;
-use crate::driver::{DriverError, Guest};
+use crate::driver::{DriverError, Guest, Setup};
 use crate::event::SandboxEvent;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use slipway_types::agent::{AgentCommand, AgentEvent, LINE_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, PROTOCOL_VERSION};
+use slipway_types::agent::{AgentCommand, AgentEvent, FILE_CHUNK_BYTES_MAX, LINE_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, PROTOCOL_VERSION};
+use slipway_types::host::ExitFacts;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -33,20 +34,33 @@ pub(super) fn greet(guest: &dyn Guest, hostname: &str) -> Result<Reader, DriverE
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_time_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-    let configure = AgentCommand::Configure { hostname: hostname.to_owned(), unix_time_ms };
-    let mut line = serde_json::to_vec(&configure).map_err(|error| failed(error.into()))?;
-    line.push(b'\n');
-    stream.write_all(&line).map_err(failed)?;
+    let Setup { files, machine } = guest.setup()?;
+    for (path, bytes) in &files {
+        for part in bytes.chunks(FILE_CHUNK_BYTES_MAX) {
+            send(&mut stream, &AgentCommand::File { path: path.clone(), base64: STANDARD.encode(part) }).map_err(failed)?;
+        }
+    }
+    send(&mut stream, &AgentCommand::Configure { hostname: hostname.to_owned(), unix_time_ms, machine })
+        .map_err(failed)?;
     loop {
         match reader.next().map_err(DriverError::new)? {
             Some(AgentEvent::Ready) => break,
             // The sockets of an empty sandbox say nothing.
             Some(AgentEvent::Listening { .. }) => {}
+            Some(AgentEvent::ConfigureFailed { message } | AgentEvent::Refused { message }) => {
+                return Err(DriverError::new(format!("the agent could not make the sandbox: {message}")));
+            }
             _ => return Err(DriverError::new("the agent was not ready after it was configured")),
         }
     }
     stream.set_read_timeout(None).map_err(failed)?;
     Ok(reader)
+}
+
+fn send(stream: &mut UnixStream, command: &AgentCommand) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(command)?;
+    line.push(b'\n');
+    stream.write_all(&line)
 }
 
 /// Reads on a thread of its own until the connection is over.
@@ -109,14 +123,17 @@ fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
             let count = bytes.len() as u64;
             hold.output(SandboxEvent::Output { task, stream, bytes }, task, count);
         }
-        AgentEvent::Exited { task, code, signal, .. } => {
-            if !hold.exited(task, code, signal) {
+        AgentEvent::Exited { task, code, signal, out_of_memory, disk_full } => {
+            if !hold.exited(task, ExitFacts { code, signal, out_of_memory }, disk_full) {
                 return Err(format!("the agent said twice that task {task} exited"));
             }
         }
         AgentEvent::Listening { sockets } => hold.event(SandboxEvent::Listening { sockets }),
         AgentEvent::Refused { message } => hold.event(SandboxEvent::Refused { message }),
-        AgentEvent::Stats { .. } | AgentEvent::Ready | AgentEvent::Hello { .. } => {}
+        AgentEvent::Stats { .. }
+        | AgentEvent::Ready
+        | AgentEvent::Hello { .. }
+        | AgentEvent::ConfigureFailed { .. } => {}
     }
     Ok(())
 }

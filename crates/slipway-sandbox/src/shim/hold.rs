@@ -11,8 +11,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between the agent's own grace time and SIGKILL to it.
-const STOP_MARGIN: Duration = Duration::from_secs(2);
 /// A grace time is never longer than a day.
 const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Credit is given in steps, not byte by byte: small against what the agent has ([`OUTPUT_CREDIT_BYTES`]).
@@ -144,7 +142,7 @@ impl Hold {
         let grace = grace.min(GRACE_MAX);
         {
             let mut state = self.state();
-            let kill_at = Instant::now() + grace + STOP_MARGIN;
+            let kill_at = Instant::now() + grace + self.guest.stop_margin();
             // A second, more urgent stop shortens the first.
             state.kill_at = Some(state.kill_at.map_or(kill_at, |before| before.min(kill_at)));
             state.ending.get_or_insert_with(|| "it was stopped".to_owned());
@@ -191,13 +189,14 @@ impl Hold {
         self.credit(credit);
     }
 
-    /// Adds what only the host knows to the exit of a task. Unknown to the host: false.
-    pub(super) fn exited(&self, task: u32, code: Option<i32>, signal: Option<i32>) -> bool {
+    /// Adds what only the host knows to the exit of a task. What the agent says of memory and disk counts too: a lie of a guest's
+    /// makes the diagnosis of its own failure wrong, and nothing else. Unknown to the host: false.
+    pub(super) fn exited(&self, task: u32, said: ExitFacts, said_full: bool) -> bool {
         let kills = self.guest.out_of_memory_kills();
-        let full = self.guest.disk_full();
+        let full = said_full || self.guest.disk_full();
         let mut state = self.state();
         let Some(known) = state.tasks.get_mut(&task).filter(|known| known.exit.is_none()) else { return false };
-        let facts = ExitFacts { code, signal, out_of_memory: kills > known.kills_before };
+        let facts = ExitFacts { out_of_memory: said.out_of_memory || kills > known.kills_before, ..said };
         known.exit = Some(facts);
         known.disk_full |= full;
         let disk_full = known.disk_full;
@@ -230,6 +229,8 @@ impl Hold {
             state.ending.get_or_insert(why);
             state.kill_at = Some(Instant::now());
         }
+        // The end of the agent is the end of the sandbox. A machine has things to put in order first.
+        state.kill_at.get_or_insert_with(|| Instant::now() + self.guest.stop_margin());
         self.changed.notify_all();
     }
 

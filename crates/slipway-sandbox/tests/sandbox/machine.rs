@@ -1,8 +1,9 @@
 //! A server's view of one machine for one test: directories, programs, a base image, and short ways to run commands.
 
 use slipway_layers::image;
+use slipway_sandbox::guest::{self, KernelSource};
 use slipway_sandbox::{
-    Cidr, Events, NetworkConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes, WritableSpec,
+    Acceleration, Cidr, DriverConfig, Events, NetworkConfig, QemuConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes, WritableSpec,
 };
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::ExitFacts;
@@ -88,6 +89,7 @@ impl Machine {
             shim_program: programs.shim,
             agent_program: programs.agent,
             runtime: Runtime::Auto,
+            driver: DriverConfig::Oci,
             network: NetworkConfig { subnet, ..NetworkConfig::default() },
             ca_bundle: None,
         };
@@ -245,6 +247,20 @@ pub(crate) async fn assert_nothing_left(config: &SandboxConfig, id: &str, pids: 
 struct Programs {
     shim: PathBuf,
     agent: PathBuf,
+}
+
+/// What the `qemu` driver needs, or why it cannot be tested here.
+pub(crate) fn qemu() -> Result<QemuConfig, String> {
+    let shared = scratch().parent().unwrap().join("debug/test-shared");
+    let vsock = shared.join("tools/vhost-device-vsock/bin/vhost-device-vsock");
+    if !vsock.is_file() {
+        return Err(format!("`{}` is missing, `./x test` installs it", vsock.display()));
+    }
+    let found = Command::new("qemu-system-x86_64").arg("--version").output();
+    found.map_err(|error| format!("`qemu-system-x86_64`: {error}, `./x test` installs it"))?;
+    let agent = programs().agent;
+    let guest = guest::prepare(&shared.join("guest"), &KernelSource::Debian, &agent).map_err(|e| e.to_string())?;
+    Ok(QemuConfig { guest, acceleration: Acceleration::Tcg, qemu_program: None, vsock_program: Some(vsock) })
 }
 
 fn scratch() -> PathBuf {

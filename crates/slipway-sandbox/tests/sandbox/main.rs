@@ -7,4 +7,5 @@ mod life;
 mod limits;
 mod machine;
 mod network;
+mod qemu;
 mod restart;

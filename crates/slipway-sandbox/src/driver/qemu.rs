@@ -1,0 +1,254 @@
+//! The QEMU driver: a machine of QEMU's smallest type, with a kernel of its own, by the processor's virtualisation or by
+//! translation. Its vsock device is a process of its own, `vhost-device-vsock`.
+
+mod arguments;
+
+use super::console::Console;
+use super::vmm::{Confinement, Process, uid_of};
+use super::{Driver, DriverError, Guest, Setup, cgroup, machine, tap, vsock};
+use crate::config::{Acceleration, QemuConfig};
+use crate::error::SandboxError;
+use crate::home::{BootSpec, Home, QemuPrograms, short_path};
+use crate::program;
+use crate::reap::remove_writable;
+use arguments::Parts;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const QEMU: &str = if cfg!(target_arch = "aarch64") { "qemu-system-aarch64" } else { "qemu-system-x86_64" };
+const VSOCK_DEVICE: &str = "vhost-device-vsock";
+const KVM: &str = "/dev/kvm";
+/// The device's control socket, which QEMU is connected to.
+const CONTROL_SOCKET: &str = "device.sock";
+/// Where the host dials the guest.
+const DIAL_SOCKET: &str = "vsock.sock";
+/// For the device to listen: a few milliseconds.
+const DEVICE_TIME_MAX: Duration = Duration::from_secs(10);
+const DEVICE_PAUSE: Duration = Duration::from_millis(1);
+/// From the start of QEMU until the agent listens. Translation takes two to three seconds of an idle processor.
+const BOOT_TIME_MAX: Duration = Duration::from_secs(60);
+/// The guest writes back what its tasks wrote and unmounts.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+const END_TIME_MAX: Duration = Duration::from_secs(5);
+/// QEMU's own memory beside the guest's: code that was translated, buffers, the device's process.
+const TCG_OVERHEAD_BYTES: u64 = 256 << 20;
+const KVM_OVERHEAD_BYTES: u64 = 96 << 20;
+/// Threads of QEMU: one for each processor, its disk workers, its loop; and the device's.
+const VMM_THREADS_MAX: u64 = 256;
+
+pub(crate) fn find_programs(config: &QemuConfig) -> Result<QemuPrograms, SandboxError> {
+    let find = |given: &Option<PathBuf>, program: &'static str, hint: &'static str| match given {
+        Some(path) if path.is_file() => Ok(path.clone()),
+        Some(path) => Err(SandboxError::NoProgram { program: path.clone() }),
+        None => program::find(program).ok_or(SandboxError::NoMachineProgram { program, hint }),
+    };
+    let qemu = find(&config.qemu_program, QEMU, "install the package `qemu-system-x86`")?;
+    let vsock = find(&config.vsock_program, VSOCK_DEVICE, "install it with `cargo install vhost-device-vsock`")?;
+    for path in [&config.guest.kernel, &config.guest.initramfs] {
+        if !path.is_file() {
+            return Err(SandboxError::NoGuest { path: path.clone() });
+        }
+    }
+    Ok(QemuPrograms { qemu, vsock, guest: config.guest.clone(), kvm: uses_kvm(config.acceleration)? })
+}
+
+fn uses_kvm(wanted: Acceleration) -> Result<bool, SandboxError> {
+    match wanted {
+        Acceleration::Tcg => Ok(false),
+        Acceleration::Auto => Ok(kvm_trouble().is_none()),
+        Acceleration::Kvm => kvm_trouble().map_or(Ok(true), |why| Err(SandboxError::NoKvm { why })),
+    }
+}
+
+/// Why the processor's virtualisation is not there for us.
+fn kvm_trouble() -> Option<String> {
+    if let Err(error) = std::fs::File::options().read(true).write(true).open(KVM) {
+        return Some(error.to_string());
+    }
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = processor.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    // A host that offers the device without either emulates a part of each guest, and runs only kernels that are made for it.
+    let native = flags.split_ascii_whitespace().any(|flag| matches!(flag, "vmx" | "svm"));
+    (!native).then(|| "the processor shows neither `vmx` nor `svm`".to_owned())
+}
+
+#[derive(Debug)]
+pub(crate) struct Qemu {
+    programs: QemuPrograms,
+}
+
+impl Qemu {
+    pub(crate) fn new(programs: QemuPrograms) -> Self {
+        Self { programs }
+    }
+}
+
+#[derive(Debug)]
+struct Running {
+    boot: BootSpec,
+    qemu: Process,
+    device: Process,
+    console: Console,
+    stream: UnixStream,
+}
+
+impl Driver for Qemu {
+    fn launch(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
+        match self.start(home, boot) {
+            Ok(running) => Ok(Box::new(running)),
+            Err(error) => {
+                // Ends every process of it. What is said is why it failed, not what followed.
+                let _ = cgroup::remove(&boot.cgroup);
+                let _ = remove_writable(boot);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Qemu {
+    fn start(&self, home: &Home, boot: &BootSpec) -> Result<Running, DriverError> {
+        let disks = machine::open_disks(boot)?;
+        let limits = cgroup::Limits {
+            memory_bytes: machine::memory_mib(boot) * (1 << 20) + self.overhead_bytes(),
+            cpu_quota_us: machine::cpu_quota_us(boot),
+            processes: VMM_THREADS_MAX,
+        };
+        let cgroup = cgroup::create(&boot.cgroup, &limits)
+            .map_err(|error| DriverError::because("cannot make the cgroup", &error))?;
+        let uid = uid_of(&boot.slot);
+        let extra_group = if self.programs.kvm { kvm_group() } else { None };
+        let confinement = Confinement { uid, extra_group, slot: &boot.slot, cgroup: &cgroup };
+        let dir = home.machine_dir();
+        make_dir(&dir, uid).map_err(|e| DriverError::because("cannot make the machine's directory", &e))?;
+        let device = self.start_device(home, &confinement)?;
+        let control = connect_device(&dir, &device)?;
+        let (console_pipe, qemu_end) = pipe()?;
+        let console = Console::follow(console_pipe, &home.console_path())
+            .map_err(|e| DriverError::because("cannot write the console's file", &e))?;
+        let parts = Parts {
+            kernel: open(&self.programs.guest.kernel)?,
+            initramfs: open(&self.programs.guest.initramfs)?,
+            disks,
+            tap: tap::open(&boot.slot)?,
+            control: control.into(),
+            memory_mib: machine::memory_mib(boot),
+            processors: machine::processors(boot),
+            slot: &boot.slot,
+            kvm: self.programs.kvm,
+        };
+        let mut command = Command::new(&self.programs.qemu);
+        command.args(parts.arguments()).current_dir(&dir).env_clear().stdin(Stdio::null());
+        let error_end = qemu_end.try_clone().map_err(|e| DriverError::because("cannot share a pipe", &e))?;
+        command.stdout(qemu_end).stderr(error_end);
+        let qemu = Process::start(command, &confinement, &parts.descriptors())?;
+        let stream = vsock::dial(&dir, DIAL_SOCKET, BOOT_TIME_MAX, |bound| qemu.wait(bound)).map_err(|error| {
+            qemu.kill();
+            qemu.wait(END_TIME_MAX);
+            let words = console.last_words().unwrap_or_else(|| "nothing".to_owned());
+            DriverError::new(format!("{error}; its console ends with: {words}"))
+        })?;
+        Ok(Running { boot: boot.clone(), qemu, device, console, stream })
+    }
+
+    fn overhead_bytes(&self) -> u64 {
+        if self.programs.kvm { KVM_OVERHEAD_BYTES } else { TCG_OVERHEAD_BYTES }
+    }
+
+    fn start_device(&self, home: &Home, confinement: &Confinement<'_>) -> Result<Process, DriverError> {
+        let failed = |error: std::io::Error| DriverError::because("cannot write the sandbox's log", &error);
+        let log = std::fs::File::options().append(true).create(true).open(home.log_path()).map_err(failed)?;
+        let mut command = Command::new(&self.programs.vsock);
+        command.args(["--guest-cid", "3", "--socket", CONTROL_SOCKET, "--uds-path", DIAL_SOCKET]);
+        command.current_dir(home.machine_dir()).env_clear().stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(log);
+        Process::start(command, confinement, &[])
+    }
+}
+
+impl Guest for Running {
+    fn stream(&self) -> std::io::Result<UnixStream> {
+        self.stream.try_clone()
+    }
+
+    fn setup(&self) -> Result<Setup, DriverError> {
+        machine::setup(&self.boot)
+    }
+
+    fn last_words(&self) -> Option<String> {
+        self.console.last_words()
+    }
+
+    fn stop_margin(&self) -> Duration {
+        STOP_MARGIN
+    }
+
+    fn pid(&self) -> i32 {
+        self.qemu.pid()
+    }
+
+    fn wait(&self, bound: Duration) -> bool {
+        self.qemu.wait(bound)
+    }
+
+    fn kill(&self) {
+        self.qemu.kill();
+    }
+
+    fn out_of_memory_kills(&self) -> u64 {
+        0
+    }
+
+    fn disk_full(&self) -> bool {
+        false
+    }
+
+    fn clean_up(&self) -> Result<(), DriverError> {
+        let failed = |error: SandboxError| DriverError::because("cannot clean up", &error);
+        self.device.kill();
+        self.device.wait(END_TIME_MAX);
+        cgroup::remove(&self.boot.cgroup).map_err(failed)?;
+        remove_writable(&self.boot).map_err(failed)
+    }
+}
+
+/// The group that may open the device, where there is one.
+fn kvm_group() -> Option<u32> {
+    std::fs::metadata(KVM).ok().map(|metadata| metadata.gid()).filter(|gid| *gid != 0)
+}
+
+fn make_dir(dir: &Path, uid: u32) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::os::unix::fs::chown(dir, Some(uid), Some(uid))?;
+    std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+}
+
+fn open(path: &Path) -> Result<rustix::fd::OwnedFd, DriverError> {
+    let file = std::fs::File::open(path);
+    Ok(file.map_err(|e| DriverError::because(format!("cannot open `{}`", path.display()), &e))?.into())
+}
+
+fn pipe() -> Result<(std::io::PipeReader, std::io::PipeWriter), DriverError> {
+    std::io::pipe().map_err(|e| DriverError::because("cannot make a pipe", &e))
+}
+
+/// The first connection is the machine's: this one is handed to QEMU.
+fn connect_device(dir: &Path, device: &Process) -> Result<UnixStream, DriverError> {
+    let deadline = Instant::now() + DEVICE_TIME_MAX;
+    loop {
+        let connected = short_path(dir, CONTROL_SOCKET).and_then(|(_dir, path)| UnixStream::connect(path));
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(_) if device.wait(DEVICE_PAUSE) => {
+                return Err(DriverError::new(format!("`{VSOCK_DEVICE}` ended at once")));
+            }
+            Err(error) if Instant::now() >= deadline => {
+                return Err(DriverError::because(format!("`{VSOCK_DEVICE}` does not listen"), &error));
+            }
+            Err(_) => {}
+        }
+    }
+}
