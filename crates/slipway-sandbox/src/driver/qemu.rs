@@ -29,7 +29,7 @@ const DIAL_SOCKET: &str = "vsock.sock";
 const DEVICE_TIME_MAX: Duration = Duration::from_secs(10);
 const DEVICE_PAUSE: Duration = Duration::from_millis(1);
 /// From the start of QEMU until the agent listens. Translation takes two to three seconds of an idle processor.
-const BOOT_TIME_MAX: Duration = Duration::from_secs(60);
+const BOOT_TIME_MAX: Duration = Duration::from_secs(20);
 /// The guest writes back what its tasks wrote and unmounts.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 const END_TIME_MAX: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Between two attempts while the guest boots. Each costs the device a few system calls.
-const DIAL_PAUSE: Duration = Duration::from_millis(10);
+const DIAL_PAUSE: Duration = Duration::from_millis(20);
 /// A guest that has the device but does not listen yet refuses at once. Before it has the device, the request waits, or is lost.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 const ANSWER_BYTES_MAX: usize = 32;

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 /// Translated code that is kept. The default is an eighth of the host's memory.
 const TRANSLATED_MIB: u32 = 128;
 /// Of the kernel: end the machine for a reboot or a panic, and say little.
-const KERNEL_WORDS: &str = "console=ttyS0 reboot=t panic=-1 quiet loglevel=4 8250.nr_uarts=1 audit=0";
+const KERNEL_WORDS: &str = "console=ttyS0 reboot=t panic=-1 loglevel=8 8250.nr_uarts=1 audit=0";
 /// Without a clock of the host's the kernel measures its own against devices that translation makes too slow: it hung in 4 of 9
 /// boots. The number is a beginning; time itself comes from elsewhere. And no defence against a processor that is not there.
 const TRANSLATED_WORDS: &str = "tsc_early_khz=2500000 mitigations=off";
