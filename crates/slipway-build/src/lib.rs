@@ -22,7 +22,7 @@ pub use decision::{Decision, decide, decide_in, settings_with};
 pub use diagnosis::{CATALOGUE, Entry, diagnose, render_catalogue};
 pub use explain::explain;
 pub use manifest::{MANIFEST_FILE, manifest};
-pub use plan::plan;
+pub use plan::{on_older_tree, plan};
 pub use requirement::{Given, check_build_variables};
 
 /// Names of the files (last part of the path) whose text detection reads.

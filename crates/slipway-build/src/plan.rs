@@ -13,6 +13,7 @@ mod install;
 mod missing;
 mod node;
 mod node_version;
+mod older_tree;
 mod package_manager;
 mod procfile;
 mod prune;
@@ -24,6 +25,8 @@ mod start;
 mod staticfile;
 mod tool_version;
 mod workspace;
+
+pub use older_tree::on_older_tree;
 
 use crate::package_json::PackageJson;
 use crate::tree::{self, Tree};

@@ -2,6 +2,7 @@
 //! waits for no host. Paths and bodies are documented in `slipway_types::api`.
 
 mod body;
+mod cache;
 mod deployment;
 mod guard;
 mod history;
@@ -60,6 +61,9 @@ pub(crate) fn router(api: Api, guard: Guard) -> Router {
         .route("/v1/uploads", uploads)
         .route("/v1/services", get(service::list))
         .route("/v1/events", get(history::events))
+        .route("/v1/cache", get(cache::show))
+        .route("/v1/cache/sweeps", post(cache::sweep))
+        .route("/v1/cache/sweeps/{sweep}", get(cache::sweep_view))
         .route("/v1/deployments/{deployment}", get(deployment::show))
         .route("/v1/deployments/{deployment}/cancel", post(deployment::cancel))
         .route("/v1/deployments/{deployment}/events", get(history::deployment_events))

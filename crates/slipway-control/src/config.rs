@@ -25,6 +25,8 @@ pub struct ControlConfig {
     /// Name of the driver that boots sandboxes, for `GET /v1/server`.
     pub driver: String,
     pub version: String,
+    /// Newest releases of each service whose layers stay; at least 1.
+    pub keep_releases: u32,
 }
 
 impl ControlConfig {
@@ -39,6 +41,7 @@ impl ControlConfig {
             drain_timeout: DRAIN_TIMEOUT,
             driver: "oci".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            keep_releases: slipway_types::cache::KEEP_RELEASES_DEFAULT,
         }
     }
 }

@@ -14,6 +14,7 @@ mod journal;
 mod perform;
 mod report;
 mod restore;
+mod retention;
 pub(crate) mod route;
 mod work;
 
@@ -76,7 +77,8 @@ pub(crate) struct Executor {
     host: HostLink,
     edge: EdgeLink,
     commands: mpsc::Receiver<Command>,
-    /// For the host, in order. At most one replica set, and for each active deployment what its phase needs.
+    /// For the host, in order. At most one replica set and one answer about retention, for each active deployment what its
+    /// phase needs, and a bounded number of sweeps.
     outbox: VecDeque<HostCommand>,
     /// What happened and was not yet decided on.
     events: VecDeque<(DeploymentId, Happening)>,

@@ -3,6 +3,7 @@
 //! - [`run`] serves the API on [`ControlConfig::api_listener`] and drives deployments through a host and an edge that it
 //!   knows only as [`HostLink`] and [`EdgeLink`]. [`bootstrap`] makes keys and token of a data directory.
 //! - The API ([`api`]) stores intents or hands them to the executor ([`executor`]), the one task that changes states.
+//! - What the host has of layers is remembered here ([`cache`]).
 //! - Logs ([`log`]), uploads ([`upload`]), variables ([`variable`]) and git credentials ([`source`]) are kept here too.
 //!
 //! Guarantees: nothing is stored of what was refused; a secret's value reaches no log, event, diagnosis or answer and no
@@ -10,6 +11,7 @@
 
 mod api;
 mod bootstrap;
+mod cache;
 mod config;
 mod executor;
 mod log;

@@ -77,6 +77,9 @@ impl Shared {
         if built.source != newest.source || built.source_label != newest.summary.source_label {
             return again("what was built last is another source");
         }
+        if self.is_gone(&built).await? {
+            return again("layers of what was built last were removed to make room");
+        }
         // What can't be resolved is diagnosed by the build.
         let Ok(said) = ServiceSettings::resolve([&service.settings, &built.source_settings]) else {
             return again("a setting is not usable");
@@ -91,6 +94,16 @@ impl Shared {
         }
         let note = format!("unchanged since {}: nothing that the build reads has changed", name(&built));
         Ok(Build::Reuse(Box::new(Reuse { settings, of: built, note })))
+    }
+}
+
+/// Part of [`Shared::build`]: whether the image can't be started any more.
+impl Shared {
+    async fn is_gone(&self, built: &BuiltRow) -> Result<bool, Refusal> {
+        let row = self.store.deployment(&built.deployment).await?;
+        let Some(image) = row.image else { return Ok(false) };
+        let since = row.summary.finished_at.unwrap_or(row.summary.created_at);
+        Ok(!self.cache().gone(&image.layers, since).is_empty())
     }
 }
 

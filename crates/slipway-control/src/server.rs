@@ -52,8 +52,17 @@ pub async fn run(
     let address = config.api_listener.local_addr().map_err(ControlError::Listener)?;
     bootstrap::write_client(&config.data_dir, &format!("http://{address}"), &bootstrap.token)?;
     let guard = Guard::new(&bootstrap.token, address);
-    let ControlConfig { api_listener, data_dir, domain, edge_port, upload_bytes_max, drain_timeout, driver, version } =
-        config;
+    let ControlConfig {
+        api_listener,
+        data_dir,
+        domain,
+        edge_port,
+        upload_bytes_max,
+        drain_timeout,
+        driver,
+        version,
+        keep_releases,
+    } = config;
     let open = |name: &str| {
         let path = data_dir.join(name);
         (path.clone(), move |source| ControlError::Open { path, source })
@@ -70,6 +79,8 @@ pub async fn run(
         logs: Logs::open(logs).map_err(logs_failed)?,
         uploads: Uploads::open(uploads, upload_bytes_max).map_err(uploads_failed)?,
         fleet: Mutex::default(),
+        cache: Mutex::default(),
+        keep_releases,
         editing: tokio::sync::Mutex::default(),
     });
     let (commands, for_executor) = mpsc::channel::<Command>(COMMANDS_MAX);

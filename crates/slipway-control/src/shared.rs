@@ -1,6 +1,7 @@
 //! What the API and the executor both use.
 
 use crate::api::ServicePath;
+use crate::cache::CacheState;
 use crate::executor::fleet::Fleet;
 use crate::log::Logs;
 use crate::refusal::Refusal;
@@ -31,6 +32,10 @@ pub(crate) struct Shared {
     pub(crate) uploads: Uploads,
     /// Written by the executor, read by listings. Held for the length of a look, never across a wait.
     pub(crate) fleet: Mutex<Fleet>,
+    /// What the host has of layers. Held like the fleet.
+    pub(crate) cache: Mutex<CacheState>,
+    /// Of each service: whose layers stay.
+    pub(crate) keep_releases: u32,
     /// Settings and variables are read, changed and written back, and services made: one change at a time.
     pub(crate) editing: tokio::sync::Mutex<()>,
 }
@@ -44,6 +49,10 @@ impl Shared {
 
     pub(crate) fn fleet(&self) -> MutexGuard<'_, Fleet> {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn cache(&self) -> MutexGuard<'_, CacheState> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) async fn deployment_view(&self, deployment: &DeploymentId) -> Result<DeploymentView, Refusal> {

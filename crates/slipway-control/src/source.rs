@@ -4,7 +4,7 @@ use crate::refusal::Refusal;
 use crate::seal::{MasterKey, SealError, SealedFor};
 use serde::{Deserialize, Serialize};
 use slipway_build::netlify::DeployContext;
-use slipway_types::source::GitSource;
+use slipway_types::source::{GitSource, Lineage, SourceFacts};
 use slipway_types::{Secret, ServiceId, SourceSpec};
 use std::path::PathBuf;
 use std::{fs, io};
@@ -159,6 +159,15 @@ pub(crate) fn at_commit(source: SourceSpec, label: &str) -> SourceSpec {
         }
         source => source,
     }
+}
+
+/// Whose dependencies and caches a deployment begins from. A redeploy fetches its commit by name: the branch is then the one
+/// that was asked for at first.
+pub(crate) fn lineage(source: &SourceSpec, facts: &SourceFacts) -> Lineage {
+    let SourceSpec::Git(git) = source else { return Lineage::uploads() };
+    let asked = git.reference.as_deref().filter(|reference| !is_commit(reference));
+    let asked = asked.map(|reference| reference.strip_prefix("refs/heads/").unwrap_or(reference).to_owned());
+    Lineage::of_git(facts.branch.clone().or(asked), facts.default_branch.clone())
 }
 
 /// What the configuration of a source is resolved for, by what was asked for. What is deployed without the name of a

@@ -1,59 +1,118 @@
-//! Build caches, one image per service. One build at a time uses it; another goes without.
+//! Caches of frameworks: one image for each service and branch, `caches/<service>/<branch>.img` beside the layers.
+//!
+//! A build has a copy of its own. Only after it has succeeded the copy takes the cache's place, by a rename: a build that failed or
+//! was killed changes nothing, builds at the same time do not meet, and the last one wins. No cache is ever part of a release, and
+//! losing one costs only time.
 
+use crate::branch_file::file_name;
+use slipway_layers::LayerError;
+use slipway_layers::copy::{self, Copied};
 use slipway_layers::image::allocated_bytes;
 use slipway_types::ServiceId;
-use std::collections::HashSet;
+use slipway_types::source::Lineage;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Of one cache; the file is sparse. A build that fills it would fail, so one that comes near begins afresh.
 pub(crate) const CACHE_BYTES: u64 = 4 << 30;
 const CACHE_BYTES_KEPT: u64 = CACHE_BYTES / 4 * 3;
+/// A copy between disks takes seconds; what is older was left by a crash.
+const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+const UNFINISHED: &str = ".new-";
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Caches {
     directory: PathBuf,
-    in_use: Arc<Mutex<HashSet<ServiceId>>>,
 }
 
-/// The right to use a cache, until dropped.
-#[derive(Debug)]
-pub(crate) struct CacheClaim {
-    service: ServiceId,
-    in_use: Arc<Mutex<HashSet<ServiceId>>>,
-    image: PathBuf,
+/// What a build begins with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CacheBegin {
+    /// There is none yet.
+    Empty,
+    NearlyFull,
+    /// That of the branch.
+    CopyOf {
+        branch: String,
+        copied: Copied,
+    },
 }
 
 impl Caches {
-    pub(crate) fn new(directory: PathBuf) -> Self {
-        Self { directory, in_use: Arc::default() }
+    pub(crate) fn new(layers: &Path) -> Self {
+        Self { directory: layers.join("caches") }
     }
 
-    /// None: another build has it.
-    pub(crate) fn claim(&self, service: &ServiceId) -> Option<CacheClaim> {
-        let claimed = self.in_use.lock().unwrap_or_else(PoisonError::into_inner).insert(service.clone());
-        claimed.then(|| {
-            let image = self.directory.join(format!("{service}.img"));
-            CacheClaim { service: service.clone(), in_use: Arc::clone(&self.in_use), image }
-        })
+    /// Copies what a build of that lineage begins with to `image`, where nothing is left by an attempt before.
+    pub(crate) fn begin(&self, service: &ServiceId, lineage: &Lineage, image: &Path) -> Result<CacheBegin, LayerError> {
+        remove(image).map_err(|error| LayerError::io("remove", image, error))?;
+        for branch in lineage.candidates() {
+            let from = self.path(service, branch);
+            match allocated_bytes(&from) {
+                Ok(bytes) if bytes > CACHE_BYTES_KEPT => return Ok(CacheBegin::NearlyFull),
+                Ok(_) => {
+                    let copied = copy::copy(&from, image)?;
+                    return Ok(CacheBegin::CopyOf { branch: branch.to_owned(), copied });
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(CacheBegin::Empty)
+    }
+
+    /// Puts the image of a build that succeeded in the place of its branch's cache.
+    pub(crate) fn publish(&self, service: &ServiceId, lineage: &Lineage, image: &Path) -> Result<(), LayerError> {
+        let path = self.path(service, &lineage.branch);
+        let directory = self.directory.join(service.as_str());
+        fs::create_dir_all(&directory).map_err(|error| LayerError::io("make the directory", &directory, error))?;
+        match fs::rename(image, &path) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let started = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let beside = directory.join(format!("{UNFINISHED}{}-{number}-{started}", std::process::id()));
+                copy::copy(image, &beside)?;
+                fs::rename(&beside, &path)
+            }
+            result => result,
+        }
+        .map_err(|error| LayerError::io("publish as", &path, error))
+    }
+
+    /// Removes what a crash left of copies between disks.
+    pub(crate) fn sweep(&self) {
+        let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
+        for entry in entries(&self.directory).flat_map(|service| entries(&service.path()).collect::<Vec<_>>()) {
+            let is_unfinished = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
+            let age = entry.metadata().and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
+            if is_unfinished && age.is_some_and(|age| age > LEFTOVER_AGE) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    pub(crate) fn path(&self, service: &ServiceId, branch: &str) -> PathBuf {
+        self.directory.join(service.as_str()).join(format!("{}.img", file_name(branch)))
     }
 }
 
-impl CacheClaim {
-    pub(crate) fn image(&self) -> &Path {
-        &self.image
-    }
-
-    /// Removes a cache that is nearly full. Returns whether it did.
-    pub(crate) fn remove_if_nearly_full(&self) -> bool {
-        allocated_bytes(&self.image).is_ok_and(|bytes| bytes > CACHE_BYTES_KEPT)
-            && std::fs::remove_file(&self.image).is_ok()
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
-impl Drop for CacheClaim {
-    fn drop(&mut self) {
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+/// Caches of earlier versions, one for each service, are of no branch: they begin afresh.
+pub(crate) fn remove_of_services(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "img") {
+            tracing::info!(path = %entry.path().display(), "removing a build cache of an earlier version");
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -61,15 +120,58 @@ impl Drop for CacheClaim {
 mod tests {
     use super::*;
 
+    fn lineage(branch: &str) -> Lineage {
+        Lineage::of_git(Some(branch.to_owned()), Some("main".to_owned()))
+    }
+
     #[test]
-    fn one_build_at_a_time_has_a_cache() {
-        let caches = Caches::new("/caches".into());
-        let [web, api] = ["web", "api"].map(|id| ServiceId::parse(id).unwrap());
-        let claim = caches.claim(&web).unwrap();
-        assert_eq!(claim.image(), Path::new("/caches/web.img"));
-        assert!(caches.claim(&web).is_none());
-        assert!(caches.claim(&api).is_some());
-        drop(claim);
-        assert!(caches.claim(&web).is_some());
+    fn a_branch_begins_with_its_own_cache_and_else_with_the_default_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let caches = Caches::new(dir.path());
+        let image = dir.path().join("scratch.img");
+        let web = ServiceId::parse("web").unwrap();
+        let begin = |branch: &str| match caches.begin(&web, &lineage(branch), &image).unwrap() {
+            CacheBegin::CopyOf { branch, .. } => format!("{branch}: {}", fs::read_to_string(&image).unwrap()),
+            begin => format!("{begin:?}"),
+        };
+        let publish = |branch: &str, text: &str| {
+            fs::write(&image, text).unwrap();
+            caches.publish(&web, &lineage(branch), &image).unwrap();
+        };
+        assert_eq!(begin("next"), "Empty");
+        publish("main", "1");
+        assert_eq!(begin("next"), "main: 1");
+        publish("next", "2");
+        publish("../../next", "3");
+        assert_eq!((begin("next"), begin("main")), ("next: 2".to_owned(), "main: 1".to_owned()));
+        assert_eq!(begin("../../next"), "../../next: 3");
+        assert_eq!(fs::read_dir(dir.path().join("caches/web")).unwrap().count(), 3);
+        // A build that does not succeed changes nothing.
+        fs::write(&image, "broken").unwrap();
+        assert_eq!(begin("next"), "next: 2");
+    }
+
+    #[test]
+    fn one_that_is_nearly_full_begins_afresh() {
+        let dir = tempfile::tempdir().unwrap();
+        let caches = Caches::new(dir.path());
+        let web = ServiceId::parse("web").unwrap();
+        let path = caches.path(&web, "main");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let full = fs::File::create(&path).unwrap();
+        let length = CACHE_BYTES_KEPT + 8192;
+        rustix::fs::fallocate(&full, rustix::fs::FallocateFlags::empty(), 0, length).unwrap();
+        let image = dir.path().join("scratch.img");
+        assert_eq!(caches.begin(&web, &lineage("main"), &image).unwrap(), CacheBegin::NearlyFull);
+        assert!(!image.exists());
+    }
+
+    #[test]
+    fn caches_of_earlier_versions_go() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("svc.img"), "").unwrap();
+        fs::create_dir(dir.path().join("versions")).unwrap();
+        remove_of_services(dir.path());
+        assert!(!dir.path().join("svc.img").exists() && dir.path().join("versions").exists());
     }
 }

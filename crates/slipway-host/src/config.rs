@@ -1,14 +1,16 @@
 //! What a host needs to know before it starts.
 
+use slipway_layers::ColdConfig;
 use slipway_sandbox::SandboxConfig;
 use std::path::PathBuf;
 
 /// One host: directories, workers, and where base system and runtimes come from.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
-    /// Holds `uploads/`, `scratch/` and `caches/`. On the same disk as `layers_dir`: publishing is a rename.
+    /// Holds `uploads/`, `scratch/` and `caches/` (of versions). On the same disk as `layers_dir`: publishing is a rename.
     pub data_dir: PathBuf,
     pub layers_dir: PathBuf,
+    pub layers: LayersConfig,
     /// Builds that run at the same time; at least 1.
     pub workers: u32,
     pub sandbox: SandboxConfig,
@@ -17,6 +19,18 @@ pub struct HostConfig {
     /// The `npm` of this machine, configured as its owner configured it.
     pub npm_program: PathBuf,
     pub python: PythonSource,
+}
+
+/// What layers may take, and where those go that are not used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LayersConfig {
+    /// Of all layers and build caches on the disk. None: what the disk has.
+    pub quota: Option<u64>,
+    /// Of what no release needs of one service. None: no bound.
+    pub service_quota: Option<u64>,
+    /// Of the disk, below which nothing is built. None: a share of it.
+    pub keep_free: Option<u64>,
+    pub cold: Option<ColdConfig>,
 }
 
 /// Where Python, its package managers and Hugo come from.

@@ -4,8 +4,11 @@
 //! environment: it stands in no argument, address, file or message. The repository lies beside the work tree, so the
 //! tree has no `.git`.
 
+mod branch;
+
 use crate::process::{LineSink, ProgramError, RunBounds, run_captured, run_logged};
 use base64::Engine;
+pub(crate) use branch::Branches;
 use slipway_types::agent::Stream;
 use slipway_types::source::GitSource;
 use std::path::{Path, PathBuf};
@@ -63,13 +66,20 @@ pub(crate) struct Checkout<'p> {
     pub(crate) work_tree: &'p Path,
 }
 
-/// Fetches what `source` names and checks it out; returns the commit.
+/// What was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    pub(crate) commit: String,
+    pub(crate) branches: Branches,
+}
+
+/// Fetches what `source` names and checks it out.
 pub(crate) async fn fetch(
     source: &GitSource,
     checkout: &Checkout<'_>,
     cancel: &CancellationToken,
     sink: &impl LineSink,
-) -> Result<String, GitError> {
+) -> Result<Fetched, GitError> {
     let git = Git { source, checkout, cancel, sink };
     let missing = || GitError::ReferenceMissing {
         url: source.url.clone(),
@@ -83,10 +93,12 @@ pub(crate) async fn fetch(
         return Err(missing());
     }
     git.run(&["init", "--quiet"], LOCAL_TIMEOUT).await?;
-    let revision = git.fetch_reference(source.reference.as_deref()).await?;
+    // Beside the fetch, so that it costs no time of its own.
+    let branches = async { Ok(git.branches().await) };
+    let (revision, branches) = tokio::try_join!(git.fetch_reference(source.reference.as_deref()), branches)?;
     let commit = git.commit_of(&revision).await.map_err(|_| missing())?;
     git.run(&["checkout", "--quiet", "--force", "--detach", &commit], LOCAL_TIMEOUT).await?;
-    Ok(commit)
+    Ok(Fetched { commit, branches })
 }
 
 struct Git<'g, S> {

@@ -2,8 +2,10 @@
 
 use crate::cache::Caches;
 use crate::config::HostConfig;
+use crate::custodian::CustodianHandle;
+use crate::head::Heads;
 use crate::toolchain::Toolchains;
-use slipway_layers::LayerStore;
+use slipway_layers::{LayerStore, Tiers};
 use slipway_sandbox::Sandboxes;
 use slipway_types::id::ID_BYTES_MAX;
 use slipway_types::{DeploymentId, LayerRef, ReplicaId};
@@ -12,10 +14,16 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) config: HostConfig,
+    /// The hot tier.
     pub(crate) store: LayerStore,
+    pub(crate) tiers: Tiers,
+    pub(crate) custodian: CustodianHandle,
+    /// Under which its pins stand; the same as long as its data directory lives.
+    pub(crate) server_id: String,
     pub(crate) sandboxes: Sandboxes,
     pub(crate) toolchains: Toolchains,
     pub(crate) caches: Caches,
+    pub(crate) heads: Heads,
     pub(crate) base: LayerRef,
 }
 

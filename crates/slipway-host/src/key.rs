@@ -1,21 +1,47 @@
 //! Keys of layers: equal inputs, equal key; any difference that can change the result, another key.
 
+use crate::key_file::{KeyFile, Part};
 use slipway_layers::LayerKey;
 use slipway_types::host::CommandSpec;
 use slipway_types::{DeploymentId, LayerKind, LayerRef};
 use std::collections::BTreeMap;
 
 /// Rises when what a key stands for changes, so that older layers are never taken for newer ones.
-const FORMAT: &str = "dependencies 2";
+const FORMAT: &str = "dependencies 3";
+const FAMILY_FORMAT: &str = "family 1";
 /// Last words of the names of credentials with which packages are fetched: who fetches does not change what is fetched.
 /// `AUTH_SECRET` or `VITE_AUTH_URL` are none of them: an install script may write those into what it makes.
 const CREDENTIAL_WORDS: [&str; 6] = ["TOKEN", "PASSWORD", "PASSWD", "AUTH", "CREDENTIAL", "CREDENTIALS"];
 
-/// The layer that the install command makes of these files.
-pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<blake3::Hash>>) -> LayerRef {
+/// What the install command makes of these files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dependencies {
+    pub(crate) layer: LayerRef,
+    /// Equal where all is equal but what lockfile and manifests say: an install may go on from the tree of such a layer.
+    pub(crate) family: String,
+}
+
+pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, KeyFile>) -> Dependencies {
+    let key = files.iter().fold(of_command(FORMAT, spec), |key, (path, file)| add_file(key, path, &file.key));
+    let family =
+        files.iter().fold(of_command(FAMILY_FORMAT, spec), |key, (path, file)| add_file(key, path, &file.family));
+    Dependencies { layer: key.layer(LayerKind::Dependencies), family: family.finish() }
+}
+
+fn add_file(key: LayerKey, path: &str, part: &Part) -> LayerKey {
+    let key = key.part("file", path);
+    match part {
+        Part::Content(digest) => key.part("content", digest.as_bytes()),
+        Part::Presence => key.part("present", ""),
+        Part::Absent => key.part("absent", ""),
+    }
+}
+
+/// Everything but the files.
+fn of_command(format: &str, spec: &CommandSpec) -> LayerKey {
     let mut words = spec.key_words.clone();
     words.sort();
-    let mut key = LayerKey::new(FORMAT)
+    let mut key = LayerKey::new(format)
         .part("architecture", std::env::consts::ARCH)
         .part("command", &spec.command)
         .part("cwd", &spec.cwd);
@@ -31,14 +57,7 @@ pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, Option<b
             key = key.part("variable", name).part("value", without_user(value.expose()));
         }
     }
-    for (path, digest) in files {
-        key = key.part("file", path);
-        key = match digest {
-            Some(digest) => key.part("content", digest.as_bytes()),
-            None => key.part("absent", ""),
-        };
-    }
-    key.layer(LayerKind::Dependencies)
+    key
 }
 
 fn is_credential(name: &str) -> bool {
@@ -73,6 +92,7 @@ pub(crate) fn site(deployment: &DeploymentId) -> LayerRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use slipway_types::host::OnOlderTree;
     use slipway_types::settings::DurationMs;
     use slipway_types::{Secret, ServiceSettings};
 
@@ -86,14 +106,16 @@ mod tests {
             key_files: vec!["package-lock.json".into()],
             key_words: vec!["npm 11".into(), "node 24".into()],
             cache_dirs: vec![],
+            on_older_tree: OnOlderTree::Never { why: String::new() },
             limits: ServiceSettings::default().build,
             timeout: DurationMs::seconds(1),
         }
     }
 
-    fn files(text: &str) -> BTreeMap<String, Option<blake3::Hash>> {
-        [("package-lock.json".to_owned(), Some(blake3::hash(text.as_bytes()))), ("package.json".to_owned(), None)]
-            .into()
+    fn files(text: &str) -> BTreeMap<String, KeyFile> {
+        let lockfile = KeyFile { key: Part::Content(blake3::hash(text.as_bytes())), family: Part::Presence };
+        let manifest = KeyFile { key: Part::Absent, family: Part::Absent };
+        [("package-lock.json".to_owned(), lockfile), ("package.json".to_owned(), manifest)].into()
     }
 
     #[test]
@@ -113,9 +135,11 @@ mod tests {
         for (index, change) in changes.into_iter().enumerate() {
             let mut other = spec();
             change(&mut other);
-            assert_ne!(dependencies(&other, &files("1")), key, "change {index}");
+            let other = dependencies(&other, &files("1"));
+            assert!(other.layer != key.layer && other.family != key.family, "change {index}");
         }
-        assert_ne!(dependencies(&spec(), &files("2")), key);
+        let other = dependencies(&spec(), &files("2"));
+        assert!(other.layer != key.layer && other.family == key.family);
     }
 
     #[test]

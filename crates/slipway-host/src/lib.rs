@@ -6,28 +6,37 @@
 
 mod archive;
 mod base;
+mod branch_file;
 mod cache;
 mod config;
+mod custodian;
 mod environment;
 mod fleet;
 mod git;
 mod git_credential;
+mod head;
+mod hold;
 mod host;
 mod key;
+mod key_file;
 mod leftover;
 mod line;
+mod manifest;
 mod phase;
 mod probe;
 mod process;
 mod replica;
+mod room;
+mod server_id;
 mod site;
 mod supervisor;
+mod tier;
 mod toolchain;
 mod tree;
 mod worker;
 
 pub use base::{PrepareError, base_layer, prepare};
-pub use config::{BaseConfig, HostConfig, NodeSource, PythonSource};
+pub use config::{BaseConfig, HostConfig, LayersConfig, NodeSource, PythonSource};
 pub use supervisor::{HostRunError, run};
 
 /// Runs blocking work (files, mounts) beside the asynchronous tasks.

@@ -5,22 +5,27 @@ pub(crate) mod command;
 mod environment;
 mod ignore;
 mod install;
+mod older;
 mod pre_deploy;
+mod room;
 mod site;
 mod source;
+mod tier;
 
+use crate::hold::Hold;
 use crate::host::Host;
 use crate::line::Tail;
 use crate::process::LineSink;
 use slipway_layers::LayerError;
 use slipway_types::agent::Stream;
+use slipway_types::cache::layers_of;
 use slipway_types::host::{
     Evidence, HostError, HostReport, LimitFacts, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork,
 };
 use slipway_types::settings::ResourceLimits;
 use slipway_types::{DeploymentId, Phase};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -91,20 +96,22 @@ impl LineSink for PhaseLog {
 /// What a phase works with.
 #[derive(Debug)]
 pub(crate) struct PhaseContext<'h> {
-    host: &'h Host,
+    host: &'h Arc<Host>,
     spec: &'h PhaseSpec,
     /// Of the deployment; on the disk of the layers.
     scratch: PathBuf,
     log: PhaseLog,
     cancel: CancellationToken,
+    hold: Arc<Hold>,
 }
 
 /// Runs one phase to its end, whatever that is.
 pub(crate) async fn run(
-    host: &Host,
+    host: &Arc<Host>,
     spec: &PhaseSpec,
     reports: &mpsc::Sender<HostReport>,
     cancel: CancellationToken,
+    hold: &Arc<Hold>,
 ) -> PhaseOutcome {
     let log = PhaseLog {
         reports: reports.clone(),
@@ -112,7 +119,8 @@ pub(crate) async fn run(
         phase: spec.work.phase(),
         tail: Mutex::default(),
     };
-    let context = PhaseContext { host, spec, scratch: host.scratch(&spec.deployment), log, cancel };
+    let context =
+        PhaseContext { host, spec, scratch: host.scratch(&spec.deployment), log, cancel, hold: Arc::clone(hold) };
     match Box::pin(context.work()).await {
         Ok(output) => PhaseOutcome::Done(output),
         Err(PhaseEnd::Canceled) => PhaseOutcome::Canceled,
@@ -126,8 +134,13 @@ impl PhaseContext<'_> {
     async fn work(&self) -> Result<PhaseOutput, PhaseEnd> {
         let made = tokio::fs::create_dir_all(&self.scratch).await;
         made.map_err(|error| self.disk_error("make the directory", &self.scratch, &error))?;
+        // What it makes for itself must stay from its first moment.
+        self.hold(&layers_of(&self.spec.deployment).collect::<Vec<_>>()).await;
         match &self.spec.work {
-            PhaseWork::Source { source, wanted } => self.source(source, wanted).await,
+            PhaseWork::Source { source, wanted } => {
+                self.check_room().await?;
+                self.source(source, wanted).await
+            }
             PhaseWork::Environment { toolchains, package_manager, ignore } => {
                 let environment = self.environment(toolchains, package_manager.as_ref()).await?;
                 if let Some(ignore) = ignore {

@@ -18,11 +18,12 @@ use crate::environment;
 use crate::host::{Host, replica_sandbox_id};
 use crate::phase::command::{OPEN_FILES_MAX, TASK};
 use crate::phase::{limit_facts, with_causes};
+use crate::tier::{self, Brought};
 use crate::tree::{APP_GID, APP_UID};
 use output::{Ended, Observed};
 use slipway_sandbox::{Sandbox, SandboxError, SandboxSpec, WritableSpec};
 use slipway_types::Phase;
-use slipway_types::agent::TaskSpec;
+use slipway_types::agent::{Stream, TaskSpec};
 use slipway_types::host::{Evidence, HealthFacts, HostError, HostReport, ProbeResult, ReplicaSpec, ReplicaState};
 use slipway_types::image::ImageStart;
 use std::sync::Arc;
@@ -137,7 +138,10 @@ impl Replica {
         let is_adopted = adopted.is_some();
         let sandbox = match adopted {
             Some(sandbox) => sandbox,
-            None => self.boot().await.map_err(|error| self.host_failure(&error))?,
+            None => {
+                self.bring_back().await?;
+                self.boot().await.map_err(|error| self.host_failure(&error))?
+            }
         };
         let observed = Observed::new(sandbox.listening());
         let mut output = output::Reader::new(&sandbox, &self.spec, &self.reports, &observed);
@@ -177,6 +181,36 @@ impl Replica {
             let end = End::Unhealthy { last_probe: last_probe.clone(), waited: *waited };
             self.report(ReplicaState::Unready { evidence: Box::new(self.evidence(end, observed)) }).await;
         }
+    }
+
+    /// The layers of the image on the disk, whichever tier has them. They are pinned as long as the replica is wanted.
+    async fn bring_back(&self) -> Result<(), Box<Evidence>> {
+        for layer in &self.spec.image.layers {
+            let why = match tier::bring_back(&self.host.tiers, layer).await {
+                Brought::Hot => continue,
+                Brought::Back(line) => {
+                    self.say(line).await;
+                    continue;
+                }
+                Brought::Missing => tier::missing(layer, self.host.config.layers.cold.is_some()),
+                Brought::Trouble(note) => note,
+            };
+            let host_error = Some(HostError { code: "release-gone".to_owned(), message: why });
+            return Err(Box::new(Evidence { host_error, ..self.bare_evidence() }));
+        }
+        Ok(())
+    }
+
+    /// Into the log of its service.
+    async fn say(&self, line: String) {
+        let report = HostReport::ReplicaLog {
+            replica: self.spec.replica.clone(),
+            service_id: self.spec.service_id.clone(),
+            at: output::now(),
+            stream: Stream::Stdout,
+            line,
+        };
+        let _ = self.reports.send(report).await;
     }
 
     async fn boot(&self) -> Result<Sandbox, SandboxError> {

@@ -1,13 +1,15 @@
 //! The supervisor: takes commands, hands them to workers and replicas, and never waits for either.
 
-use crate::cache::Caches;
+use crate::cache::{self, Caches};
 use crate::config::HostConfig;
+use crate::custodian::{Custodian, CustodianHandle, Notice};
 use crate::fleet::Fleet;
+use crate::head::Heads;
 use crate::host::{Host, is_replica_sandbox};
 use crate::toolchain::{ToolSources, Toolchains};
 use crate::worker::WorkerHandle;
-use crate::{base_layer, blocking, leftover};
-use slipway_layers::{LayerError, LayerStore};
+use crate::{base_layer, blocking, leftover, server_id};
+use slipway_layers::{ColdError, LayerError, LayerStore, Tiers};
 use slipway_sandbox::{Sandbox, SandboxError, Sandboxes};
 use slipway_types::LayerRef;
 use slipway_types::host::{HostCommand, HostReport};
@@ -36,6 +38,8 @@ pub enum HostRunError {
     },
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error("the cold tier of layers can't be used")]
+    Cold(#[from] ColdError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
 }
@@ -51,7 +55,8 @@ pub async fn run(
     reports: mpsc::Sender<HostReport>,
     shutdown: CancellationToken,
 ) -> Result<(), HostRunError> {
-    let (host, replicas) = Box::pin(open(config)).await?;
+    let (custodian, notices) = CustodianHandle::new();
+    let (host, replicas) = Box::pin(open(config, custodian)).await?;
     let host = Arc::new(host);
     let mut tasks = JoinSet::new();
     let stop_builds = shutdown.child_token();
@@ -61,8 +66,12 @@ pub async fn run(
         handle
     });
     let workers = workers.collect();
+    tasks.spawn(Custodian::new(Arc::clone(&host), notices, reports.clone()).work(stop_builds.clone()));
+    let (tiers, stop_archiver) = (host.tiers.clone(), stop_builds.clone());
+    tasks.spawn(async move { tiers.run_archiver(stop_archiver).await });
+    let custodian = host.custodian.clone();
     let fleet = Fleet::new(Arc::clone(&host), reports, replicas);
-    let mut supervisor = Supervisor { workers, fleet, stop_builds: stop_builds.clone() };
+    let mut supervisor = Supervisor { workers, fleet, custodian, stop_builds: stop_builds.clone() };
     supervisor.serve(commands, &shutdown).await;
     stop_builds.cancel();
     let builds = async { while tasks.join_next().await.is_some() {} };
@@ -81,6 +90,7 @@ pub async fn run(
 struct Supervisor {
     workers: Vec<WorkerHandle>,
     fleet: Fleet,
+    custodian: CustodianHandle,
     stop_builds: CancellationToken,
 }
 
@@ -122,7 +132,13 @@ impl Supervisor {
             HostCommand::ReleaseWorker { worker, deployment } => {
                 self.with_worker(worker, |handle| handle.release(deployment));
             }
-            HostCommand::Replicas(set) => self.fleet.want(set),
+            HostCommand::Replicas(set) => {
+                self.fleet.want(set);
+                // A deployment is live, or has ended: something else must stay than before.
+                self.custodian.tell(Notice::Ended(Vec::new()));
+            }
+            HostCommand::Retain(retention) => self.custodian.tell(Notice::Retention(retention)),
+            HostCommand::Sweep { sweep, order } => self.custodian.tell(Notice::Order { sweep, order }),
         }
     }
 
@@ -135,7 +151,10 @@ impl Supervisor {
 }
 
 /// Brings up everything that workers and replicas stand on, and clears what a former run left of its builds.
-async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), HostRunError> {
+async fn open(
+    config: HostConfig,
+    custodian: CustodianHandle,
+) -> Result<(Host, HashMap<String, Sandbox>), HostRunError> {
     let (layers_dir, data_dir) = (config.layers_dir.clone(), config.data_dir.clone());
     let store = blocking(move || LayerStore::open(layers_dir)).await?;
     let base = base_layer(&config.base);
@@ -152,8 +171,12 @@ async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), Ho
         python: config.python.clone(),
         base: base.clone(),
     };
-    let toolchains = Toolchains::new(store.clone(), versions, sources);
-    let host = Host { caches: Caches::new(caches_dir.clone()), config, store, sandboxes, toolchains, base };
+    let tiers = Tiers::new(store.clone(), config.layers.cold.clone())?;
+    let toolchains = Toolchains::new(tiers.clone(), versions, sources);
+    let server_id = server_id::ensure(&data_dir)?;
+    let (caches, heads) = (Caches::new(&config.layers_dir), Heads::new(&config.layers_dir));
+    let swept = caches.clone();
+    let host = Host { caches, heads, config, store, tiers, custodian, server_id, sandboxes, toolchains, base };
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
     let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());
     blocking(move || {
@@ -163,6 +186,8 @@ async fn open(config: HostConfig) -> Result<(Host, HashMap<String, Sandbox>), Ho
         for directory in [&caches_dir, &images, &sites] {
             std::fs::create_dir_all(directory).map_err(disk(directory))?;
         }
+        cache::remove_of_services(&caches_dir);
+        swept.sweep();
         leftover::clear(&sites, |_| false)?;
         leftover::clear(&scratch, |name| name == ".replicas")?;
         leftover::clear(&images, |name| kept.iter().any(|kept| kept == name))

@@ -20,7 +20,7 @@ use crate::process::{LineSink, ProgramError};
 use catalog::{Catalog, Catalogs, Source};
 use lock::CatalogLocks;
 use python::Python;
-use slipway_layers::{LayerError, LayerStore};
+use slipway_layers::{LayerError, LayerStore, Tiers};
 use slipway_types::agent::Stream;
 use slipway_types::plan::{PackageManager, PackageManagerName, Toolchain, ToolchainName};
 use slipway_types::{LayerKind, LayerRef};
@@ -137,6 +137,7 @@ pub(crate) struct ToolSources {
 #[derive(Debug)]
 pub(crate) struct Toolchains {
     store: LayerStore,
+    tiers: Tiers,
     catalogs: Catalogs,
     catalog_locks: CatalogLocks,
     node: NodeSource,
@@ -159,12 +160,13 @@ struct Found {
 
 impl Toolchains {
     /// `directory` is the toolchains' own: lists of versions.
-    pub(crate) fn new(store: LayerStore, directory: PathBuf, sources: ToolSources) -> Self {
+    pub(crate) fn new(tiers: Tiers, directory: PathBuf, sources: ToolSources) -> Self {
+        let store = tiers.store().clone();
         let ToolSources { node, npm_program, python, base } = sources;
         let scratch_of_base = directory.join("base");
         let (catalogs, catalog_locks) = (Catalogs::new(directory), CatalogLocks::default());
         let base_python = tokio::sync::OnceCell::new();
-        Self { store, catalogs, catalog_locks, node, npm_program, python, base, scratch_of_base, base_python }
+        Self { store, tiers, catalogs, catalog_locks, node, npm_program, python, base, scratch_of_base, base_python }
     }
 
     /// Finds or makes the layers of the runtimes and the package manager.

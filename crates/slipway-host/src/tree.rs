@@ -103,6 +103,20 @@ pub(crate) fn digests(root: &Path, files: &[String]) -> Result<BTreeMap<String, 
 }
 
 fn digest(root: &Path, file: &str) -> io::Result<Option<blake3::Hash>> {
+    let Some(opened) = open_inside(root, file)? else { return Ok(None) };
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut &opened, &mut hasher)?;
+    Ok(Some(hasher.finalize()))
+}
+
+/// None: no such regular file inside of `root`, or a larger one.
+pub(crate) fn read_inside(root: &Path, file: &str, bytes_max: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_inside(root, file).ok()??.take(bytes_max + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= bytes_max).then_some(bytes)
+}
+
+fn open_inside(root: &Path, file: &str) -> io::Result<Option<File>> {
     use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
     let directory = open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // A link in the tree must not make the host read its own files; one that stays inside is fine.
@@ -110,12 +124,7 @@ fn digest(root: &Path, file: &str) -> io::Result<Option<blake3::Hash>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let Ok(opened) = openat2(&directory, file, flags, Mode::empty(), inside) else { return Ok(None) };
     let opened = File::from(opened);
-    if !opened.metadata()?.is_file() {
-        return Ok(None);
-    }
-    let mut hasher = blake3::Hasher::new();
-    io::copy(&mut &opened, &mut hasher)?;
-    Ok(Some(hasher.finalize()))
+    Ok(opened.metadata()?.is_file().then_some(opened))
 }
 
 /// Whether every part of the path below `root` is a directory and no link.

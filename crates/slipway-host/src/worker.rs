@@ -1,9 +1,11 @@
 //! One build worker: takes the phases of one deployment after another until it is released, then claims again.
 
+use crate::custodian::Notice;
+use crate::hold::Hold;
 use crate::host::Host;
 use crate::{blocking, key, phase};
-use slipway_types::DeploymentId;
-use slipway_types::host::{HostReport, PhaseSpec};
+use slipway_types::host::{HostReport, PhaseOutcome, PhaseOutput, PhaseSpec};
+use slipway_types::{DeploymentId, LayerKind};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -36,7 +38,7 @@ impl WorkerHandle {
         shutdown: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
-        let worker = Worker { number, host, reports, orders, shutdown };
+        let worker = Worker { number, host, reports, orders, shutdown, hold: Arc::default() };
         (Self { number, orders: sender, current: None }, worker.work())
     }
 
@@ -79,6 +81,8 @@ struct Worker {
     reports: mpsc::Sender<HostReport>,
     orders: mpsc::Receiver<Order>,
     shutdown: CancellationToken,
+    /// What its deployment stands on.
+    hold: Arc<Hold>,
 }
 
 impl Worker {
@@ -94,6 +98,7 @@ impl Worker {
                 Some(Order::Release(deployment)) => {
                     self.remove_scratch(&deployment).await;
                     self.remove_source_of_site(&deployment).await;
+                    self.host.custodian.tell(Notice::Ended(self.hold.take()));
                     self.claim().await;
                 }
                 None => return,
@@ -108,9 +113,35 @@ impl Worker {
     async fn run(&self, spec: &PhaseSpec, cancel: CancellationToken) {
         let (deployment, phase) = (spec.deployment.clone(), spec.work.phase());
         tracing::info!(%deployment, %phase, worker = self.number, "phase started");
-        let outcome = phase::run(&self.host, spec, &self.reports, cancel).await;
+        let outcome = phase::run(&self.host, spec, &self.reports, cancel, &self.hold).await;
+        if let PhaseOutcome::Done(output) = &outcome {
+            self.note_made(spec, output).await;
+        }
         tracing::info!(%deployment, %phase, worker = self.number, outcome = outcome_name(&outcome), "phase ended");
         let _ = self.reports.send(HostReport::PhaseFinished { deployment, phase, outcome }).await;
+    }
+
+    /// Whose layers they are, for quotas and listings. A layer that several services share stays with the first.
+    async fn note_made(&self, spec: &PhaseSpec, output: &PhaseOutput) {
+        let layers = match output {
+            PhaseOutput::Source(_) => vec![key::source(&spec.deployment)],
+            PhaseOutput::Environment { layers, .. } | PhaseOutput::Build { layers, .. } => layers.clone(),
+            PhaseOutput::Install { layer, .. } => vec![layer.clone()],
+            PhaseOutput::PreDeploy => return,
+        };
+        let (store, service, hold) = (self.host.store.clone(), spec.service_id.clone(), Arc::clone(&self.hold));
+        blocking(move || {
+            hold.add(&store, &layers);
+            let is_shared = |kind| matches!(kind, LayerKind::Base | LayerKind::Toolchain);
+            for layer in layers.iter().filter(|layer| !is_shared(layer.kind)) {
+                if store.record(layer).made_for.is_none()
+                    && let Err(error) = store.update_record(layer, |record| record.made_for = Some(service.clone()))
+                {
+                    tracing::warn!(%error, %layer, "it is not noted whose layer this is");
+                }
+            }
+        })
+        .await;
     }
 
     async fn remove_scratch(&self, deployment: &DeploymentId) {
@@ -133,8 +164,7 @@ impl Worker {
     }
 }
 
-fn outcome_name(outcome: &slipway_types::host::PhaseOutcome) -> &'static str {
-    use slipway_types::host::PhaseOutcome;
+fn outcome_name(outcome: &PhaseOutcome) -> &'static str {
     match outcome {
         PhaseOutcome::Done(_) => "done",
         PhaseOutcome::Failed(_) => "failed",

@@ -31,6 +31,10 @@ pub enum LayerError {
     LockTimeout { layer: String, seconds: u64 },
     #[error("there is no layer `{layer}`")]
     NoSuchLayer { layer: String },
+    #[error("`{holder}` is not a name for a holder of pins (lower-case letters, digits, `.` and `-`, at most 128)")]
+    InvalidHolder { holder: String },
+    #[error("{count} layers are too many to be kept by one holder")]
+    TooManyPins { count: usize },
 }
 
 impl LayerError {

@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 
 /// Smallest image: below it the file system's own tables leave no room.
 pub const IMAGE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// At the front of an image, unused by ext4. Publishing writes there which machine answers for it until it is on the disk: it
+/// is no part of what the image holds.
+pub const BOOT_BLOCK_BYTES: u64 = 1024;
 /// One inode for so many bytes: half of ext4's default ratio, because dependency trees are many small files.
 const BYTES_PER_INODE: &str = "8192";
 /// Offset of the superblock, and of the magic number in it.

@@ -1,5 +1,6 @@
 //! Keys: what makes two layers the same layer.
 
+use crate::error::LayerError;
 use slipway_types::{LayerKind, LayerRef};
 
 /// Longest key; file name = kind + key + suffix, below the 255 bytes of a file name.
@@ -42,6 +43,13 @@ impl LayerKey {
 pub fn is_valid_key(key: &str) -> bool {
     let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '-';
     !key.is_empty() && key.len() <= KEY_CHARS_MAX && !key.starts_with(['.', '-']) && key.chars().all(valid)
+}
+
+pub(crate) fn check_key(layer: &LayerRef) -> Result<(), LayerError> {
+    match is_valid_key(&layer.key) {
+        true => Ok(()),
+        false => Err(LayerError::InvalidKey { key: layer.key.clone() }),
+    }
 }
 
 #[cfg(test)]

@@ -5,22 +5,45 @@
 //! the number of files in it. Everything here blocks; asynchronous callers go through a blocking task.
 //!
 //! - [`image`]: create, mount, measure one image.
+//! - [`copy`]: copy one image, as quickly as the disk can.
 //! - [`LayerStore`]: a directory of published images, their locks, their durability.
 //! - [`LayerKey`]: a key from labelled inputs.
+//! - [`LayerRecord`]: what is known of a layer, and when it was last used.
+//! - Pins and [`Lease`]s keep layers in place; [`eviction`] decides what goes, [`LayerStore::sweep`] does it.
 
+mod cold;
+pub mod copy;
+mod digest;
 mod durability;
 mod error;
+pub mod eviction;
+mod hold;
 pub mod image;
+mod inventory;
 mod key;
 mod leftover;
 mod lock;
 mod loop_device;
+mod machine;
 mod mount;
+mod record;
+mod sparse;
 mod store;
+mod sweep;
+mod temp_file;
+mod tiers;
+mod write_back;
 
+pub use cold::{ColdBounds, ColdConfig, ColdCredentials, ColdError};
+pub use digest::{DigestError, LayerDigest};
 pub use error::LayerError;
+pub use eviction::{Eviction, EvictionReason, Quota, SweepMode, SweepReport};
+pub use hold::Lease;
 pub use image::{Access, Usage};
+pub use inventory::{Stored, StoredId};
 pub use key::{LayerKey, is_valid_key};
 pub use lock::LayerLock;
 pub use mount::Mounted;
+pub use record::LayerRecord;
 pub use store::{LayerEntry, LayerStore};
+pub use tiers::{Ensured, Tiers};

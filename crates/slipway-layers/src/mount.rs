@@ -3,10 +3,12 @@
 use crate::error::LayerError;
 use crate::image::Access;
 use crate::loop_device::LoopDevice;
+use crate::write_back::{self, EarlyWriteBack};
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::CStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,8 +23,10 @@ const READ_OPTIONS: &CStr = c"errors=continue";
 /// A mount of one image, unmounted when dropped.
 #[derive(Debug)]
 pub struct Mounted {
+    image: PathBuf,
     at: PathBuf,
     active: bool,
+    early: Option<EarlyWriteBack>,
 }
 
 impl Mounted {
@@ -35,8 +39,11 @@ impl Mounted {
         rustix::mount::mount(&device.path, at, c"ext4", flags | MountFlags::NOATIME, options)
             .map_err(|e| LayerError::Mount { path: image.to_path_buf(), at: at.to_path_buf(), source: e.into() })?;
         device.mounted();
-        let mounted = Self { at: at.to_path_buf(), active: true };
+        let mounted = Self { image: image.to_path_buf(), at: at.to_path_buf(), active: true, early: None };
         if access == Access::ReadWrite {
+            if let Ok(root) = std::fs::metadata(at) {
+                write_back::bound_dirty(root.dev());
+            }
             for directory in [mounted.upper(), mounted.work()] {
                 std::fs::create_dir_all(&directory).map_err(|e| LayerError::io("create", &directory, e))?;
             }
@@ -57,6 +64,15 @@ impl Mounted {
     /// Overlay's work directory.
     pub fn work(&self) -> PathBuf {
         self.at.join("work")
+    }
+
+    /// For an image that is to become a layer: what is written into it goes to the disk as it comes, so that neither the
+    /// unmount nor the next mount has much to wait for. Best effort.
+    #[must_use]
+    pub fn write_back_early(mut self) -> Self {
+        self.early =
+            EarlyWriteBack::start(&self.image).inspect_err(|error| tracing::warn!(%error, "no early writing")).ok();
+        self
     }
 
     /// Unmounts, and says so when it can't.
@@ -105,5 +121,7 @@ fn end_writing(at: &Path) -> Result<(), Errno> {
     if read_only {
         return Ok(());
     }
-    rustix::mount::mount_remount(at, MountFlags::RDONLY | MountFlags::NOATIME, c"")
+    rustix::mount::mount_remount(at, MountFlags::RDONLY | MountFlags::NOATIME, c"")?;
+    write_back::unbound_dirty(rustix::fs::stat(at)?.st_dev);
+    Ok(())
 }

@@ -3,23 +3,28 @@
 //! Guarantees: a file named `<kind>-<key>.img` is a whole layer (publishing is one rename that never replaces); two that
 //! publish one key leave one file; what a crash or a power cut left is gone after [`LayerStore::open`].
 
-use crate::durability::{self, Syncer};
+use crate::durability::{self, Origin, Syncer};
 use crate::error::LayerError;
+use crate::hold::{LEASES, PINS};
 use crate::image::{self, Access};
-use crate::key::is_valid_key;
-use crate::leftover::{self, WorkArea};
+use crate::key::{check_key, is_valid_key};
+use crate::leftover::{self, ABANDONED_AFTER, WorkArea};
 use crate::lock::{LOCK_WAIT_MAX, LayerLock};
 use crate::loop_device;
+use crate::record::RECORDS;
+use crate::sparse;
+use crate::temp_file;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use slipway_types::{LayerKind, LayerRef};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-const SUFFIX: &str = ".img";
-const LOCKS: &str = "locks";
+pub(crate) const SUFFIX: &str = ".img";
+pub(crate) const LOCKS: &str = "locks";
 
 /// Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
@@ -43,13 +48,24 @@ impl LayerStore {
     /// Opens the directory, made where it is missing, and removes what a crash left in it.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, LayerError> {
         let directory = directory.into();
-        let locks = directory.join(LOCKS);
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&locks);
-        made.map_err(|e| LayerError::io("create the directory", &locks, e))?;
+        for part in [LOCKS, RECORDS, PINS, LEASES] {
+            let part = directory.join(part);
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&part);
+            made.map_err(|e| LayerError::io("create the directory", &part, e))?;
+        }
         leftover::sweep(&directory)?;
+        leftover::sweep_locks(&directory.join(LOCKS))?;
+        for part in [RECORDS, PINS, LEASES] {
+            temp_file::sweep(&directory.join(part))?;
+        }
         let store = Self { directory, syncer: Arc::new(Syncer::start()?) };
+        store.sweep_leases()?;
         store.recover()?;
         Ok(store)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The file of a layer, there or not. For an invalid key it is a name that no layer has.
@@ -64,18 +80,35 @@ impl LayerStore {
         self.path(layer).is_file()
     }
 
-    /// Moves an unmounted image of the same disk into the store. `false`: the layer was there already, and the image is
-    /// removed. Does not wait for the disk; [`LayerStore::sync`] does.
+    /// Moves an unmounted image into the store; from another disk it is copied. `false`: the layer was there already, and
+    /// the image is removed. Does not wait for the disk; [`LayerStore::sync`] does.
     pub fn publish(&self, image: &Path, layer: &LayerRef) -> Result<bool, LayerError> {
         check_key(layer)?;
         loop_device::wait_until_clean(image)?;
         durability::mark_unsynced(image)?;
         let target = self.path(layer);
-        let published = rename_new(image, &target)?;
+        let published = match rename_new(image, &target) {
+            Err(LayerError::Io { source, .. }) if source.kind() == io::ErrorKind::CrossesDevices => {
+                self.publish_copy(image, &target)?
+            }
+            result => result?,
+        };
         if published {
             tracing::info!(%layer, "layer published");
             self.syncer.enqueue(target);
         }
+        Ok(published)
+    }
+
+    /// The work of a build may lie on a local disk, and the store on one that hosts share.
+    fn publish_copy(&self, image: &Path, target: &Path) -> Result<bool, LayerError> {
+        let mut published = false;
+        if !target.exists() {
+            let area = WorkArea::new(&self.directory)?;
+            sparse::copy(image, &area.image())?;
+            published = rename_new(&area.image(), target)?;
+        }
+        std::fs::remove_file(image).map_err(|e| LayerError::io("remove", image, e))?;
         Ok(published)
     }
 
@@ -123,7 +156,7 @@ impl LayerStore {
         let mut layers: Vec<LayerEntry> = entries
             .flatten()
             .filter_map(|entry| {
-                let layer = parse_file_name(entry.file_name().to_str()?)?;
+                let layer = parse_layer(entry.file_name().to_str()?.strip_suffix(SUFFIX)?)?;
                 let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
                 Some(LayerEntry {
                     layer,
@@ -146,26 +179,47 @@ impl LayerStore {
     /// Removes a layer; `false` when it was not there. Sandboxes that have it mounted keep it until they end.
     pub fn remove(&self, layer: &LayerRef) -> Result<bool, LayerError> {
         check_key(layer)?;
+        // First, so that a crash between the two leaves a layer without a record, and not the other way round.
+        self.forget_record(layer)?;
         let path = self.path(layer);
         match std::fs::remove_file(&path) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(LayerError::io("remove", &path, error)),
         }
     }
 
-    /// After a reboot an unsynced image may be torn; in the same boot it only still has to be synced.
-    fn recover(&self) -> Result<(), LayerError> {
-        let same_boot = durability::is_same_boot(&self.directory)?;
+    /// Looks after images that are not on the disk yet: those of this boot are synced; what may be torn is removed.
+    pub(crate) fn recover(&self) -> Result<(), LayerError> {
         for entry in self.list()?.into_iter().filter(|entry| !entry.synced) {
-            if same_boot {
-                self.syncer.enqueue(self.path(&entry.layer));
-            } else {
-                tracing::warn!(layer = %entry.layer, "removing a layer that was not on the disk when the machine went down");
-                self.remove(&entry.layer)?;
+            if self.may_be_torn(&entry)? {
+                // Whoever holds it makes it anew; after a wait the new one may be there.
+                let Some(_work) = self.lock_within(&entry.layer, Duration::ZERO)? else { continue };
+                if self.may_be_torn(&entry)? {
+                    tracing::warn!(layer = %entry.layer, "removing a layer that was not on the disk when its machine went down");
+                    self.remove(&entry.layer)?;
+                }
             }
         }
-        durability::record_boot(&self.directory)
+        Ok(())
+    }
+
+    fn may_be_torn(&self, entry: &LayerEntry) -> Result<bool, LayerError> {
+        let path = self.path(&entry.layer);
+        match durability::origin(&path) {
+            Ok(Origin::ThisBoot) => {
+                self.syncer.enqueue(path);
+                Ok(false)
+            }
+            Ok(Origin::MayBeTorn) => Ok(true),
+            // That machine never came back to say that it is whole, or can't; then who needs it decides.
+            Ok(Origin::Elsewhere) => {
+                let abandoned = entry.published_at.elapsed().is_ok_and(|age| age > ABANDONED_AFTER);
+                Ok(abandoned && !self.pins().contain(&entry.layer) && !self.leases().contain(&entry.layer))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(LayerError::io("read", &path, error)),
+        }
     }
 
     fn check_contains(&self, layer: &LayerRef) -> Result<(), LayerError> {
@@ -177,15 +231,9 @@ impl LayerStore {
     }
 }
 
-fn check_key(layer: &LayerRef) -> Result<(), LayerError> {
-    match is_valid_key(&layer.key) {
-        true => Ok(()),
-        false => Err(LayerError::InvalidKey { key: layer.key.clone() }),
-    }
-}
-
-fn parse_file_name(name: &str) -> Option<LayerRef> {
-    let (kind, key) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+/// Reads `<kind>-<key>`.
+pub(crate) fn parse_layer(name: &str) -> Option<LayerRef> {
+    let (kind, key) = name.split_once('-')?;
     let kind = LayerKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
     is_valid_key(key).then(|| LayerRef::new(kind, key))
 }

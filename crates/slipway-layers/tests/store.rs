@@ -5,13 +5,15 @@ use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev};
 use slipway_layers::image::{self, ReadOnly, ReadWrite};
 use slipway_layers::{LayerError, LayerStore};
 use slipway_types::{LayerKind, LayerRef};
-use std::fs::Permissions;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1024 * 1024;
+/// Where an image names the boot in which it was published.
+const BOOT_AT: u64 = 48;
 
 fn layer(key: &str) -> LayerRef {
     LayerRef::new(LayerKind::Dependencies, key)
@@ -242,7 +244,8 @@ fn after_a_reboot_only_synced_layers_are_trusted() {
     drop(store);
 
     std::fs::set_permissions(dir.path().join("dependencies-unsynced.img"), Permissions::from_mode(0o600)).unwrap();
-    std::fs::write(dir.path().join(".boot-id"), "another boot").unwrap();
+    let file = File::options().write(true).open(dir.path().join("dependencies-unsynced.img")).unwrap();
+    file.write_all_at(b"another boot", BOOT_AT).unwrap();
     let store = LayerStore::open(dir.path()).unwrap();
     assert!(store.contains(&synced) && !store.contains(&unsynced));
 }

@@ -10,7 +10,7 @@
 //!   `env`, `destroy`.
 //! - Deployments: `deployment`, `deployments_of`, `deployments`, `active_deployments`, `serving_deployments`, `newest_built`,
 //!   `newest_not_ignored`, `phases`.
-//! - Releases: `create_release`, `release`, `releases`, `rollback_release`.
+//! - Releases: `create_release`, `release`, `releases`, `rollback_release`; `retained`: the layers that must stay.
 //! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`,
 //!   `upload`, `put_token`, `token`, `next_generation`, `generation`.
 //!
@@ -31,6 +31,7 @@ mod overview;
 mod phase;
 mod release;
 mod replica;
+mod retention;
 mod row;
 mod service;
 mod token;
@@ -47,6 +48,7 @@ pub use overview::ServiceOverview;
 pub use phase::PhaseRow;
 pub use release::{NewRelease, ReleaseRow, RollbackChoice};
 pub use replica::{ReplicaRow, ReplicaStatus};
+pub use retention::Retained;
 pub use row::{DeploymentRow, DeploymentSummary};
 pub use service::{Destroyed, ServiceRow};
 pub use token::TokenRow;

@@ -5,19 +5,23 @@
 
 pub mod app;
 pub mod cli;
+pub mod fault;
 pub mod http;
 pub mod image;
 pub mod load;
 pub mod neighbour;
 pub mod postgres;
 pub mod registry;
+pub mod s3;
 pub mod server;
 pub mod slot;
 pub mod wait;
 
 pub use app::App;
 pub use cli::{Outcome, Run};
+pub use fault::{Fault, FaultProxy};
 pub use neighbour::Neighbour;
 pub use postgres::Postgres;
 pub use registry::Registry;
+pub use s3::S3Server;
 pub use server::TestServer;

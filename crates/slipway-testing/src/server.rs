@@ -17,6 +17,7 @@ const STOP_BOUND: Duration = Duration::from_secs(30);
 pub struct TestServer {
     binary: PathBuf,
     dir: tempfile::TempDir,
+    layers: PathBuf,
     process: Option<Child>,
     edge_port: u16,
     _slot: Slot,
@@ -30,20 +31,35 @@ impl TestServer {
 
     /// As [`TestServer::start`], with more lines for the server's configuration file.
     pub fn start_with(binary: &str, config_lines: &str) -> TestServer {
+        let layers = Path::new(binary).parent().unwrap().join("test-shared/layers");
+        // Whatever else fills this machine's disk.
+        TestServer::start_on(binary, &layers, "keep_free = \"512MB\"", config_lines, |_| {})
+    }
+
+    /// As [`TestServer::start_with`], with a directory of layers of its own. `layers_lines` are of the table `[layers]`;
+    /// `prepare` is given the path of the data directory before it exists.
+    pub fn start_on(
+        binary: &str,
+        layers: &Path,
+        layers_lines: &str,
+        config_lines: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> TestServer {
         let target = Path::new(binary).parent().unwrap().to_owned();
-        let shared = target.join("test-shared");
         let slot = Slot::claim("servers");
         let dir = tempfile::Builder::new().prefix("slipway-test-").tempdir().unwrap();
         let [api_port, edge_port] = slot.ports();
         let config = format!(
-            "[api]\nlisten = \"127.0.0.1:{api_port}\"\n[edge]\nlisten = \"127.0.0.1:{edge_port}\"\n[layers]\ndir = \"{}\"\n[sandbox]\nsubnet = \"{}\"\nagent = \"{}\"\n{config_lines}\n",
-            shared.join("layers").display(),
+            "[api]\nlisten = \"127.0.0.1:{api_port}\"\n[edge]\nlisten = \"127.0.0.1:{edge_port}\"\n[sandbox]\nsubnet = \"{}\"\nagent = \"{}\"\n{config_lines}\n[layers]\ndir = \"{}\"\n{layers_lines}\n",
             slot.subnet(),
             target.join("libexec/slipway-agent").display(),
+            layers.display(),
         );
-        std::fs::create_dir_all(shared.join("layers")).unwrap();
+        prepare(&dir.path().join("data"));
+        std::fs::create_dir_all(layers).unwrap();
         std::fs::write(dir.path().join("server.toml"), config).unwrap();
-        let mut server = TestServer { binary: binary.into(), dir, process: None, edge_port, _slot: slot };
+        let layers = layers.to_owned();
+        let mut server = TestServer { binary: binary.into(), dir, layers, process: None, edge_port, _slot: slot };
         server.start_process();
         server
     }
@@ -164,6 +180,10 @@ impl Drop for TestServer {
             }
             self.signal(libc::SIGTERM);
             let _ = self.process.take().unwrap().wait();
+        }
+        // Nobody comes back to what it kept.
+        if let Ok(id) = std::fs::read_to_string(self.data().join("server-id")) {
+            let _ = std::fs::remove_file(self.layers.join(format!("pins/{}.json", id.trim())));
         }
     }
 }

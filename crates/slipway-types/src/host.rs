@@ -4,12 +4,13 @@
 //! answers with phases of one deployment until it releases the worker.
 
 use crate::agent::{ListeningSocket, Stream};
+use crate::cache::{CacheInventory, Retention, SweepEnded, SweepOrder};
 use crate::image::{Image, LayerRef};
 use crate::plan::{PackageManager, Toolchain};
 use crate::route::Endpoint;
 use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
 use crate::site::{SiteFacts, SitePlan};
-use crate::source::{SourceFacts, SourceSpec};
+use crate::source::{Lineage, SourceFacts, SourceSpec};
 use crate::{DeploymentId, Phase, ProjectName, ReplicaId, Secret, ServiceId, ServiceName, TimestampMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,6 +35,10 @@ pub enum HostCommand {
     ReleaseWorker { worker: u32, deployment: DeploymentId },
     /// The whole desired state. An older generation than the last one is ignored.
     Replicas(ReplicaSet),
+    /// The answer to [`HostReport::RetentionWanted`]. One to an older question is ignored.
+    Retain(Retention),
+    /// Removes what nothing needs. The host asks what is needed first, and answers with [`HostReport::Swept`].
+    Sweep { sweep: String, order: SweepOrder },
 }
 
 /// All replicas that should run on a host. One that is not named is stopped with its own grace time.
@@ -70,6 +75,8 @@ pub struct PhaseSpec {
     pub service_id: ServiceId,
     pub project: ProjectName,
     pub service: ServiceName,
+    /// Whose dependencies and caches it begins from. Before the source phase has ended nothing asks for it.
+    pub lineage: Lineage,
     pub work: PhaseWork,
 }
 
@@ -132,8 +139,19 @@ pub struct CommandSpec {
     pub key_words: Vec<String>,
     /// Relative to `cwd`: kept between builds of the service, never part of the result (build only).
     pub cache_dirs: Vec<String>,
+    /// Whether the dependencies of an earlier deployment are of use (install only).
+    pub on_older_tree: OnOlderTree,
     pub limits: ResourceLimits,
     pub timeout: DurationMs,
+}
+
+/// How an install goes on from what an earlier one has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnOlderTree {
+    /// It begins from nothing; why, for the log.
+    Never { why: String },
+    /// With this command; the result is what the command on an empty tree gives.
+    Run { command: String },
 }
 
 /// Host to control.
@@ -165,6 +183,13 @@ pub enum HostReport {
         stream: Stream,
         line: String,
     },
+    /// What must stay? Asked before each sweep.
+    RetentionWanted {
+        request: u64,
+    },
+    Swept(SweepEnded),
+    /// What there is now; after each sweep.
+    Inventory(Box<CacheInventory>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -238,7 +263,8 @@ pub struct LimitFacts {
 }
 
 /// Stable codes: `git-unreachable`, `git-reference-missing`, `git-authentication`, `git-failed`, `upload-missing`,
-/// `upload-unusable`, `toolchain-unavailable`, `version-unavailable`, `sandbox-failed`, `layer-failed`, `disk-full`.
+/// `upload-unusable`, `toolchain-unavailable`, `version-unavailable`, `sandbox-failed`, `layer-failed`, `disk-full`,
+/// `disk-nearly-full`, `release-gone`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostError {
     pub code: String,

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod cache;
 pub mod deployment;
 pub mod diagnosis;
 pub mod error;

@@ -1,6 +1,7 @@
 //! From arguments to what happens. Each command is a module; this one picks it and gives it a runtime.
 
 mod args;
+mod cache;
 mod deploy;
 mod doctor;
 mod env;
@@ -65,8 +66,9 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Service { command: ServiceCommand::Set { pairs } } => service::set(global, &pairs).await.map(done),
         Command::Service { command: ServiceCommand::Show } => service::show(global).await.map(done),
         Command::Env { command } => env::run(global, command).await,
+        Command::Cache { command } => cache::run(global, command).await.map(done),
         Command::Open => service::open(global).await.map(done),
-        Command::Doctor => doctor::run(global).await,
+        Command::Doctor { config } => doctor::run(global, config).await,
         Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
         Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),
         Command::Plan { .. } | Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => {

@@ -1,5 +1,6 @@
 //! A deployment as it is watched: one drawn-over line per phase on a terminal, plain lines in a pipe, or JSON.
 
+mod cache;
 mod diagnosis;
 mod json;
 mod live;
@@ -8,6 +9,7 @@ mod plain;
 mod quantity;
 mod table;
 
+pub(crate) use cache::{cache_lines, sweep_lines};
 pub(crate) use diagnosis::diagnosis_lines;
 pub(crate) use json::Json;
 pub(crate) use live::Live;

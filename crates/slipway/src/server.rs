@@ -2,6 +2,7 @@
 //! ports; [`wiring`] is what runs.
 
 mod claim;
+mod cold_check;
 mod config;
 mod signal;
 mod wiring;
@@ -11,7 +12,7 @@ use crate::failure::Failure;
 use crate::output;
 use claim::{DataDir, Listeners};
 use config::ServerConfig;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -48,8 +49,8 @@ pub(crate) fn shim(dir: &Path) -> ExitCode {
 }
 
 /// What this machine has and lacks for running sandboxes, for `slipway doctor`.
-pub(crate) fn checks(global: &GlobalOptions) -> Result<Vec<Check>, Failure> {
-    let options = ServerOptions { config: None, listen: None, edge_listen: None, domain: None, driver: None };
+pub(crate) async fn checks(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Vec<Check>, Failure> {
+    let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
     let config = ServerConfig::resolve(global, &options)?;
     let probed = slipway_sandbox::probe(&config.host.sandbox).into_iter().map(|check| Check {
         name: check.name.to_owned(),
@@ -57,7 +58,9 @@ pub(crate) fn checks(global: &GlobalOptions) -> Result<Vec<Check>, Failure> {
         found: check.detail,
         hint: (!check.hint.is_empty()).then(|| check.hint.to_owned()),
     });
-    Ok(probed.collect())
+    let mut checks: Vec<Check> = probed.collect();
+    checks.extend(cold_check::check(&config).await);
+    Ok(checks)
 }
 
 fn start_log() -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use slipway_types::Diagnosis;
 /// What node-gyp says, in the order in which it would help.
 pub(super) fn build_failed(case: &Case<'_>) -> Option<Diagnosis> {
     let why = gyp(case).or_else(|| python::wheel_failed(case))?;
-    let missing_header = why.contains("fatal error: ");
+    let missing_library = why.contains("fatal error: ") || python::is_missing_library(&why);
     let diagnosis = NATIVE_BUILD_FAILED
         .diagnosis("native code of a package could not be compiled")
         .at(case.place())
@@ -21,8 +21,8 @@ pub(super) fn build_failed(case: &Case<'_>) -> Option<Diagnosis> {
             true => "use a version of the package that brings wheels, such as `psycopg[binary]` instead of `psycopg2`, or a Python for which there are some: `build.python_version`",
             false => "use a version of the package that brings a binary for this Node.js: `npm install NAME@latest`, or a Node.js for which there is one: `build.node_version`",
         });
-    Some(if missing_header {
-        diagnosis.hint("headers of a system library come from its Debian package, such as `libpq-dev`: `packages` under `[base]` of the server's configuration")
+    Some(if missing_library {
+        diagnosis.hint("a library of the system and its headers come from a Debian package, such as `libcairo2-dev` or `libpq-dev`: add it to `packages` under `[base]` of the server's configuration")
     } else {
         diagnosis
     })

@@ -2,9 +2,9 @@
 
 use super::case::Case;
 use super::entry::{
-    Entry, GIT_AUTHENTICATION, GIT_FAILED, GIT_REFERENCE_MISSING, GIT_UNREACHABLE, HOST_DISK_FULL, HOST_ERROR,
-    LAYER_FAILED, SANDBOX_FAILED, SITE_DIRECTORY_MISSING, SITE_FALLBACK_MISSING, SITE_TOO_LARGE, TOOLCHAIN_UNAVAILABLE,
-    UNKNOWN_FAILURE, UPLOAD_MISSING, UPLOAD_UNUSABLE, VERSION_UNAVAILABLE,
+    DISK_NEARLY_FULL, Entry, GIT_AUTHENTICATION, GIT_FAILED, GIT_REFERENCE_MISSING, GIT_UNREACHABLE, HOST_DISK_FULL,
+    HOST_ERROR, LAYER_FAILED, RELEASE_GONE, SANDBOX_FAILED, SITE_DIRECTORY_MISSING, SITE_FALLBACK_MISSING,
+    SITE_TOO_LARGE, TOOLCHAIN_UNAVAILABLE, UNKNOWN_FAILURE, UPLOAD_MISSING, UPLOAD_UNUSABLE, VERSION_UNAVAILABLE,
 };
 use slipway_types::Diagnosis;
 
@@ -17,7 +17,7 @@ struct HostFailure {
     hints: &'static [&'static str],
 }
 
-const HOST_FAILURES: [HostFailure; 14] = [
+const HOST_FAILURES: [HostFailure; 16] = [
     HostFailure {
         code: "git-unreachable",
         entry: GIT_UNREACHABLE,
@@ -126,6 +126,25 @@ const HOST_FAILURES: [HostFailure; 14] = [
         hints: &[
             "free space in the data directory of Slipway, then deploy again",
             "`df -h` shows which file system is full",
+        ],
+    },
+    HostFailure {
+        code: "disk-nearly-full",
+        entry: DISK_NEARLY_FULL,
+        what: "the machine's disk is nearly full, so nothing is built",
+        hints: &[
+            "run `slipway cache gc`, or `slipway cache clear` to remove all that nothing needs, then deploy again",
+            "`slipway cache ls` shows what layers take and why they stay",
+            "set `layers.quota` or a smaller `layers.keep_releases` of the server, or give it a larger disk",
+        ],
+    },
+    HostFailure {
+        code: "release-gone",
+        entry: RELEASE_GONE,
+        what: "layers of the release are gone",
+        hints: &[
+            "build it again: `slipway redeploy --rebuild`, or `slipway deploy --git URL --ref COMMIT` for a certain commit",
+            "set a larger `layers.keep_releases` of the server to keep more releases",
         ],
     },
 ];

@@ -95,10 +95,12 @@ pub(super) fn wheel_failed(case: &Case<'_>) -> Option<String> {
         "Failed to build `",
         "subprocess-exited-with-error",
         "Unable to build package",
+        "metadata-generation-failed",
     ];
     case.output.find(&said)?;
     let reason = case.output.lines().find(|line| {
         line.contains(": fatal error: ")
+            || is_missing_library(line)
             || line.contains("pg_config executable not found")
             || line.contains("mysql_config not found")
             || line.contains("can't find Rust compiler")
@@ -107,6 +109,12 @@ pub(super) fn wheel_failed(case: &Case<'_>) -> Option<String> {
     let command = || case.output.lines().find(|line| line.contains("error: command '"));
     let native = reason.or_else(command)?;
     Some(native.trim().to_owned())
+}
+
+/// What Meson and pkg-config say of a library of the system that is not there.
+pub(super) fn is_missing_library(line: &str) -> bool {
+    let meson = line.contains("ERROR: Dependency \"") && line.contains("\" not found");
+    meson || line.contains("was not found in the pkg-config search path") || line.contains("No package '")
 }
 
 /// `ModuleNotFoundError: No module named 'x'`: the module and the place that imports it.

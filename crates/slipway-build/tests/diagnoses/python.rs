@@ -122,6 +122,23 @@ fn native_code(checked: &mut Checked) {
         ),
         ("native-build-failed", "`pip install -r requirements.txt` in the phase `install`", "no/such.h", "libpq-dev"),
     );
+    checked.check(
+        installed(
+            PIP,
+            &[
+                "      Run-time dependency cairo found: NO  (tried pkg-config)",
+                "      ../cairo/meson.build:31:12: ERROR: Dependency \"cairo\" not found (tried pkg-config)",
+                "error: metadata-generation-failed",
+                "× Encountered error while generating package metadata.",
+            ],
+        ),
+        (
+            "native-build-failed",
+            "`pip install -r requirements.txt` in the phase `install`",
+            "\"cairo\" not found",
+            "libcairo2-dev",
+        ),
+    );
 }
 
 fn starts(checked: &mut Checked) {

@@ -159,6 +159,14 @@ pub(crate) fn hosts(checked: &mut Checked) {
         ("host-disk-full", "the phase `install`", "no space", "df -h"),
     );
     checked.check(
+        host(Phase::Source, "disk-nearly-full", "1.0 GB is free"),
+        ("disk-nearly-full", "the phase `source`", "1.0 GB is free", "slipway cache gc"),
+    );
+    checked.check(
+        host(Phase::Start, "release-gone", "no layer"),
+        ("release-gone", "the phase `start`", "no layer", "slipway redeploy --rebuild"),
+    );
+    checked.check(
         host(Phase::Build, "new-code", "odd"),
         ("host-error", "the phase `build`", "new-code: odd", "server's log"),
     );

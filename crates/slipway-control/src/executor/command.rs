@@ -5,10 +5,11 @@ use crate::refusal::{Refusal, cause_chain};
 use crate::reuse::{Build, Redeploy};
 use crate::{source, view};
 use slipway_pipeline::{Event, RollbackRefusal};
-use slipway_store::{Change, Destroyed, NewDeployment, Reuse, RollbackChoice, ServiceRow, StoreError};
+use slipway_store::{Change, Destroyed, NewDeployment, ReleaseRow, Reuse, RollbackChoice, ServiceRow, StoreError};
 use slipway_types::api::DeploymentView;
+use slipway_types::cache::SweepOrder;
 use slipway_types::host::HostCommand;
-use slipway_types::{DeploymentId, ReleaseId, ServiceId, SourceSpec, Trigger};
+use slipway_types::{DeploymentId, LayerRef, ReleaseId, ServiceId, SourceSpec, Trigger};
 use tokio::sync::oneshot;
 
 /// Logs of this many deployments of a service are kept.
@@ -22,11 +23,35 @@ type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 #[derive(Debug)]
 pub(crate) enum Command {
-    Deploy { service: ServiceRow, source: SourceSpec, message: Option<String>, reply: Reply<DeploymentView> },
-    Redeploy { service: ServiceRow, rebuild: bool, reply: Reply<DeploymentView> },
-    Rollback { service: ServiceRow, release: Option<u32>, reply: Reply<DeploymentView> },
-    Cancel { deployment: DeploymentId, reply: Reply<DeploymentView> },
-    Destroy { service: ServiceRow, reply: Reply<()> },
+    Deploy {
+        service: ServiceRow,
+        source: SourceSpec,
+        message: Option<String>,
+        reply: Reply<DeploymentView>,
+    },
+    Redeploy {
+        service: ServiceRow,
+        rebuild: bool,
+        reply: Reply<DeploymentView>,
+    },
+    Rollback {
+        service: ServiceRow,
+        release: Option<u32>,
+        reply: Reply<DeploymentView>,
+    },
+    Cancel {
+        deployment: DeploymentId,
+        reply: Reply<DeploymentView>,
+    },
+    Destroy {
+        service: ServiceRow,
+        reply: Reply<()>,
+    },
+    /// Answers with the sweep's id.
+    Sweep {
+        order: SweepOrder,
+        reply: Reply<String>,
+    },
 }
 
 /// What a deployment begins with.
@@ -62,6 +87,9 @@ impl Executor {
             }
             Command::Destroy { service, reply } => {
                 let _ = reply.send(self.destroy(&service).await);
+            }
+            Command::Sweep { order, reply } => {
+                let _ = reply.send(self.sweep(order));
             }
         }
     }
@@ -103,6 +131,10 @@ impl Executor {
     async fn rollback(&mut self, service: &ServiceId, wanted: Option<u32>) -> Result<DeploymentView, Refusal> {
         match self.shared.store.rollback_release(service, wanted).await? {
             RollbackChoice::To(release) => {
+                let gone = self.shared.cache().gone(&release.image.layers, release.created_at);
+                if !gone.is_empty() {
+                    return Err(release_gone(&release, &gone, self.shared.keep_releases));
+                }
                 let message = Some(format!("rollback to v{}", release.number));
                 let begin = Begin::Release(release.release);
                 let source = Named { source: release.source, label: release.source_label };
@@ -182,6 +214,7 @@ impl Executor {
         self.replicas_changed = true;
         self.routes_changed = true;
         self.assign_due = true;
+        self.sweep_destroyed(id);
         let logs = &self.shared.logs;
         let removed = logged.iter().try_for_each(|deployment| logs.remove_deployment(deployment));
         if let Err(error) =
@@ -230,6 +263,22 @@ fn rollback_refused(refusal: RollbackRefusal) -> Refusal {
             Refusal::conflict("nothing-to-roll-back-to", "no older release of the service was ever live")
         }
     }
+}
+
+/// Said at once, because a start would end the same way.
+fn release_gone(release: &ReleaseRow, gone: &[LayerRef], kept: u32) -> Refusal {
+    let names: Vec<String> = gone.iter().map(|layer| format!("`{layer}`")).collect();
+    let message =
+        format!("release v{} is gone: the store of layers no longer has {}", release.number, names.join(", "));
+    let refusal = Refusal::conflict("release-gone", message);
+    let again = match &release.source {
+        SourceSpec::Git(git) => {
+            format!("build it again: `slipway deploy --git {} --ref {}`", git.url, release.source_label)
+        }
+        SourceSpec::Upload { .. } => "build it again: run `slipway up` in the directory as it was then".to_owned(),
+    };
+    let kept = format!("the newest {kept} releases of each service are kept (`layers.keep_releases` of the server)");
+    refusal.hint(again).hint(kept)
 }
 
 /// `dpl-` and 80 random bits, in letters and digits that are not mistaken for each other.

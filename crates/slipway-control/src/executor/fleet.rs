@@ -4,11 +4,12 @@
 //! generation. Observed: the last state of each. What no [`ReplicaSpec`] names any more is forgotten.
 
 use slipway_types::api::ReplicaView;
+use slipway_types::cache::Keeper;
 use slipway_types::host::{ReplicaSet, ReplicaSpec, ReplicaState};
 use slipway_types::id::IdError;
 use slipway_types::route::Endpoint;
 use slipway_types::site::SiteRules;
-use slipway_types::{DeploymentId, ReplicaId, ServiceId, TimestampMs};
+use slipway_types::{DeploymentId, LayerRef, ReplicaId, ServiceId, TimestampMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -157,6 +158,16 @@ impl Fleet {
     /// Deployments with replicas, those that drain left out.
     pub(crate) fn serving(&self) -> impl Iterator<Item = (&DeploymentId, &ServiceId)> {
         self.groups.iter().filter(|(_, group)| !group.draining).map(|(id, group)| (id, &group.service))
+    }
+
+    /// Layers of all wanted replicas.
+    pub(crate) fn kept(&self) -> Vec<(Keeper, Vec<LayerRef>)> {
+        let of_group = |(deployment, group): (&DeploymentId, &Group)| {
+            let keeper = Keeper::Running { service: group.service.clone(), deployment: deployment.clone() };
+            let layers = group.replicas.values().flat_map(|replica| replica.spec.image.layers.iter().cloned());
+            (keeper, layers.collect())
+        };
+        self.groups.iter().map(of_group).collect()
     }
 
     /// For people.

@@ -58,6 +58,7 @@ impl Executor {
             },
         };
         let phase_work = work.phase_work(phase)?;
+        let lineage = work.lineage().clone();
         if let Some(active) = self.active.get_mut(deployment) {
             active.work = Some(work);
         }
@@ -66,6 +67,7 @@ impl Executor {
             service_id: row.summary.service_id,
             project: row.summary.project,
             service: row.summary.service,
+            lineage,
             work: phase_work,
         };
         self.outbox.push_back(HostCommand::RunPhase { worker, spec: Box::new(spec) });

@@ -28,6 +28,9 @@ impl Executor {
             HostReport::ReplicaLog { replica, service_id, at, stream, line } => {
                 self.replica_log(&replica, &service_id, at, stream, &line);
             }
+            HostReport::RetentionWanted { request } => self.retain(request).await,
+            HostReport::Swept(ended) => self.shared.cache().end(ended),
+            HostReport::Inventory(inventory) => self.shared.cache().take_inventory(*inventory),
         }
     }
 
@@ -54,6 +57,9 @@ impl Executor {
     }
 
     fn phase_finished(&mut self, deployment: &DeploymentId, phase: Phase, outcome: PhaseOutcome) {
+        if let PhaseOutcome::Done(output) = &outcome {
+            self.note_made(output);
+        }
         let Some(work) = self.active.get_mut(deployment).and_then(|active| active.work.as_mut()) else { return };
         match outcome {
             PhaseOutcome::Done(output) => match work.take(phase, output) {

@@ -7,15 +7,13 @@ use crate::source::{self, is_commit};
 use crate::variable::Variables;
 use slipway_build::{Decision, Given};
 use slipway_store::Change;
-use slipway_types::host::{CommandSpec, Env, PhaseOutput, PhaseWork};
+use slipway_types::host::{CommandSpec, Env, OnOlderTree, PhaseOutput, PhaseWork};
 use slipway_types::image::{Image, ImageStart, LayerRef, StartConfig};
 use slipway_types::plan::ToolchainName;
 use slipway_types::settings::DurationMs;
 use slipway_types::site::{SiteFacts, SiteRules};
-use slipway_types::source::SourceFacts;
-use slipway_types::{
-    Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, TreeListing, Trigger,
-};
+use slipway_types::source::{Lineage, SourceFacts};
+use slipway_types::{Diagnosis, Phase, Plan, Secret, ServiceId, ServiceSettings, SettingsPatch, SourceSpec, Trigger};
 use std::collections::BTreeMap;
 
 /// Where the source tree is in a sandbox.
@@ -44,6 +42,8 @@ pub(crate) struct Work {
     image: Option<Image>,
     /// Of this deployment, when its source is git.
     commit: Option<String>,
+    /// Known from the end of the source phase on.
+    lineage: Lineage,
     live: Live,
 }
 
@@ -125,6 +125,7 @@ impl Work {
             site: None,
             image: None,
             commit: None,
+            lineage: Lineage::uploads(),
             live: Live::Nothing,
         }
     }
@@ -140,6 +141,10 @@ impl Work {
 
     pub(crate) fn planned(&self) -> Option<&Planned> {
         self.planned.as_ref()
+    }
+
+    pub(crate) fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
     pub(crate) fn paths(&self) -> &[String] {
@@ -195,7 +200,7 @@ impl Work {
         }
     }
 
-    fn take_source(&mut self, facts: SourceFacts) -> Taken {
+    fn take_source(&mut self, mut facts: SourceFacts) -> Taken {
         let context = source::context(&self.source);
         let decision = match slipway_build::decide_in(&facts.tree, &self.stored, &context) {
             Ok(decision) => decision,
@@ -210,9 +215,11 @@ impl Work {
         let inputs = crate::reuse::inputs(owner, &self.source, facts.commit.as_deref(), &said, &plan);
         self.planned = Some(Planned { plan: plan.clone(), settings: settings.clone() });
         self.commit.clone_from(&facts.commit);
-        self.paths = facts.tree.paths;
+        self.lineage = source::lineage(&self.source, &facts);
         // The texts have served their purpose.
-        let stored = SourceFacts { commit: facts.commit.clone(), tree: TreeListing::default() };
+        let tree = std::mem::take(&mut facts.tree);
+        self.paths = tree.paths;
+        let stored = facts.clone();
         let change = Change {
             note: facts.commit.as_ref().map(|commit| format!("commit {}", short(commit))),
             output: Some(PhaseOutput::Source(stored)),
@@ -302,6 +309,7 @@ impl Work {
             key_files: Vec::new(),
             key_words: Vec::new(),
             cache_dirs: Vec::new(),
+            on_older_tree: OnOlderTree::Never { why: String::new() },
             limits: settings.build,
             timeout: settings.build_timeout.min(DurationMs(slipway_pipeline::IGNORE_TIMEOUT_MS)),
         })
@@ -324,6 +332,8 @@ impl Work {
             key_words.push(manager.name.as_str().to_owned());
             key_words.extend(environment.package_manager_version.clone());
         }
+        let version = environment.package_manager_version.as_deref();
+        let on_older_tree = slipway_build::on_older_tree(plan, settings, version);
         CommandSpec {
             layers: environment.layers.clone(),
             command,
@@ -333,6 +343,7 @@ impl Work {
             key_files,
             key_words,
             cache_dirs: Vec::new(),
+            on_older_tree,
             limits: settings.build,
             timeout: settings.build_timeout,
         }
@@ -349,6 +360,7 @@ impl Work {
             key_files: Vec::new(),
             key_words: Vec::new(),
             cache_dirs: plan.cache_dirs.clone(),
+            on_older_tree: OnOlderTree::Never { why: String::new() },
             limits: settings.build,
             timeout: settings.build_timeout,
         }

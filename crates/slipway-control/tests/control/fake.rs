@@ -1,6 +1,7 @@
 //! A host and an edge that do at once what they are told, unless a test says otherwise.
 
 use slipway_types::agent::Stream;
+use slipway_types::cache::{Retention, SweepOrder};
 use slipway_types::host::{
     Evidence, ExitFacts, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet, ReplicaState,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Seen {
     pub(crate) canceled: Vec<DeploymentId>,
     pub(crate) released: Vec<DeploymentId>,
     pub(crate) sets: Vec<ReplicaSet>,
+    pub(crate) retained: Vec<Retention>,
+    pub(crate) sweeps: Vec<(String, SweepOrder)>,
     /// As their sandboxes would be: they outlive the server.
     pub(crate) running: BTreeMap<ReplicaId, ServiceId>,
 }
@@ -99,6 +102,8 @@ impl Fake {
                     self.seen.lock().unwrap().released.push(deployment);
                     say(HostReport::Claim { worker }).await;
                 }
+                HostCommand::Retain(retention) => self.seen.lock().unwrap().retained.push(retention),
+                HostCommand::Sweep { sweep, order } => self.seen.lock().unwrap().sweeps.push((sweep, order)),
                 HostCommand::Replicas(set) => {
                     for report in self.replicas(set, std::mem::take(&mut adopting)) {
                         say(report).await;
@@ -123,6 +128,8 @@ impl Fake {
             PhaseWork::Environment { ignore: Some(_), .. } if script.ignores => PhaseOutcome::Ignored,
             PhaseWork::Source { source, .. } => PhaseOutcome::Done(PhaseOutput::Source(SourceFacts {
                 commit: commit(source, &script),
+                branch: None,
+                default_branch: None,
                 tree: tree(&script),
             })),
             _ => PhaseOutcome::Done(output(phase)),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says so")]
 
 mod access;
+mod cache;
 mod client;
 mod fake;
 mod git;

@@ -55,14 +55,15 @@ fn remote() -> Remote {
     Remote { dir, first, second, next }
 }
 
-struct Fetched {
+struct Outcome {
     result: Result<String, GitError>,
+    branches: Branches,
     file: Option<String>,
     has_git: bool,
     log: String,
 }
 
-async fn fetch_from(url: &str, reference: Option<&str>, credential: Option<&str>) -> Fetched {
+async fn fetch_from(url: &str, reference: Option<&str>, credential: Option<&str>) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let tree = dir.path().join("tree");
     let repository = repository_beside(dir.path());
@@ -76,8 +77,9 @@ async fn fetch_from(url: &str, reference: Option<&str>, credential: Option<&str>
     let lines = Lines::default();
     let checkout = Checkout { repository: &repository, work_tree: &tree };
     let result = fetch(&source, &checkout, &CancellationToken::new(), &lines).await;
-    Fetched {
-        result,
+    Outcome {
+        branches: result.as_ref().map(|fetched| fetched.branches.clone()).unwrap_or_default(),
+        result: result.map(|fetched| fetched.commit),
         file: std::fs::read_to_string(tree.join("file")).ok(),
         has_git: tree.join(".git").exists(),
         log: lines.0.into_inner().unwrap().join("\n"),
@@ -88,19 +90,21 @@ async fn fetch_from(url: &str, reference: Option<&str>, credential: Option<&str>
 async fn a_branch_a_tag_a_commit_and_the_default_are_fetched() {
     let remote = remote();
     let url = format!("file://{}", remote.dir.path().display());
-    for (reference, commit, text) in [
-        (None, &remote.second, "second"),
-        (Some("main"), &remote.second, "second"),
-        (Some("next"), &remote.next, "next"),
-        (Some("refs/heads/next"), &remote.next, "next"),
-        (Some("v1"), &remote.first, "first"),
-        (Some(remote.first.as_str()), &remote.first, "first"),
-        (Some(&remote.first[..8]), &remote.first, "first"),
+    for (reference, commit, text, branch) in [
+        (None, &remote.second, "second", None),
+        (Some("main"), &remote.second, "second", Some("main")),
+        (Some("next"), &remote.next, "next", Some("next")),
+        (Some("refs/heads/next"), &remote.next, "next", Some("next")),
+        (Some("v1"), &remote.first, "first", None),
+        (Some(remote.first.as_str()), &remote.first, "first", None),
+        (Some(&remote.first[..8]), &remote.first, "first", None),
     ] {
         let fetched = fetch_from(&url, reference, None).await;
         assert_eq!(fetched.result.as_ref().unwrap(), commit, "{reference:?}");
         assert_eq!(fetched.file.as_deref(), Some(text), "{reference:?}");
         assert!(!fetched.has_git);
+        let default = Some("main".to_owned());
+        assert_eq!(fetched.branches, Branches { asked: branch.map(str::to_owned), default }, "{reference:?}");
     }
 }
 
@@ -146,21 +150,25 @@ async fn other_transports_are_refused() {
 async fn a_server_that_wants_a_credential_is_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/x.git", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 4096];
-        let count = stream.read(&mut request).unwrap();
-        let refusal =
-            "HTTP/1.1 401 No\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-        stream.write_all(refusal.as_bytes()).unwrap();
-        String::from_utf8_lossy(&request[..count]).into_owned()
+    let requests = std::sync::Arc::new(Mutex::new(String::new()));
+    let heard = std::sync::Arc::clone(&requests);
+    // Git comes twice: for the commit and for the names of branches. The thread ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let count = stream.read(&mut request).unwrap();
+            heard.lock().unwrap().push_str(&String::from_utf8_lossy(&request[..count]));
+            let refusal = "HTTP/1.1 401 No\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(refusal.as_bytes());
+        }
     });
     let fetched = fetch_from(&url, None, Some("t0ken-value")).await;
     let error = fetched.result.unwrap_err();
     assert_eq!(error.code(), "git-authentication", "{error:?}");
     assert!(!format!("{error:?}{}", fetched.log).contains("t0ken-value"));
     // Without TLS the credential is not sent at all.
-    assert!(!server.join().unwrap().to_ascii_lowercase().contains("authorization"));
+    assert!(!requests.lock().unwrap().to_ascii_lowercase().contains("authorization"));
 }
 
 /// `git daemon` is two processes and more: its group ends when this is dropped.

@@ -3,13 +3,16 @@
 
 use super::command::SandboxCommand;
 use super::install::directory_in_app;
-use super::{PhaseContext, PhaseEnd};
-use crate::cache::{CACHE_BYTES, CacheClaim};
+use super::{PhaseContext, PhaseEnd, with_causes};
+use crate::cache::{CACHE_BYTES, CacheBegin};
 use crate::site::SiteSpec;
 use crate::{blocking, environment, key};
 use slipway_sandbox::CacheSpec;
 use slipway_types::host::{CommandSpec, PhaseOutput};
 use slipway_types::site::SitePlan;
+use slipway_types::source::Lineage;
+use std::path::PathBuf;
+use std::time::Instant;
 
 impl PhaseContext<'_> {
     pub(super) async fn build(&self, spec: &CommandSpec, site: Option<&SitePlan>) -> Result<PhaseOutput, PhaseEnd> {
@@ -23,14 +26,10 @@ impl PhaseContext<'_> {
             };
         }
         let output = key::output(&self.spec.deployment);
-        let claim = self.claim_cache(spec).await;
         let cwd = directory_in_app(&spec.cwd);
-        let cache = claim.as_ref().map(|claim| CacheSpec {
-            image: claim.image().to_owned(),
-            bytes: CACHE_BYTES,
-            targets: spec.cache_dirs.iter().map(|dir| format!("{cwd}/{}", dir.trim_matches('/'))).collect(),
-        });
-        let image = self.scratch.join("build.img");
+        let cache = self.begin_cache(spec, &cwd).await;
+        let cache_image = cache.as_ref().map(|cache| cache.image.clone());
+        let image = self.empty_image("build.img").await;
         let mut layers = spec.layers.clone();
         layers.push(source.clone());
         self.log.say(format!("$ {}", spec.command)).await;
@@ -45,7 +44,9 @@ impl PhaseContext<'_> {
             timeout: spec.timeout,
         })
         .await?;
-        drop(claim);
+        if let Some(cache) = cache_image {
+            self.publish_cache(cache).await;
+        }
         if let Some(site) = site {
             return self.publish_site(site, Some(image)).await;
         }
@@ -56,17 +57,42 @@ impl PhaseContext<'_> {
         Ok(PhaseOutput::Build { layers: vec![source, output], site: None })
     }
 
-    async fn claim_cache(&self, spec: &CommandSpec) -> Option<CacheClaim> {
+    /// A copy of the branch's cache, for this build alone. Losing a cache costs time, never a deployment.
+    async fn begin_cache(&self, spec: &CommandSpec, cwd: &str) -> Option<CacheSpec> {
         if spec.cache_dirs.is_empty() {
             return None;
         }
-        let Some(claim) = self.host.caches.claim(&self.spec.service_id) else {
-            self.log.say("another build of this service uses its cache; this one goes without").await;
-            return None;
-        };
-        if claim.remove_if_nearly_full() {
-            self.log.say("the build cache was nearly full and begins afresh").await;
+        let image = self.scratch.join("cache.img");
+        let (caches, service, lineage) =
+            (self.host.caches.clone(), self.spec.service_id.clone(), self.spec.lineage.clone());
+        let copy = image.clone();
+        let began = Instant::now();
+        match blocking(move || caches.begin(&service, &lineage, &copy)).await {
+            Ok(CacheBegin::Empty) => {}
+            Ok(CacheBegin::NearlyFull) => {
+                self.log.say("the build cache was nearly full and begins afresh").await;
+            }
+            Ok(CacheBegin::CopyOf { branch, copied }) => {
+                let took = began.elapsed();
+                tracing::debug!(branch, ?copied, ?took, "build cache copied");
+                if branch != self.spec.lineage.branch {
+                    self.log.say(format!("the build cache begins as that of {}", Lineage::describe(&branch))).await;
+                }
+            }
+            Err(error) => {
+                let _ = tokio::fs::remove_file(&image).await;
+                self.log.say(format!("the build cache begins afresh ({})", with_causes(&error))).await;
+            }
         }
-        Some(claim)
+        let targets = spec.cache_dirs.iter().map(|dir| format!("{cwd}/{}", dir.trim_matches('/'))).collect();
+        Some(CacheSpec { image, bytes: CACHE_BYTES, targets })
+    }
+
+    async fn publish_cache(&self, image: PathBuf) {
+        let (caches, service, lineage) =
+            (self.host.caches.clone(), self.spec.service_id.clone(), self.spec.lineage.clone());
+        if let Err(error) = blocking(move || caches.publish(&service, &lineage, &image)).await {
+            self.log.say(format!("the build cache is not kept ({})", with_causes(&error))).await;
+        }
     }
 }

@@ -21,7 +21,8 @@ pub(crate) const OPEN_FILES_MAX: u64 = 65_536;
 #[derive(Debug)]
 pub(super) struct SandboxCommand<'c> {
     pub(super) layers: &'c [LayerRef],
-    /// Of the writable image in the scratch directory; kept when the command succeeded.
+    /// The writable image in the scratch directory, made when it is not there; kept when the command succeeded. Who does not want
+    /// to begin from what is in it removes it before.
     pub(super) image: PathBuf,
     pub(super) cache: Option<CacheSpec>,
     pub(super) command: &'c str,
@@ -38,6 +39,14 @@ struct TaskEnd {
 }
 
 impl PhaseContext<'_> {
+    /// The place of an image that a command writes. A leftover of an attempt before would let this one begin from something else
+    /// than its layers.
+    pub(super) async fn empty_image(&self, name: &str) -> PathBuf {
+        let image = self.scratch.join(name);
+        let _ = tokio::fs::remove_file(&image).await;
+        image
+    }
+
     /// Runs the command; on success the written image is complete and unmounted.
     pub(super) async fn run_in_sandbox(&self, command: SandboxCommand<'_>) -> Result<(), PhaseEnd> {
         let sandbox = self.boot(&command).await?;
@@ -66,9 +75,7 @@ impl PhaseContext<'_> {
 
     async fn boot(&self, command: &SandboxCommand<'_>) -> Result<Sandbox, PhaseEnd> {
         let store = &self.host.store;
-        if let Some(missing) = command.layers.iter().find(|layer| !store.contains(layer)) {
-            return Err(PhaseEnd::host_error("layer-failed", format!("there is no layer `{missing}`")));
-        }
+        self.bring_back_all(command.layers).await?;
         let spec = SandboxSpec {
             id: self.host.build_sandbox_id(&self.spec.deployment),
             layers: command.layers.iter().map(|layer| store.path(layer)).collect(),
@@ -77,8 +84,6 @@ impl PhaseContext<'_> {
             limits: command.limits,
             hostname: format!("{}-build", self.spec.service),
         };
-        // A leftover of an attempt before would let this one begin from something else than its layers.
-        let _ = tokio::fs::remove_file(&command.image).await;
         let booted = self.host.sandboxes.boot(spec.clone()).await;
         let (Err(error), Some(cache)) = (&booted, &command.cache) else {
             return booted.map_err(|error| sandbox_failed(&error));

@@ -12,7 +12,7 @@ impl PhaseContext<'_> {
         let PhaseOutput::Environment { layers, path, .. } = made else { return Ok(()) };
         let mut layers = layers.clone();
         layers.push(key::source(&self.spec.deployment));
-        let image = self.scratch.join("ignore.img");
+        let image = self.empty_image("ignore.img").await;
         self.log.say(format!("$ {}", spec.command)).await;
         let ended = self
             .run_in_sandbox(SandboxCommand {

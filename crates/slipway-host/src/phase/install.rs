@@ -1,15 +1,18 @@
 //! Install: the dependencies of a lockfile, once for all builds with the same key.
 
 use super::command::SandboxCommand;
-use super::{PhaseContext, PhaseEnd, with_causes};
-use crate::{blocking, environment, key, tree};
+use super::{PhaseContext, PhaseEnd, older, with_causes};
+use crate::head::Head;
+use crate::key::Dependencies;
+use crate::{blocking, environment, key, key_file, tree};
 use slipway_layers::{LayerLock, image};
-use slipway_types::LayerRef;
-use slipway_types::host::{CommandSpec, PhaseOutput};
+use slipway_types::host::{CommandSpec, Evidence, PhaseOutput};
+use slipway_types::settings::DurationMs;
+use slipway_types::{DeploymentId, LayerRef};
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one try for the lock of a layer lasts; between two, a cancel is noticed.
 const LOCK_TRY: Duration = Duration::from_millis(200);
@@ -28,42 +31,136 @@ const CACHES: [&str; 8] = [
 
 impl PhaseContext<'_> {
     pub(super) async fn install(&self, spec: &CommandSpec) -> Result<PhaseOutput, PhaseEnd> {
-        let layer = self.dependencies_key(spec).await?;
+        let wanted = self.dependencies_key(spec).await?;
+        let layer = wanted.layer.clone();
+        // Before the lock, which whoever fetches it takes.
+        self.bring_back(&layer).await;
         let _lock = self.lock(&layer).await?;
         if self.host.store.contains(&layer) {
-            self.log.say("dependencies are unchanged; nothing to install").await;
+            self.reuse(&wanted).await;
             return Ok(PhaseOutput::Install { layer, reused: true });
         }
-        let image = self.scratch.join("install.img");
-        let mut layers = spec.layers.clone();
-        layers.push(key::source(&self.spec.deployment));
-        self.log.say(format!("$ {}", spec.command)).await;
-        self.run_in_sandbox(SandboxCommand {
-            layers: &layers,
-            image: image.clone(),
-            cache: None,
-            command: &spec.command,
-            cwd: directory_in_app(&spec.cwd),
-            env: environment::of_build(&spec.path, self.host.config.sandbox.ca_env(), &spec.env),
-            limits: spec.limits,
-            timeout: spec.timeout,
-        })
-        .await?;
+        let image = self.empty_image("install.img").await;
+        let began = Instant::now();
+        let generation = match self.install_on_older(spec, &wanted, &image).await? {
+            Some(generation) => generation,
+            None => {
+                let left = spec.timeout.as_duration().saturating_sub(began.elapsed());
+                let left = DurationMs(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+                self.run_install(spec, &spec.command, &image, left).await?;
+                0
+            }
+        };
         self.publish_written(image, &layer).await?;
+        self.note(&wanted, Some(self.spec.deployment.clone()), generation).await;
         Ok(PhaseOutput::Install { layer, reused: false })
     }
 
-    async fn dependencies_key(&self, spec: &CommandSpec) -> Result<LayerRef, PhaseEnd> {
+    /// Nothing runs: the layer is there.
+    async fn reuse(&self, wanted: &Dependencies) {
+        let (store, layer) = (self.host.store.clone(), wanted.layer.clone());
+        let (age, record) = blocking(move || {
+            store.touch(&layer);
+            (age_of(&store.path(&layer)), store.record(&layer))
+        })
+        .await;
+        let head = self.head_of(&wanted.layer);
+        let by = head.as_ref().and_then(|head| head.made_by.as_ref());
+        let made_by = match (by, record.made_for) {
+            (Some(deployment), _) => format!(" by deployment {deployment}"),
+            (None, Some(service)) if service == self.spec.service_id => " by this service".to_owned(),
+            (None, Some(_)) => " by another service".to_owned(),
+            (None, None) => String::new(),
+        };
+        let when = age.map_or_else(String::new, |age| format!(", made {}{made_by}", ago(age)));
+        self.log.say(format!("dependencies are unchanged; nothing to install (layer `{}`{when})", wanted.layer)).await;
+        let (made_by, generation) = head.map(|head| (head.made_by, head.generation)).unwrap_or_default();
+        self.note(wanted, made_by, generation).await;
+    }
+
+    fn head_of(&self, layer: &LayerRef) -> Option<Head> {
+        let heads =
+            self.spec.lineage.candidates().filter_map(|branch| self.host.heads.read(&self.spec.service_id, branch));
+        heads.into_iter().find(|head| head.layer == *layer)
+    }
+
+    /// The next install of this branch whose key is another begins from this layer.
+    async fn note(&self, wanted: &Dependencies, made_by: Option<DeploymentId>, generation: u32) {
+        let head = Head { layer: wanted.layer.clone(), family: wanted.family.clone(), made_by, generation };
+        let (heads, service) = (self.host.heads.clone(), self.spec.service_id.clone());
+        let branch = self.spec.lineage.branch.clone();
+        blocking(move || heads.write(&service, &branch, &head)).await;
+    }
+
+    /// The install on the tree of an earlier one. None: there is none of use, or the install failed on it; then nothing of it is
+    /// left, and what counts is an install from nothing.
+    async fn install_on_older(
+        &self,
+        spec: &CommandSpec,
+        wanted: &Dependencies,
+        image: &Path,
+    ) -> Result<Option<u32>, PhaseEnd> {
+        let Some(older) = self.older_tree(spec, wanted, image).await else { return Ok(None) };
+        let why = match self.run_install(spec, &older.command, image, spec.timeout).await {
+            Ok(()) => match self.rewritten(spec, image).await? {
+                None => return Ok(Some(older.generation)),
+                Some(file) => format!("it changed `{file}`"),
+            },
+            Err(PhaseEnd::Failed(evidence)) if !self.cancel.is_cancelled() && evidence.timed_out_after.is_none() => {
+                said(&evidence)
+            }
+            Err(end) => return Err(end),
+        };
+        self.log.say(format!("the install on earlier dependencies is not used ({why}); installing from nothing")).await;
+        tokio::fs::remove_file(image).await.map_err(|error| self.disk_error("remove", image, &error))?;
+        Ok(None)
+    }
+
+    async fn run_install(
+        &self,
+        spec: &CommandSpec,
+        command: &str,
+        image: &Path,
+        timeout: DurationMs,
+    ) -> Result<(), PhaseEnd> {
+        let mut layers = spec.layers.clone();
+        layers.push(key::source(&self.spec.deployment));
+        self.log.say(format!("$ {command}")).await;
+        self.run_in_sandbox(SandboxCommand {
+            layers: &layers,
+            image: image.to_owned(),
+            cache: None,
+            command,
+            cwd: directory_in_app(&spec.cwd),
+            env: environment::of_build(&spec.path, self.host.config.sandbox.ca_env(), &spec.env),
+            limits: spec.limits,
+            timeout,
+        })
+        .await
+    }
+
+    async fn rewritten(&self, spec: &CommandSpec, image: &Path) -> Result<Option<String>, PhaseEnd> {
+        let (image, at, files) = (image.to_owned(), self.scratch.join("written"), spec.key_files.clone());
+        blocking(move || {
+            let mounted = image::mount(&image, &at, image::ReadOnly)?;
+            let file = older::rewritten(&mounted.upper().join("app"), &files).cloned();
+            mounted.unmount()?;
+            Ok(file)
+        })
+        .await
+    }
+
+    async fn dependencies_key(&self, spec: &CommandSpec) -> Result<Dependencies, PhaseEnd> {
         let source = self.host.store.path(&key::source(&self.spec.deployment));
         let (at, files) = (self.scratch.join("read"), spec.key_files.clone());
-        let digests = blocking(move || {
+        let files = blocking(move || {
             let mounted = image::mount(&source, &at, image::ReadOnly)?;
-            let digests = tree::digests(&mounted.upper().join("app"), &files);
+            let files = key_file::read(&mounted.upper().join("app"), &files);
             mounted.unmount()?;
-            digests.map_err(|error| PhaseEnd::host_error("layer-failed", with_causes(&error)))
+            files.map_err(|error| PhaseEnd::host_error("layer-failed", with_causes(&error)))
         })
         .await?;
-        Ok(key::dependencies(spec, &digests))
+        Ok(key::dependencies(spec, &files))
     }
 
     /// Two builds with the same key install once.
@@ -86,16 +183,42 @@ impl PhaseContext<'_> {
     /// Makes a layer of what a command wrote: `/app` and the home directory, without caches.
     pub(super) async fn publish_written(&self, image: std::path::PathBuf, layer: &LayerRef) -> Result<(), PhaseEnd> {
         let (store, layer, at) = (self.host.store.clone(), layer.clone(), self.scratch.join("written"));
+        let service = self.spec.service_id.clone();
         blocking(move || {
             let mounted = image::mount(&image, &at, image::ReadWrite)?;
             let pruned = prune(&mounted.upper());
             mounted.unmount()?;
             pruned.map_err(|error| PhaseEnd::host_error("layer-failed", format!("cannot tidy a layer: {error}")))?;
             store.publish(&image, &layer)?;
+            if let Err(error) = store.update_record(&layer, |record| record.made_for = Some(service)) {
+                tracing::warn!(%error, %layer, "whose layer it is stays unknown");
+            }
             Ok(())
         })
         .await
     }
+}
+
+fn said(evidence: &Evidence) -> String {
+    match (&evidence.host_error, evidence.exit.and_then(|exit| exit.code)) {
+        (Some(error), _) => error.message.clone(),
+        (None, Some(code)) => format!("the command exited with status {code}"),
+        (None, None) => "the command was killed".to_owned(),
+    }
+}
+
+fn age_of(image: &Path) -> Option<Duration> {
+    fs::metadata(image).and_then(|found| found.modified()).ok()?.elapsed().ok()
+}
+
+/// For people: the largest unit alone.
+fn ago(age: Duration) -> String {
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    let (count, unit) = units
+        .into_iter()
+        .find_map(|(seconds, unit)| Some((age.as_secs() / seconds, unit)).filter(|(count, _)| *count > 0))
+        .unwrap_or((1, "second"));
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
 }
 
 /// `/app`, or a directory below it.
@@ -146,6 +269,15 @@ mod tests {
         assert!(kept("app/node_modules/a") && kept("home/app/keep"));
         assert!(!kept("tmp") && !kept("etc") && !kept("file") && !kept("home/app/.npm"));
         assert!(outside.path().join("yarn").exists(), "a link was followed");
+    }
+
+    #[test]
+    fn an_age_is_said_in_its_largest_unit() {
+        for (seconds, expected) in
+            [(0, "1 second ago"), (59, "59 seconds ago"), (3600, "1 hour ago"), (200_000, "2 days ago")]
+        {
+            assert_eq!(ago(Duration::from_secs(seconds)), expected);
+        }
     }
 
     #[test]

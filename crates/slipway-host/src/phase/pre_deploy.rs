@@ -16,7 +16,7 @@ impl PhaseContext<'_> {
         limits: ResourceLimits,
         timeout: DurationMs,
     ) -> Result<PhaseOutput, PhaseEnd> {
-        let written = self.scratch.join("pre-deploy.img");
+        let written = self.empty_image("pre-deploy.img").await;
         self.log.say(format!("$ {command}")).await;
         let Some(start) = image.process() else {
             return Err(PhaseEnd::host_error("sandbox-failed", "a site has no process that could run a command"));

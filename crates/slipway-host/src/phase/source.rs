@@ -2,7 +2,8 @@
 
 use super::{PhaseContext, PhaseEnd, with_causes};
 use crate::archive::{SOURCE_BOUNDS, unpack};
-use crate::{archive, blocking, git, key, tree};
+use crate::git::{self, Branches};
+use crate::{archive, blocking, key, tree};
 use slipway_layers::{Mounted, image};
 use slipway_types::UploadId;
 use slipway_types::host::PhaseOutput;
@@ -30,7 +31,7 @@ impl PhaseContext<'_> {
             Ok::<_, PhaseEnd>(mounted)
         })
         .await?;
-        let commit = match source {
+        let fetched = match source {
             SourceSpec::Upload { upload } => self.unpack_upload(upload, &mounted).await.map(|()| None),
             SourceSpec::Git(git) => self.fetch_git(git, &mounted).await.map(Some),
         }?;
@@ -49,7 +50,9 @@ impl PhaseContext<'_> {
         })
         .await?;
         self.log.say(format!("{} files", tree.paths.len())).await;
-        Ok(PhaseOutput::Source(SourceFacts { commit, tree }))
+        let (commit, branches) = fetched.map(|fetched| (fetched.commit, fetched.branches)).unzip();
+        let Branches { asked, default } = branches.unwrap_or_default();
+        Ok(PhaseOutput::Source(SourceFacts { commit, branch: asked, default_branch: default, tree }))
     }
 
     async fn unpack_upload(&self, upload: &UploadId, mounted: &Mounted) -> Result<(), PhaseEnd> {
@@ -67,7 +70,7 @@ impl PhaseContext<'_> {
         .await
     }
 
-    async fn fetch_git(&self, source: &GitSource, mounted: &Mounted) -> Result<String, PhaseEnd> {
+    async fn fetch_git(&self, source: &GitSource, mounted: &Mounted) -> Result<git::Fetched, PhaseEnd> {
         let work_tree = mounted.upper().join("app");
         // In the image, so that a huge repository fills the image and not the host's disk.
         let repository = git::repository_beside(mounted.path());
@@ -76,14 +79,14 @@ impl PhaseContext<'_> {
         self.log.say(format!("fetching {reference} of {}", source.url)).await;
         let made = tokio::fs::create_dir(&repository).await;
         made.map_err(|error| self.disk_error("make the directory", &repository, &error))?;
-        let commit = match git::fetch(source, &checkout, &self.cancel, &self.log).await {
-            Ok(commit) => commit,
+        let fetched = match git::fetch(source, &checkout, &self.cancel, &self.log).await {
+            Ok(fetched) => fetched,
             Err(error) => return Err(git_failure(&error)),
         };
-        self.log.say(format!("checked out {commit}")).await;
+        self.log.say(format!("checked out {}", fetched.commit)).await;
         let removed = tokio::fs::remove_dir_all(&repository).await;
         removed.map_err(|error| self.disk_error("remove", &repository, &error))?;
-        Ok(commit)
+        Ok(fetched)
     }
 }
 

@@ -126,7 +126,7 @@ impl<'r> Reader<'r> {
     }
 }
 
-fn now() -> TimestampMs {
+pub(super) fn now() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs::try_from(since.as_millis()).unwrap_or(TimestampMs::MAX)
 }

@@ -21,6 +21,7 @@ impl Replica {
         if !self.was_ready.load(Ordering::Relaxed) {
             self.report(ReplicaState::Starting).await;
         }
+        self.bring_back().await?;
         let at = self.host.sites().join(self.spec.replica.as_str());
         let mounted = self.mount_site(at.clone()).await;
         let directory = mounted.map_err(|error| self.layer_failure(with_causes(&error)))?;

@@ -3,6 +3,7 @@
 use super::{ToolchainError, Toolchains, Work};
 use crate::blocking;
 use crate::process::LineSink;
+use crate::tier::{Brought, bring_back};
 use slipway_layers::LayerLock;
 use slipway_types::LayerRef;
 use slipway_types::agent::Stream;
@@ -33,6 +34,16 @@ impl Toolchains {
         layer: &LayerRef,
         work: &Work<'_, impl LineSink>,
     ) -> Result<Option<LayerLock>, ToolchainError> {
+        // Before the lock, which whoever fetches it takes.
+        match bring_back(&self.tiers, layer).await {
+            Brought::Hot => return Ok(None),
+            Brought::Back(line) => {
+                work.sink.line(Stream::Stdout, line).await;
+                return Ok(None);
+            }
+            Brought::Missing => {}
+            Brought::Trouble(note) => work.sink.line(Stream::Stderr, format!("{note}; it is fetched anew")).await,
+        }
         let mut said = false;
         while !self.store.contains(layer) {
             let (store, wanted) = (self.store.clone(), layer.clone());

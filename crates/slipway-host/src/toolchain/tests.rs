@@ -105,7 +105,7 @@ impl Bench {
             python: PythonSource::default(),
             base: LayerRef::new(LayerKind::Base, "none"),
         };
-        let toolchains = Toolchains::new(store, dir.path().join("versions"), sources);
+        let toolchains = Toolchains::new(Tiers::new(store, None).unwrap(), dir.path().join("versions"), sources);
         Self { dir, toolchains, lines: Lines::default() }
     }
 

@@ -1,9 +1,10 @@
 //! One running host for one test: its directories, its commands, what it reports.
 
-use slipway_host::{BaseConfig, HostConfig, HostRunError, NodeSource};
+use slipway_host::{BaseConfig, HostConfig, HostRunError, LayersConfig, NodeSource};
 use slipway_sandbox::{Cidr, NetworkConfig, Runtime, SandboxConfig};
 use slipway_testing::slot::Slot;
 use slipway_types::host::{HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaState};
+use slipway_types::source::Lineage;
 use slipway_types::{DeploymentId, LayerRef, Phase, ProjectName, ReplicaId, ServiceId, ServiceName};
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -27,6 +28,8 @@ pub(crate) struct Bench {
     running: JoinHandle<Result<(), HostRunError>>,
     /// Unique to the run, so that layers of an earlier one are never met.
     pub(crate) tag: String,
+    /// Of the phases that come.
+    pub(crate) lineage: Lineage,
     /// Lines of the phases and of the replicas so far.
     pub(crate) log: Vec<String>,
 }
@@ -34,6 +37,11 @@ pub(crate) struct Bench {
 impl Bench {
     /// `number` is unique to the test. Tests run at the same time, each with its own subnet.
     pub(crate) async fn new(number: u8) -> Self {
+        Self::with(number, |_| {}).await
+    }
+
+    /// As [`Bench::new`], with a change of the configuration.
+    pub(crate) async fn with(number: u8, change: impl FnOnce(&mut HostConfig)) -> Self {
         let base = base_config();
         base_made(&base).await;
         let dir = tempfile::Builder::new().prefix("slipway-host-").tempdir_in(scratch()).unwrap();
@@ -43,9 +51,10 @@ impl Bench {
         let slot = Slot::claim("hosts");
         let subnet = Cidr::from_parts(Ipv4Addr::new(10, 204, slot.number(), 0), 24);
         let (shim_program, agent_program) = tokio::task::spawn_blocking(programs).await.unwrap();
-        let config = HostConfig {
+        let mut config = HostConfig {
             data_dir: dir.path().to_owned(),
             layers_dir: layers_dir(),
+            layers: LayersConfig { keep_free: Some(0), ..LayersConfig::default() },
             workers: 1,
             sandbox: SandboxConfig {
                 sandboxes_dir: dir.path().join("sandboxes"),
@@ -60,6 +69,7 @@ impl Bench {
             npm_program: "npm".into(),
             python: slipway_host::PythonSource::default(),
         };
+        change(&mut config);
         let stamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() % 1_000_000_000_000;
         let tag = format!("{number}-{stamp}");
         Self::start(dir, config, tag, slot)
@@ -70,7 +80,18 @@ impl Bench {
         let (sender, reports) = mpsc::channel(16);
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(slipway_host::run(config.clone(), receiver, sender, shutdown.clone()));
-        Self { dir, config, commands, reports, shutdown, slot, running, tag, log: Vec::new() }
+        Self {
+            dir,
+            config,
+            commands,
+            reports,
+            shutdown,
+            slot,
+            running,
+            tag,
+            lineage: Lineage::uploads(),
+            log: Vec::new(),
+        }
     }
 
     /// Stops the server's part and starts it again: apps keep running meanwhile.
@@ -92,6 +113,11 @@ impl Bench {
         DeploymentId::parse(format!("t{}", self.tag)).unwrap()
     }
 
+    /// Unique to the run too: caches and heads lie beside the layers.
+    pub(crate) fn service(&self) -> ServiceId {
+        ServiceId::parse(format!("s{}", self.tag)).unwrap()
+    }
+
     pub(crate) async fn send(&self, command: HostCommand) {
         self.commands.send(command).await.unwrap();
     }
@@ -110,9 +136,10 @@ impl Bench {
     pub(crate) async fn start_phase(&self, work: PhaseWork) {
         let spec = PhaseSpec {
             deployment: self.deployment(),
-            service_id: ServiceId::parse("svc").unwrap(),
+            service_id: self.service(),
             project: ProjectName::parse("shop").unwrap(),
             service: ServiceName::parse("web").unwrap(),
+            lineage: self.lineage.clone(),
             work,
         };
         self.send(HostCommand::RunPhase { worker: 0, spec: Box::new(spec) }).await;
@@ -171,10 +198,14 @@ impl Bench {
     /// Ends the host; nothing of it may be left but the layers that all tests share.
     pub(crate) async fn end(self, layers: &[LayerRef]) {
         self.shutdown.cancel();
+        let service = self.service();
         drop(self.reports);
         self.running.await.unwrap().unwrap();
         for layer in layers {
             let _ = std::fs::remove_file(layers_dir().join(format!("{layer}.img")));
+        }
+        for of_service in ["caches", "heads"] {
+            let _ = std::fs::remove_dir_all(layers_dir().join(of_service).join(service.as_str()));
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let own = self.dir.path().to_str().unwrap().to_owned();
@@ -212,6 +243,7 @@ async fn base_made(base: &BaseConfig) {
     let config = HostConfig {
         data_dir: scratch().join("host-base"),
         layers_dir: layers_dir(),
+        layers: LayersConfig::default(),
         workers: 1,
         sandbox: SandboxConfig {
             sandboxes_dir: placeholder.into(),

@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bench;
+mod custodian;
+mod inherit;
+mod managers;
 mod phases;
 mod prepare;
 mod replicas;

@@ -1,7 +1,9 @@
 //! The phases of a build worker, one after the other, as control asks for them.
 
 use crate::bench::Bench;
-use slipway_types::host::{CommandSpec, Env, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork};
+use slipway_types::host::{
+    CommandSpec, Env, HostCommand, HostReport, OnOlderTree, PhaseOutcome, PhaseOutput, PhaseWork,
+};
 use slipway_types::image::{Image, ImageStart, StartConfig};
 use slipway_types::plan::{PackageManager, PackageManagerName, Toolchain, ToolchainName};
 use slipway_types::settings::{ByteSize, DurationMs};
@@ -42,6 +44,7 @@ pub(crate) fn command(ground: &Ground, tag: &str, command: &str) -> CommandSpec 
         key_files: vec!["package.json".to_owned()],
         key_words: vec![tag.to_owned()],
         cache_dirs: vec![".cache".to_owned()],
+        on_older_tree: OnOlderTree::Never { why: "a test".to_owned() },
         limits,
         timeout: DurationMs::seconds(100),
     }

@@ -6,6 +6,7 @@ mod fixture;
 mod history;
 mod integrity;
 mod progress;
+mod retention;
 mod reuse;
 mod service;
 mod speed;

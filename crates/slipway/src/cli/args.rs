@@ -113,10 +113,19 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: EnvCommand,
     },
+    /// Show what layers and build caches take, and remove what may go
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     /// Print a service's address, and open it where there is a display
     Open,
     /// Check the server, and this machine
-    Doctor,
+    Doctor {
+        /// The server's configuration file [default: /etc/slipway/slipway-server.toml where it exists]
+        #[arg(long, env = "SLIPWAY_CONFIG", hide_env_values = true, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Print the completion script of a shell
     Completions { shell: clap_complete::Shell },
     /// Remove a service with its releases, variables and logs
@@ -213,6 +222,24 @@ pub(crate) enum EnvCommand {
     },
     /// List variables; a secret's value is not shown
     Ls,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// List layers and build caches: what they take, and what they are kept for
+    Ls,
+    /// Remove what nothing needs, and under a quota what was not used for longest
+    Gc {
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove build caches and all layers that no release needs; what is live is never touched
+    Clear {
+        /// Of one service, such as web or shop/web; without it, of all services of the server
+        #[arg(value_parser = super::cache::service_argument, value_name = "SERVICE")]
+        of: Option<super::cache::ServiceArgument>,
+    },
 }
 
 /// Flags over environment variables over the configuration file over the defaults.

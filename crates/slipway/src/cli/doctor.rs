@@ -6,6 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{self, Palette};
 use crate::server;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// One thing that was looked at.
@@ -21,9 +22,9 @@ pub(crate) struct Check {
 }
 
 /// Exit code 3 when something is not well.
-pub(super) async fn run(global: &GlobalOptions) -> Result<ExitCode, Failure> {
+pub(super) async fn run(global: &GlobalOptions, config: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let mut checks = vec![server_check(global).await];
-    checks.extend(server::checks(global)?);
+    checks.extend(server::checks(global, config).await?);
     let well = checks.iter().all(|check| check.ok);
     if global.json {
         output::json(&checks)?;

@@ -10,6 +10,7 @@ use slipway_types::api::{
     DeployParams, DeploymentView, EnvParams, EnvView, EventView, RedeployParams, RedeployView, RollbackParams,
     ServerView, ServiceView, SettingsView, UploadView,
 };
+use slipway_types::cache::{CacheView, SweepParams, SweepView};
 use slipway_types::{DeploymentId, ProjectName, ServiceName, TimestampMs};
 use std::fmt::Write;
 use std::io;
@@ -119,6 +120,28 @@ impl Client {
         // Writing to a string cannot fail.
         let _ = since.map(|instant| write!(path, "&since={instant}"));
         self.lines(&path).await
+    }
+
+    /// Of a project or service alone, where one is named.
+    pub(crate) async fn cache(
+        &self,
+        project: Option<&ProjectName>,
+        service: Option<&ServiceName>,
+    ) -> Result<CacheView, ClientError> {
+        let mut path = "/v1/cache".to_owned();
+        let filters = [("project", project.map(ToString::to_string)), ("service", service.map(ToString::to_string))];
+        for (index, (key, name)) in filters.into_iter().filter_map(|(key, name)| Some((key, name?))).enumerate() {
+            let _ = write!(path, "{}{key}={name}", if index == 0 { '?' } else { '&' });
+        }
+        self.get(&path).await
+    }
+
+    pub(crate) async fn sweep(&self, params: &SweepParams) -> Result<SweepView, ClientError> {
+        self.post("/v1/cache/sweeps", params).await
+    }
+
+    pub(crate) async fn sweep_view(&self, sweep: &str) -> Result<SweepView, ClientError> {
+        self.get(&format!("/v1/cache/sweeps/{sweep}")).await
     }
 
     pub(crate) async fn settings(&self, of: ServicePath<'_>) -> Result<SettingsView, ClientError> {

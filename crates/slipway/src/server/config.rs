@@ -3,6 +3,7 @@
 //! Guarantees that every value was checked before anything on the machine is touched. Unknown keys are refused.
 
 mod file;
+mod layers;
 
 use crate::cli::{Driver, GlobalOptions, ServerOptions};
 use crate::client::DATA_DIR_DEFAULT;
@@ -45,6 +46,8 @@ pub(crate) struct ServerConfig {
     pub(crate) driver: Driver,
     pub(crate) upload_bytes_max: u64,
     pub(crate) drain_timeout: Duration,
+    /// Newest releases of each service whose layers stay.
+    pub(crate) keep_releases: u32,
     pub(crate) host: HostConfig,
 }
 
@@ -67,6 +70,7 @@ impl ServerConfig {
         let allow = file.edge.proxy_allow.iter().map(|network| network.0).collect();
         let (api_listen, edge_listen) = (file.api.listen, file.edge.listen);
         let (driver, drain_timeout) = (file.sandbox.driver, file.drain_timeout);
+        let keep_releases = layers::keep_releases(&file.layers)?;
         let host = host_config(&data_dir, file)?;
         Ok(Self {
             api_listen: options.listen.or(api_listen).unwrap_or(API_LISTEN_DEFAULT),
@@ -76,6 +80,7 @@ impl ServerConfig {
             upload_bytes_max,
             drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT_DEFAULT).as_duration(),
             proxy: ProxyConfig { allow, ca_bundle: host.sandbox.ca_bundle.clone() },
+            keep_releases,
             host,
             data_dir,
         })
@@ -100,9 +105,11 @@ fn host_config(data_dir: &Path, file: ConfigFile) -> Result<HostConfig, Failure>
         return Err(Failure::usage(format!("`build.workers = {workers}` is out of range: 1 to {WORKERS_MAX}")));
     }
     let base = BaseConfig::default();
+    let sandbox = sandbox_config(data_dir, file.sandbox)?;
     Ok(HostConfig {
         data_dir: data_dir.to_owned(),
-        layers_dir: file.layers.dir.unwrap_or_else(|| data_dir.join("layers")),
+        layers_dir: file.layers.dir.clone().unwrap_or_else(|| data_dir.join("layers")),
+        layers: layers::layers_config(file.layers, sandbox.ca_bundle.as_deref())?,
         workers,
         base: BaseConfig {
             image: file.base.image,
@@ -113,7 +120,7 @@ fn host_config(data_dir: &Path, file: ConfigFile) -> Result<HostConfig, Failure>
         node: node_source(file.node.source, file.node.url)?,
         npm_program: file.node.npm.unwrap_or_else(|| PathBuf::from("npm")),
         python: python_source(file.python)?,
-        sandbox: sandbox_config(data_dir, file.sandbox)?,
+        sandbox,
     })
 }
 

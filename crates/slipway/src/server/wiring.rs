@@ -154,6 +154,7 @@ fn control_config(config: &ServerConfig, api_listener: TcpListener, addresses: A
         upload_bytes_max: config.upload_bytes_max,
         drain_timeout: config.drain_timeout,
         driver: driver_name(config.driver).to_owned(),
+        keep_releases: config.keep_releases,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..ControlConfig::new(&config.data_dir, api_listener)
     }

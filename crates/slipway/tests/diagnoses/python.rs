@@ -94,6 +94,15 @@ pub(crate) const CASES: &[Case<'_>] = &[
         ..Case::EMPTY
     },
     Case {
+        name: "pip-library",
+        code: "native-build-failed",
+        place: "pip",
+        says: &["\"cairo\" not found", "libcairo2-dev"],
+        settings: "start_command = \"true\"",
+        files: &[("requirements.txt", "pycairo==1.28.0\n")],
+        ..Case::EMPTY
+    },
+    Case {
         name: "uv-stale",
         code: "lockfile-out-of-step",
         place: "uv.lock",

@@ -15,6 +15,16 @@ super::catalogue! { PLATFORM:
         "There is no room left where Slipway keeps its data.", [
         "`df -h` shows which file system is full; free space there, then deploy again.",
     ];
+    DISK_NEARLY_FULL = Host, "disk-nearly-full", "The machine's disk is nearly full",
+        "A build would leave less room on the disk than what runs may need, so it does not begin. What runs goes on.", [
+        "`slipway cache ls` shows what the layers take and why they stay; `slipway cache gc` and `slipway cache clear` remove what may go.",
+        "`layers.quota` and `layers.keep_releases` of the server keep it from coming back; a larger disk does too.",
+    ];
+    RELEASE_GONE = Host, "release-gone", "Layers of the release are gone",
+        "The release was built long ago, and its layers were removed to make room; or the directory of layers lost them.", [
+        "`slipway redeploy --rebuild` builds the newest source again; `slipway deploy --git URL --ref COMMIT` builds any other.",
+        "`layers.keep_releases` of the server says how many releases stay.",
+    ];
     HOST_ERROR = Platform, "host-error", "The host could not do its part",
         "Something failed outside of the source and of its commands; the message says what.", [
         "Deploy again; if it stays, look at the server's log.",

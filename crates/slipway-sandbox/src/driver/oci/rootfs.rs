@@ -58,6 +58,8 @@ impl Rootfs {
             (layers, joined(writable), cache.map(joined).transpose())
         });
         let (layers, writable, cache) = (layers?, writable?, cache?);
+        // What becomes a layer is to be saved in no time when the command has ended.
+        let writable = if spec.writable.keep { writable.write_back_early() } else { writable };
         let merged = dir.join("root");
         mount_overlay(&dir, &merged, layers.len(), &boot.skeleton)?;
         let mut rootfs =

@@ -94,6 +94,26 @@ pub(super) enum NodeKind {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LayersTable {
     pub(super) dir: Option<PathBuf>,
+    pub(super) quota: Option<ByteSize>,
+    pub(super) service_quota: Option<ByteSize>,
+    pub(super) keep_free: Option<ByteSize>,
+    pub(super) keep_releases: Option<u32>,
+    pub(super) cold: Option<ColdTable>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ColdTable {
+    pub(super) endpoint: Option<String>,
+    pub(super) bucket: Option<String>,
+    pub(super) prefix: Option<String>,
+    pub(super) region: Option<String>,
+    /// A file; without it, the environment.
+    pub(super) credentials: Option<PathBuf>,
+    pub(super) concurrency: Option<u32>,
+    pub(super) bytes_per_second: Option<ByteSize>,
+    pub(super) allow_http: bool,
+    pub(super) ca_bundle: Option<PathBuf>,
 }
 
 /// `10.201.0.0/16`

@@ -1,4 +1,5 @@
 use super::*;
+use slipway_layers::ColdCredentials;
 use slipway_sandbox::Runtime;
 
 fn global(data: Option<&str>) -> GlobalOptions {
@@ -42,7 +43,21 @@ fn every_key_of_the_file_counts() {
         api.listen = "127.0.0.1:1"
         edge = { listen = "0.0.0.0:80", domain = "apps.example.org", proxy_allow = ["10.0.0.0/8", "fd00::/8"] }
         build.workers = 3
-        layers.dir = "/srv/layers"
+        [layers]
+        dir = "/srv/layers"
+        quota = "50GB"
+        service_quota = "5GB"
+        keep_free = "3GB"
+        keep_releases = 4
+        [layers.cold]
+        endpoint = "http://s3.example:8333"
+        bucket = "layers"
+        prefix = "/a/b/"
+        region = "eu-1"
+        credentials = "/dev/../etc/hostname"
+        concurrency = 3
+        bytes_per_second = "10MB"
+        allow_http = true
         [sandbox]
         driver = "oci"
         runtime = "crun"
@@ -74,6 +89,14 @@ fn every_key_of_the_file_counts() {
     let allow = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
     assert_eq!((config.proxy.allow, config.proxy.ca_bundle), (allow.to_vec(), host.sandbox.ca_bundle.clone()));
     assert_eq!((host.workers, host.layers_dir.to_str()), (3, Some("/srv/layers")));
+    assert_eq!((config.keep_releases, host.layers.quota), (4, Some(50 << 30)));
+    assert_eq!((host.layers.service_quota, host.layers.keep_free), (Some(5 << 30), Some(3 << 30)));
+    let cold = host.layers.cold.clone().unwrap();
+    assert_eq!((cold.endpoint.as_deref(), cold.region.as_deref()), (Some("http://s3.example:8333"), Some("eu-1")));
+    assert_eq!((cold.bucket.as_str(), cold.prefix.as_str(), cold.concurrency), ("layers", "a/b", 3));
+    assert_eq!((cold.bytes_per_second, cold.allow_http), (Some(10 << 20), true));
+    assert_eq!(cold.credentials, ColdCredentials::File("/dev/../etc/hostname".into()));
+    assert_eq!(cold.ca_bundle, host.sandbox.ca_bundle, "without its own it trusts what sandboxes trust");
     assert_eq!(host.sandbox.runtime, Runtime::Crun);
     assert_eq!(host.sandbox.network.allow[0].to_string(), "192.168.1.0/24");
     assert_eq!(host.sandbox.network.dns[0].to_string(), "1.1.1.1");
@@ -114,6 +137,18 @@ fn what_cannot_be_is_refused() {
         ("sandbox.ca_bundle = \"/missing\"", "no certificate bundle"),
         ("sandbox.driver = \"qemu\"", "unknown variant"),
         ("node = { source = \"npm\", url = \"x\" }", "node.url"),
+        ("layers.keep_releases = 0", "1 to 1000"),
+        ("layers.quota = \"10MB\"", "`layers.quota = \"10MB\"` is too small"),
+        ("layers.service_quota = \"many\"", "is not a size"),
+        ("layers.cold = {}", "is not the name of a bucket"),
+        ("layers.cold = { bucket = \"B\" }", "is not the name of a bucket"),
+        ("layers.cold = { bucket = \"abc\", endpoint = \"s3.example\" }", "is not a URL"),
+        ("layers.cold = { bucket = \"abc\", endpoint = \"http://s3.example\" }", "allow_http"),
+        ("layers.cold = { bucket = \"abc\", credentials = \"/missing\" }", "no file `/missing`"),
+        ("layers.cold = { bucket = \"abc\", ca_bundle = \"/missing\" }", "no file `/missing`"),
+        ("layers.cold = { bucket = \"abc\", concurrency = 99 }", "1 to 64"),
+        ("layers.cold = { bucket = \"abc\", bytes_per_second = \"1KB\" }", "too slow"),
+        ("layers.cold = { bucket = \"abc\", secret = \"x\" }", "unknown field `secret`"),
         ("x", "TOML parse error"),
     ] {
         let refusal = resolve(text, None, |_| {}).unwrap_err();
