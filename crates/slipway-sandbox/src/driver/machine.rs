@@ -80,6 +80,8 @@ pub(crate) fn setup(boot: &BootSpec) -> Result<Setup, DriverError> {
             .cache
             .as_ref()
             .map(|cache| CacheDevice { device: disk_name(layers + 1), targets: cache.targets.clone() }),
+        older_tree: spec.writable.older_tree,
+        tidy: spec.writable.tidy.clone(),
         network: MachineNetwork {
             address: boot.slot.guest,
             prefix: PREFIX,

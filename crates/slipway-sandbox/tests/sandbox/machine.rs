@@ -104,7 +104,7 @@ impl Machine {
         SandboxSpec {
             id: id.to_owned(),
             layers: vec![base_image()],
-            writable: WritableSpec { image, bytes: 64 << 20, keep: false },
+            writable: WritableSpec::scratch(image, 64 << 20),
             cache: None,
             limits: ResourceLimits {
                 memory: ByteSize::mebibytes(128),
