@@ -55,6 +55,33 @@ pub enum DriverConfig {
     Oci,
     /// Virtual machines, each with a kernel of its own.
     Qemu(QemuConfig),
+    /// The same by Firecracker, which needs the processor's help.
+    Firecracker(FirecrackerConfig),
+}
+
+#[derive(Debug, Clone)]
+pub struct FirecrackerConfig {
+    /// Kernel and initramfs, as [`crate::guest::prepare`] made them.
+    pub guest: GuestImage,
+    /// None: the one in `PATH`.
+    pub firecracker_program: Option<PathBuf>,
+    /// None: the one in `PATH`. Of the same version.
+    pub jailer_program: Option<PathBuf>,
+    /// More words for the kernel's command line.
+    pub kernel_words: String,
+    pub limits: IoLimits,
+    /// Where snapshots of booted machines are kept. None: every machine boots.
+    pub snapshots_dir: Option<PathBuf>,
+}
+
+/// What a machine may use of the host's disks and network. Each of its disks, and each direction of its network, has the
+/// whole of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoLimits {
+    pub disk_bytes_per_second: Option<u64>,
+    pub disk_operations_per_second: Option<u64>,
+    pub network_bytes_per_second: Option<u64>,
+    pub network_packets_per_second: Option<u64>,
 }
 
 #[derive(Debug, Clone)]

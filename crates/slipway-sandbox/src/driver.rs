@@ -4,12 +4,16 @@
 
 pub(crate) mod cgroup;
 mod console;
+pub(crate) mod firecracker;
+mod idmap;
+pub(crate) mod kvm;
 mod machine;
 pub(crate) mod oci;
 pub(crate) mod qemu;
 mod tap;
 mod vmm;
 mod vsock;
+mod wire;
 
 use crate::home::{BootDriver, BootSpec, Home};
 use slipway_types::agent::Machine;
@@ -57,6 +61,7 @@ pub(crate) fn of(boot: &BootSpec) -> Box<dyn Driver> {
     match &boot.driver {
         BootDriver::Oci => Box::new(oci::Oci),
         BootDriver::Qemu(programs) => Box::new(qemu::Qemu::new(programs.clone())),
+        BootDriver::Firecracker(programs) => Box::new(firecracker::Firecracker::new(programs.clone())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The directory of one sandbox: where its files are, what they say, and how its sockets are reached.
 
+use crate::config::IoLimits;
 use crate::error::SandboxError;
 use crate::guest::GuestImage;
 use crate::network::Slot;
@@ -38,6 +39,19 @@ pub(crate) enum BootDriver {
     #[default]
     Oci,
     Qemu(QemuPrograms),
+    Firecracker(FirecrackerPrograms),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FirecrackerPrograms {
+    pub(crate) firecracker: PathBuf,
+    pub(crate) jailer: PathBuf,
+    /// What both say of themselves.
+    pub(crate) version: String,
+    pub(crate) guest: GuestImage,
+    pub(crate) kernel_words: String,
+    pub(crate) limits: IoLimits,
+    pub(crate) snapshots_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -23,7 +23,9 @@ mod shim;
 mod spec;
 mod wire;
 
-pub use config::{Acceleration, DriverConfig, NetworkConfig, QemuConfig, Runtime, SandboxConfig};
+pub use config::{
+    Acceleration, DriverConfig, FirecrackerConfig, IoLimits, NetworkConfig, QemuConfig, Runtime, SandboxConfig,
+};
 pub use doctor::{Check, probe};
 pub use error::SandboxError;
 pub use guest::GuestImage;

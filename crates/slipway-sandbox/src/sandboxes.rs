@@ -50,7 +50,7 @@ impl Sandboxes {
             let driver = find_programs(&config.driver)?;
             let runtime_program = match driver {
                 BootDriver::Oci => find_runtime(config.runtime).ok_or(SandboxError::NoRuntime)?,
-                BootDriver::Qemu(_) => PathBuf::new(),
+                BootDriver::Qemu(_) | BootDriver::Firecracker(_) => PathBuf::new(),
             };
             for file in [&config.shim_program, &config.agent_program] {
                 if !file.is_file() {
@@ -182,7 +182,7 @@ async fn start_shim(program: &Path, home: &Home, boot: &BootSpec) -> Result<(), 
     let id = &boot.spec.id;
     let bound = match boot.driver {
         BootDriver::Oci => BOOT_TIME_MAX,
-        BootDriver::Qemu(_) => MACHINE_BOOT_TIME_MAX,
+        BootDriver::Qemu(_) | BootDriver::Firecracker(_) => MACHINE_BOOT_TIME_MAX,
     };
     let started = |source| SandboxError::ShimStart { program: program.to_owned(), source };
     let log = std::fs::File::create(home.log_path()).map_err(SandboxError::file("create", home.log_path()))?;
@@ -250,6 +250,7 @@ fn find_programs(config: &DriverConfig) -> Result<BootDriver, SandboxError> {
     match config {
         DriverConfig::Oci => Ok(BootDriver::Oci),
         DriverConfig::Qemu(config) => driver::qemu::find_programs(config).map(BootDriver::Qemu),
+        DriverConfig::Firecracker(config) => driver::firecracker::find_programs(config).map(BootDriver::Firecracker),
     }
 }
 

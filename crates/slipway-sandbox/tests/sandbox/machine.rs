@@ -3,7 +3,7 @@
 use slipway_layers::image;
 use slipway_sandbox::guest::{self, KernelSource};
 use slipway_sandbox::{
-    Acceleration, Cidr, DriverConfig, Events, NetworkConfig, QemuConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes, WritableSpec,
+    Acceleration, Cidr, DriverConfig, Events, FirecrackerConfig, IoLimits, NetworkConfig, QemuConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes, WritableSpec,
 };
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::ExitFacts;
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// For anything that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Where a Firecracker for the tests is.
+pub(crate) const FIRECRACKER_VARIABLE: &str = "SLIPWAY_TEST_FIRECRACKER";
 /// Programs of the base image, with the libraries that they name.
 const PROGRAMS: [&str; 16] = [
     "/bin/sh",
@@ -261,6 +263,28 @@ pub(crate) fn qemu() -> Result<QemuConfig, String> {
     let agent = programs().agent;
     let guest = guest::prepare(&shared.join("guest"), &KernelSource::Debian, &agent).map_err(|e| e.to_string())?;
     Ok(QemuConfig { guest, acceleration: Acceleration::Tcg, qemu_program: None, vsock_program: Some(vsock) })
+}
+
+/// What the `firecracker` driver needs, or why it cannot be tested here. A directory named by [`FIRECRACKER_VARIABLE`] may hold
+/// `firecracker` and `jailer`, a kernel `vmlinux` that needs no modules, and more words for it in `words`; what it does not hold is the
+/// machine's own.
+pub(crate) fn firecracker() -> Result<FirecrackerConfig, String> {
+    let given = std::env::var_os(FIRECRACKER_VARIABLE).map(PathBuf::from);
+    let file = |name: &str| given.as_ref().map(|dir| dir.join(name)).filter(|file| file.is_file());
+    let shared = scratch().parent().unwrap().join("debug/test-shared");
+    let source = match file("vmlinux") {
+        Some(kernel) => KernelSource::Files { kernel, modules: None },
+        None => KernelSource::Debian,
+    };
+    let (firecracker_program, jailer_program) = (file("firecracker"), file("jailer"));
+    let found = Command::new(firecracker_program.clone().unwrap_or_else(|| "firecracker".into())).arg("--version").output();
+    found.map_err(|error| format!("`firecracker`: {error}; put it into PATH or set {FIRECRACKER_VARIABLE}"))?;
+    std::fs::metadata("/dev/kvm").map_err(|error| format!("`/dev/kvm`: {error}"))?;
+    let guest = guest::prepare(&shared.join("guest"), &source, &programs().agent).map_err(|e| e.to_string())?;
+    let kernel_words = file("words").map(|file| std::fs::read_to_string(file).unwrap().trim().to_owned());
+    let kernel_words = kernel_words.unwrap_or_default();
+    let limits = IoLimits::default();
+    Ok(FirecrackerConfig { guest, firecracker_program, jailer_program, kernel_words, limits, snapshots_dir: None })
 }
 
 fn scratch() -> PathBuf {

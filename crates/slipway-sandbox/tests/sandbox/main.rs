@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
 
+mod firecracker;
 mod isolation;
 mod life;
 mod limits;

@@ -1,0 +1,2 @@
+use super::{Ground, Running};
+pub(super) fn restore(_ground: &Ground<'_>) -> Option<Running> { None }
