@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the certificate bundle stands in a sandbox.
 pub(crate) const CA_BUNDLE_IN_SANDBOX: &str = "/etc/slipway/ca.pem";
@@ -59,6 +60,9 @@ pub enum DriverConfig {
     Firecracker(FirecrackerConfig),
 }
 
+/// It takes a tenth of a second where the processor helps; a loaded machine gets this.
+pub const FIRECRACKER_BOOT_TIME_MAX: Duration = Duration::from_secs(30);
+
 #[derive(Debug, Clone)]
 pub struct FirecrackerConfig {
     /// Kernel and initramfs, as [`crate::guest::prepare`] made them.
@@ -70,6 +74,8 @@ pub struct FirecrackerConfig {
     /// More words for the kernel's command line.
     pub kernel_words: String,
     pub limits: IoLimits,
+    /// From the start of a machine until its agent listens.
+    pub boot_time_max: Duration,
     /// Where snapshots of booted machines are kept. None: every machine boots.
     pub snapshots_dir: Option<PathBuf>,
 }

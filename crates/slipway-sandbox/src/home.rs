@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Written by the supervisor before the shim starts: all that a shim needs. Holds no secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +52,7 @@ pub(crate) struct FirecrackerPrograms {
     pub(crate) guest: GuestImage,
     pub(crate) kernel_words: String,
     pub(crate) limits: IoLimits,
+    pub(crate) boot_time_max: Duration,
     pub(crate) snapshots_dir: Option<PathBuf>,
 }
 

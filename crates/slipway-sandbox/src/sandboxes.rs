@@ -180,9 +180,11 @@ fn prepare(home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
 /// Starts the shim and waits for its one line. The process that is started here ends at once: the shim is its child.
 async fn start_shim(program: &Path, home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
     let id = &boot.spec.id;
-    let bound = match boot.driver {
+    let bound = match &boot.driver {
         BootDriver::Oci => BOOT_TIME_MAX,
-        BootDriver::Qemu(_) | BootDriver::Firecracker(_) => MACHINE_BOOT_TIME_MAX,
+        BootDriver::Qemu(_) => MACHINE_BOOT_TIME_MAX,
+        // It may boot twice, to say why the first boot failed.
+        BootDriver::Firecracker(programs) => 2 * programs.boot_time_max + MACHINE_BOOT_TIME_MAX,
     };
     let started = |source| SandboxError::ShimStart { program: program.to_owned(), source };
     let log = std::fs::File::create(home.log_path()).map_err(SandboxError::file("create", home.log_path()))?;

@@ -32,8 +32,6 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// From the start of the machine until the agent listens. A tenth of a second; a PVM host takes a hundred times as long.
-const BOOT_TIME_MAX: Duration = Duration::from_secs(40);
 /// The guest writes back what its tasks wrote and unmounts.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 const END_TIME_MAX: Duration = Duration::from_secs(5);
@@ -133,7 +131,7 @@ impl Ground<'_> {
         }
         let disks: Vec<bool> = self.images.iter().map(|image| image.read_only).collect();
         self.run(&vm, &disks, speech)?;
-        let stream = vm.dial(BOOT_TIME_MAX)?;
+        let stream = vm.dial(self.programs.boot_time_max)?;
         Ok((vm, stream))
     }
 

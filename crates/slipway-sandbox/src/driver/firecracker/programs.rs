@@ -52,6 +52,7 @@ pub(crate) fn find_programs(config: &FirecrackerConfig) -> Result<FirecrackerPro
         guest: config.guest.clone(),
         kernel_words: config.kernel_words.clone(),
         limits: config.limits,
+        boot_time_max: config.boot_time_max,
         snapshots_dir: config.snapshots_dir.clone(),
     })
 }
