@@ -1,8 +1,8 @@
 //! The loop: waits for whatever comes first, and does what it asks for.
 
+use crate::clock;
 use crate::connection::{Connection, Line, ReadState};
 use crate::listener::Listener;
-use crate::clock;
 use crate::listening;
 use crate::memory;
 use crate::outbox::{self, Outbox};
@@ -243,6 +243,7 @@ impl Supervisor {
                 self.reply(&AgentEvent::Ready);
             }
             AgentCommand::StartTask(spec) => self.start_task(&spec),
+            AgentCommand::StartArchive(spec) => self.refuse(&format!("task {}: no archives yet", spec.task)),
             AgentCommand::Signal { task, signal } => self.signal(task, signal),
             AgentCommand::Credit { bytes } => self.outbox.credit(bytes),
             AgentCommand::Stats => self.reply(&statistics::statistics()),

@@ -3,6 +3,7 @@
 use crate::guest::GuestImage;
 use crate::network::cidr::Cidr;
 use serde::{Deserialize, Serialize};
+use slipway_types::image::WrittenBy;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -39,6 +40,14 @@ pub struct SandboxConfig {
 }
 
 impl SandboxConfig {
+    /// Whose kernel writes what sandboxes write.
+    pub fn written_by(&self) -> WrittenBy {
+        match self.driver {
+            DriverConfig::Oci => WrittenBy::Host,
+            DriverConfig::Qemu(_) => WrittenBy::Guest,
+        }
+    }
+
     /// Variables that a task needs so that its programs trust the configured bundle. Empty without one.
     pub fn ca_env(&self) -> BTreeMap<String, String> {
         if self.ca_bundle.is_none() {

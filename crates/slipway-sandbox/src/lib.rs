@@ -28,8 +28,8 @@ pub use config::{
 };
 pub use doctor::{Check, probe};
 pub use error::SandboxError;
-pub use guest::GuestImage;
 pub use event::{SandboxEvent, TaskState};
+pub use guest::GuestImage;
 pub use network::cidr::{Cidr, CidrError};
 pub use sandbox::{Events, Sandbox};
 pub use sandboxes::Sandboxes;

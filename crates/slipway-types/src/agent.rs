@@ -4,6 +4,7 @@
 //! untrusted: a line longer than [`LINE_BYTES_MAX`] or one that does not parse ends the connection.
 
 use crate::Secret;
+use crate::site::SitePlan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,6 +40,9 @@ pub enum AgentCommand {
         machine: Option<Machine>,
     },
     StartTask(TaskSpec),
+    /// A task of the agent's own: its standard output is an archive of what a command wrote, its standard error one line, the
+    /// [`ArchiveReport`].
+    StartArchive(ArchiveSpec),
     /// To the whole process group of the task.
     Signal {
         task: u32,
@@ -63,6 +67,14 @@ pub struct Machine {
     /// The image that takes what is written.
     pub writable: String,
     pub cache: Option<CacheDevice>,
+    /// The written image holds the tree of an earlier install. The agent makes it ready to be installed on before anything runs;
+    /// one that is of no use is [`AgentEvent::ConfigureFailed`].
+    #[serde(default)]
+    pub older_tree: bool,
+    /// What becomes of the written tree at the end, before the image is unmounted. An image that could not be tidied is left
+    /// unclean, and so never becomes a layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tidy: Option<Tidy>,
     pub network: MachineNetwork,
     pub limits: MachineLimits,
     /// User and group that missing directories are made for.
@@ -70,6 +82,53 @@ pub struct Machine {
     pub app_gid: u32,
     /// Random bytes of the host's, base64: the guest's own generator starts from them.
     pub entropy: Secret,
+}
+
+/// What stays of a written tree when its sandbox ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tidy {
+    /// Names at the top of the tree. Everything else there goes.
+    pub keep: Vec<String>,
+    /// Relative paths of directories that go all the same. A link on the way leads nowhere.
+    pub remove: Vec<String>,
+}
+
+/// An archive of what stands in the sandbox, asked of the guest because the host does not mount what a guest wrote. The format
+/// is the crate `slipway-tree`'s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveSpec {
+    /// Among the numbers of the tasks.
+    pub task: u32,
+    /// Whoever reads: files that this user may not read are an error.
+    pub uid: u32,
+    pub gid: u32,
+    pub of: ArchiveOf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "what")]
+pub enum ArchiveOf {
+    /// The regular files among these, by path relative to `/app`.
+    Files { paths: Vec<String> },
+    /// What a site publishes, by published path, links followed. `root` is the service's directory, relative to `/app`.
+    Site { root: String, plan: SitePlan },
+}
+
+/// What the guest has to say about an archive. It is the guest's word, for the log and the diagnosis of its own deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ArchiveReport {
+    /// What was left out or done otherwise than expected.
+    pub notes: Vec<String>,
+    /// Why the archive is not whole.
+    pub trouble: Option<ArchiveTrouble>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveTrouble {
+    /// As in [`crate::host::HostError`].
+    pub code: String,
+    pub message: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

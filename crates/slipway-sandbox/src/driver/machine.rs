@@ -96,6 +96,8 @@ pub(crate) fn setup_at(boot: &BootSpec, writable_place: usize) -> Result<Setup, 
             .cache
             .as_ref()
             .map(|cache| CacheDevice { device: disk_name(writable_place + 1), targets: cache.targets.clone() }),
+        older_tree: spec.writable.older_tree,
+        tidy: spec.writable.tidy.clone(),
         network: MachineNetwork {
             address: boot.slot.guest,
             prefix: PREFIX,

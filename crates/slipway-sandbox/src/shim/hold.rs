@@ -121,19 +121,24 @@ impl Hold {
     }
 
     pub(super) fn command(&self, command: &AgentCommand) {
-        if let AgentCommand::StartTask(task) = command {
+        let started = match command {
+            AgentCommand::StartTask(task) => Some(task.task),
+            AgentCommand::StartArchive(archive) => Some(archive.task),
+            _ => None,
+        };
+        if let Some(task) = started {
             let kills_before = self.guest.out_of_memory_kills();
             let mut state = self.state();
-            if state.tasks.len() >= TASKS_MAX || state.tasks.contains_key(&task.task) {
-                let message = format!("task {} cannot be started: its number is taken or too many were", task.task);
+            if state.tasks.len() >= TASKS_MAX || state.tasks.contains_key(&task) {
+                let message = format!("task {task} cannot be started: its number is taken or too many were");
                 state.ring.push(SandboxEvent::Refused { message });
                 self.changed.notify_all();
                 return;
             }
-            state.tasks.insert(task.task, Task { kills_before, disk_full: false, exit: None });
+            state.tasks.insert(task, Task { kills_before, disk_full: false, exit: None });
         }
         // Credit and shutdown are the shim's own.
-        if matches!(command, AgentCommand::StartTask(_) | AgentCommand::Signal { .. } | AgentCommand::Stats) {
+        if started.is_some() || matches!(command, AgentCommand::Signal { .. } | AgentCommand::Stats) {
             self.send(command);
         }
     }

@@ -3,7 +3,8 @@
 use slipway_layers::image;
 use slipway_sandbox::guest::{self, KernelSource};
 use slipway_sandbox::{
-    Acceleration, Cidr, DriverConfig, Events, FirecrackerConfig, IoLimits, NetworkConfig, QemuConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes, WritableSpec,
+    Acceleration, Cidr, DriverConfig, Events, FirecrackerConfig, IoLimits, NetworkConfig, QemuConfig, Runtime, Sandbox,
+    SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes, WritableSpec,
 };
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::ExitFacts;
@@ -105,7 +106,7 @@ impl Machine {
         SandboxSpec {
             id: id.to_owned(),
             layers: vec![base_image()],
-            writable: WritableSpec { image, bytes: 64 << 20, keep: false },
+            writable: WritableSpec::scratch(image, 64 << 20),
             cache: None,
             limits: ResourceLimits {
                 memory: ByteSize::mebibytes(128),
@@ -280,7 +281,7 @@ pub(crate) fn firecracker() -> Result<FirecrackerConfig, String> {
     let found = Command::new(firecracker_program.clone().unwrap_or_else(|| "firecracker".into())).arg("--version").output();
     found.map_err(|error| format!("`firecracker`: {error}; put it into PATH or set {FIRECRACKER_VARIABLE}"))?;
     std::fs::metadata("/dev/kvm").map_err(|error| format!("`/dev/kvm`: {error}"))?;
-    let guest = guest::prepare(&shared.join("guest"), &source, &programs().agent).map_err(|e| e.to_string())?;
+    let guest = guest::prepare(&shared.join("guest"), &source, &shipped_agent()?).map_err(|e| e.to_string())?;
     let kernel_words = file("words").map(|file| std::fs::read_to_string(file).unwrap().trim().to_owned());
     let kernel_words = kernel_words.unwrap_or_default();
     let limits = IoLimits::default();
@@ -295,6 +296,12 @@ pub(crate) fn firecracker() -> Result<FirecrackerConfig, String> {
         boot_time_max,
         snapshots_dir: None,
     })
+}
+
+/// As it is installed: small, since a machine unpacks it at each boot.
+fn shipped_agent() -> Result<PathBuf, String> {
+    let agent = scratch().parent().unwrap().join("debug/libexec/slipway-agent");
+    if agent.is_file() { Ok(agent) } else { Err(format!("`{}` is missing, `./x test` builds it", agent.display())) }
 }
 
 fn scratch() -> PathBuf {
