@@ -44,7 +44,7 @@ impl SandboxConfig {
     pub fn written_by(&self) -> WrittenBy {
         match self.driver {
             DriverConfig::Oci => WrittenBy::Host,
-            DriverConfig::Qemu(_) => WrittenBy::Guest,
+            DriverConfig::Qemu(_) | DriverConfig::Firecracker(_) => WrittenBy::Guest,
         }
     }
 

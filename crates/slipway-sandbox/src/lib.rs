@@ -24,7 +24,8 @@ mod spec;
 mod wire;
 
 pub use config::{
-    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, NetworkConfig, QemuConfig, Runtime, SandboxConfig,
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, NetworkConfig, QemuConfig,
+    Runtime, SandboxConfig,
 };
 pub use doctor::{Check, probe};
 pub use error::SandboxError;

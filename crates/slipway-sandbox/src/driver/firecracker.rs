@@ -69,6 +69,7 @@ struct Running {
     memory_kills: cgroup::MemoryKills,
     /// Its place among the disks, and how the guest learns of their sizes.
     writable_place: usize,
+    greet_time_max: Duration,
 }
 
 /// What every start of a machine for one sandbox needs.
@@ -164,7 +165,8 @@ impl Ground<'_> {
 
     fn running(&self, vm: Vm, stream: UnixStream, writable_place: usize) -> Running {
         let memory_kills = cgroup::MemoryKills::of(vm.vmm.pid());
-        Running { boot: self.boot.clone(), vm, stream, memory_kills, writable_place }
+        let greet_time_max = self.programs.boot_time_max;
+        Running { boot: self.boot.clone(), vm, stream, memory_kills, writable_place, greet_time_max }
     }
 }
 
@@ -215,6 +217,11 @@ impl Guest for Running {
 
     fn last_words(&self) -> Option<String> {
         self.vm.console.last_words()
+    }
+
+    /// Mounting, in a machine that may be as slow as its boot was.
+    fn greet_time_max(&self) -> Duration {
+        self.greet_time_max
     }
 
     fn stop_margin(&self) -> Duration {

@@ -29,9 +29,11 @@ fn trouble_of(path: &Path) -> Option<String> {
 
 fn why(error: &std::io::Error) -> String {
     match error.kind() {
-        ErrorKind::NotFound => "it is not there: turn virtualisation on in the firmware, load the module `kvm_intel` or \
+        ErrorKind::NotFound => {
+            "it is not there: turn virtualisation on in the firmware, load the module `kvm_intel` or \
             `kvm_amd`, or, on a virtual machine, ask its provider for nested virtualisation; or use another driver"
-            .to_owned(),
+                .to_owned()
+        }
         ErrorKind::PermissionDenied => {
             "no permission: start `slipway server` as root, and let its service or container open the device".to_owned()
         }

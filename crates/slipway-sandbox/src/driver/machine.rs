@@ -22,6 +22,8 @@ const CPU_QUOTA_US_MIN: u64 = 1000;
 /// Of a /30.
 const PREFIX: u8 = 30;
 const SEED_BYTES: usize = 64;
+/// Of the number by which a machine confirms that it took the seed.
+const REQUEST_BYTES: usize = 8;
 
 /// A block device, named by its place: the first is `vda`.
 #[derive(Debug)]
@@ -89,6 +91,8 @@ pub(crate) fn setup(boot: &BootSpec) -> Result<Setup, DriverError> {
 pub(crate) fn setup_at(boot: &BootSpec, writable_place: usize) -> Result<Setup, DriverError> {
     let spec = &boot.spec;
     let layers = spec.layers.len();
+    let failed = |e: std::io::Error| DriverError::because("cannot draw random bytes", &e);
+    let (seed, reseed) = (random::<SEED_BYTES>().map_err(failed)?, random::<REQUEST_BYTES>().map_err(failed)?);
     let machine = Machine {
         layers: (0..layers).map(disk_name).collect(),
         writable: disk_name(writable_place),
@@ -111,7 +115,9 @@ pub(crate) fn setup_at(boot: &BootSpec, writable_place: usize) -> Result<Setup, 
         },
         app_uid: APP_UID,
         app_gid: APP_GID,
-        entropy: seed().map_err(|e| DriverError::because("cannot draw random bytes", &e))?,
+        entropy: Secret::new(STANDARD.encode(seed)),
+        reseed: u64::from_le_bytes(reseed),
+        devices: Vec::new(),
     };
     Ok(Setup { files: files(boot)?, machine: Some(machine) })
 }
@@ -122,10 +128,10 @@ fn disk_name(place: usize) -> String {
     format!("vd{letter}")
 }
 
-fn seed() -> std::io::Result<Secret> {
-    let mut bytes = [0; SEED_BYTES];
+fn random<const BYTES: usize>() -> std::io::Result<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(Secret::new(STANDARD.encode(bytes)))
+    Ok(bytes)
 }
 
 fn files(boot: &BootSpec) -> Result<Vec<(String, Vec<u8>)>, DriverError> {

@@ -278,7 +278,8 @@ pub(crate) fn firecracker() -> Result<FirecrackerConfig, String> {
         None => KernelSource::Debian,
     };
     let (firecracker_program, jailer_program) = (file("firecracker"), file("jailer"));
-    let found = Command::new(firecracker_program.clone().unwrap_or_else(|| "firecracker".into())).arg("--version").output();
+    let found =
+        Command::new(firecracker_program.clone().unwrap_or_else(|| "firecracker".into())).arg("--version").output();
     found.map_err(|error| format!("`firecracker`: {error}; put it into PATH or set {FIRECRACKER_VARIABLE}"))?;
     std::fs::metadata("/dev/kvm").map_err(|error| format!("`/dev/kvm`: {error}"))?;
     let guest = guest::prepare(&shared.join("guest"), &source, &shipped_agent()?).map_err(|e| e.to_string())?;

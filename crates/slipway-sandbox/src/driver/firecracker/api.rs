@@ -138,7 +138,8 @@ mod tests {
         assert_eq!((failed.status, failed.fault().as_str()), (400, "The driveis bad"));
         let many = format!("HTTP/1.1 200 \r\n{}", "a: b\r\n".repeat(100));
         let long = format!("HTTP/1.1 200 {}", "x".repeat(100_000));
-        for bad in ["", "HTTP/1.1", "SSH-2.0\r\n\r\n", "HTTP/1.1 200 \r\nContent-Length: 9999999\r\n\r\n", &many, &long] {
+        for bad in ["", "HTTP/1.1", "SSH-2.0\r\n\r\n", "HTTP/1.1 200 \r\nContent-Length: 9999999\r\n\r\n", &many, &long]
+        {
             assert!(answer(bad).is_err(), "{bad:.40}");
         }
         assert!(answer("HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\n1234").is_err());

@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn limits_are_said_only_where_they_are_configured() {
         assert_eq!(disk_limit(&IoLimits::default()), None);
-        let limits = IoLimits { disk_bytes_per_second: Some(1000), network_packets_per_second: Some(7), ..IoLimits::default() };
+        let limits =
+            IoLimits { disk_bytes_per_second: Some(1000), network_packets_per_second: Some(7), ..IoLimits::default() };
         assert_eq!(disk_limit(&limits), Some(json!({ "bandwidth": { "size": 1000, "refill_time": 1000 } })));
         assert_eq!(network_limit(&limits), Some(json!({ "ops": { "size": 7, "refill_time": 1000 } })));
     }
