@@ -23,7 +23,10 @@ mod shim;
 mod spec;
 mod wire;
 
-pub use config::{Acceleration, DriverConfig, NetworkConfig, QemuConfig, Runtime, SandboxConfig};
+pub use config::{
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, NetworkConfig, QemuConfig,
+    Runtime, SandboxConfig,
+};
 pub use doctor::{Check, probe};
 pub use error::SandboxError;
 pub use event::{SandboxEvent, TaskState};

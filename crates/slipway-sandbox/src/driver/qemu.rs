@@ -124,7 +124,7 @@ impl Qemu {
             .map_err(|error| DriverError::because("cannot make the cgroup", &error))?;
         let uid = uid_of(&boot.slot);
         let extra_group = if self.programs.kvm { kvm_group() } else { None };
-        let confinement = Confinement { uid, extra_group, slot: &boot.slot, cgroup: &cgroup };
+        let confinement = Confinement { uid: Some(uid), extra_group, slot: &boot.slot, cgroup: &cgroup };
         let dir = home.machine_dir();
         make_dir(&dir, uid).map_err(|e| DriverError::because("cannot make the machine's directory", &e))?;
         let device = self.start_device(home, &confinement)?;
