@@ -110,6 +110,15 @@ pub struct QemuConfig {
     pub vsock_program: Option<PathBuf>,
 }
 
+/// Programs of the drivers of virtual machines. None: the one in `PATH`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MachinePrograms {
+    pub firecracker: Option<PathBuf>,
+    pub jailer: Option<PathBuf>,
+    pub qemu: Option<PathBuf>,
+    pub vhost_device_vsock: Option<PathBuf>,
+}
+
 /// What runs a virtual machine's instructions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

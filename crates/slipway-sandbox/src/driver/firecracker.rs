@@ -11,7 +11,7 @@
 mod api;
 mod body;
 mod jail;
-mod programs;
+pub(crate) mod programs;
 mod snapshot;
 
 use super::console::Console;

@@ -29,17 +29,8 @@ impl std::fmt::Display for Version {
 
 /// Everything that a boot needs, or what is missing.
 pub(crate) fn find_programs(config: &FirecrackerConfig) -> Result<FirecrackerPrograms, SandboxError> {
-    if let Some(why) = kvm::trouble() {
-        return Err(SandboxError::NoKvm { why });
-    }
-    let firecracker = find(config.firecracker_program.as_deref(), FIRECRACKER)?;
-    let jailer = find(config.jailer_program.as_deref(), JAILER)?;
-    let version = version_of(&firecracker)?;
-    let of_jailer = version_of(&jailer)?;
-    if of_jailer != version {
-        let wanted = format!("{version}, as `{}` is", firecracker.display());
-        return Err(SandboxError::Version { program: jailer, found: of_jailer, wanted });
-    }
+    let (firecracker, jailer, version) =
+        find_both(config.firecracker_program.as_deref(), config.jailer_program.as_deref())?;
     for path in [&config.guest.kernel, &config.guest.initramfs] {
         if !path.is_file() {
             return Err(SandboxError::NoGuest { path: path.clone() });
@@ -55,6 +46,25 @@ pub(crate) fn find_programs(config: &FirecrackerConfig) -> Result<FirecrackerPro
         boot_time_max: config.boot_time_max,
         snapshots_dir: config.snapshots_dir.clone(),
     })
+}
+
+/// Firecracker, its jailer, and the version of both.
+pub(crate) fn find_both(
+    firecracker: Option<&Path>,
+    jailer: Option<&Path>,
+) -> Result<(PathBuf, PathBuf, String), SandboxError> {
+    if let Some(why) = kvm::trouble() {
+        return Err(SandboxError::NoKvm { why });
+    }
+    let firecracker = find(firecracker, FIRECRACKER)?;
+    let jailer = find(jailer, JAILER)?;
+    let version = version_of(&firecracker)?;
+    let of_jailer = version_of(&jailer)?;
+    if of_jailer != version {
+        let wanted = format!("{version}, as `{}` is", firecracker.display());
+        return Err(SandboxError::Version { program: jailer, found: of_jailer, wanted });
+    }
+    Ok((firecracker, jailer, version))
 }
 
 pub(crate) fn find(given: Option<&Path>, name: &'static str) -> Result<PathBuf, SandboxError> {
