@@ -3,7 +3,7 @@
 //! `slipway-agent <socket>` listens on a unix socket, runs what the host asks for, streams its output, reaps orphans and ends
 //! everything on shutdown. One thread, one poll loop, bounded memory: what the host does not take, the tasks can't write.
 //!
-//! As the first process of a virtual machine, without an argument, it makes the machine first: see [`machine`].
+//! As the first process of a virtual machine, started as `/init`, it makes the machine first: see [`machine`].
 
 mod clock;
 mod connection;
@@ -25,13 +25,16 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// As which a kernel starts the first program of its initramfs.
+const MACHINE_NAME: &str = "/init";
+
 fn main() -> ExitCode {
-    let Some(path) = std::env::args_os().nth(1) else {
-        return match std::process::id() {
-            1 => machine::run(),
-            _ => fail("usage: slipway-agent <socket path>"),
-        };
-    };
+    let mut words = std::env::args_os();
+    // Words of its command line that a kernel does not know become arguments.
+    if words.next().is_some_and(|name| name == MACHINE_NAME) && std::process::id() == 1 {
+        return machine::run();
+    }
+    let Some(path) = words.next() else { return fail("usage: slipway-agent <socket path>") };
     let path = PathBuf::from(path);
     match Listener::unix(&path).and_then(supervisor::Supervisor::new) {
         Ok(mut supervisor) => match supervisor.run() {
