@@ -2,7 +2,8 @@
 
 use crate::config::{DriverConfig, MachinePrograms, SandboxConfig};
 use crate::driver::firecracker::programs as firecracker;
-use crate::driver::{cgroup, qemu};
+use crate::driver::{cgroup, kvm, qemu};
+use crate::error::SandboxError;
 use crate::program;
 use crate::sandboxes::find_runtime;
 use std::path::Path;
@@ -41,14 +42,27 @@ pub fn drivers(config: &SandboxConfig, programs: &MachinePrograms) -> Vec<Check>
     vec![firecracker_driver(programs), qemu_driver(programs), oci_driver(config)]
 }
 
+const KVM_HINT: &str = "use a machine with hardware virtualisation, or another driver";
+const PVM_HINT: &str = "give a kernel that is made for such a host (`kernel`, `kernel_words`) and ask for the driver by name, or use another";
+
 fn firecracker_driver(programs: &MachinePrograms) -> Check {
     let name = "driver firecracker";
     match firecracker::find_both(programs.firecracker.as_deref(), programs.jailer.as_deref()) {
         Ok((program, _, version)) => {
-            let detail = format!("Firecracker {version} at {}: a kernel of its own for each sandbox", program.display());
-            check(name, true, detail, "")
+            let found = format!("Firecracker {version} at {}", program.display());
+            // The device alone does not tell.
+            match kvm::is_pvm() {
+                false => check(name, true, format!("{found}: a kernel of its own for each sandbox"), ""),
+                true => check(name, false, format!("{found}, but the host virtualises by software (PVM)"), PVM_HINT),
+            }
         }
-        Err(error) => check(name, false, error.to_string(), "it needs KVM, `firecracker` and `jailer` in PATH"),
+        Err(error @ SandboxError::NoKvm { .. }) => check(name, false, error.to_string(), KVM_HINT),
+        Err(error @ SandboxError::Version { .. }) => {
+            check(name, false, error.to_string(), "install `firecracker` and `jailer` of one release that is supported")
+        }
+        Err(error) => {
+            check(name, false, error.to_string(), "install `firecracker` and `jailer` of one release in PATH")
+        }
     }
 }
 
@@ -56,7 +70,9 @@ fn qemu_driver(programs: &MachinePrograms) -> Check {
     let name = "driver qemu";
     match qemu::find(programs.qemu.as_deref(), programs.vhost_device_vsock.as_deref()) {
         Ok((program, _)) => match qemu::kvm_trouble() {
-            None => check(name, true, format!("{} with KVM: a kernel of its own for each sandbox", program.display()), ""),
+            None => {
+                check(name, true, format!("{} with KVM: a kernel of its own for each sandbox", program.display()), "")
+            }
             Some(why) => {
                 let detail = format!("{} without KVM ({why}): about ten times slower", program.display());
                 check(name, false, detail, "`auto` passes it over; `--driver qemu` takes it all the same")

@@ -24,12 +24,13 @@ mod shim;
 mod spec;
 mod wire;
 
-pub use config::{
-    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig, QemuConfig,
-    Runtime, SandboxConfig,
-};
 pub use boot_probe::try_boot;
+pub use config::{
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig,
+    QemuConfig, Runtime, SandboxConfig,
+};
 pub use doctor::{Check, drivers, probe};
+pub use driver::firecracker::release::{RELEASE_URL, Release, ReleaseError, ReleaseSource, fetch_release};
 pub use error::SandboxError;
 pub use event::{SandboxEvent, TaskState};
 pub use guest::GuestImage;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The kernel asks each device for its size once, from a worker of its own.
-const SIZE_TIME_MAX: Duration = Duration::from_secs(5);
+const SIZE_TIME_MAX: Duration = Duration::from_secs(20);
 const SIZE_PAUSE: Duration = Duration::from_millis(1);
 /// What the kernel counts in, whatever the disk's own blocks are.
 const SECTOR_BYTES: u64 = 512;

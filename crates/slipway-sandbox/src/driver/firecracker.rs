@@ -12,6 +12,7 @@ mod api;
 mod body;
 mod jail;
 pub(crate) mod programs;
+pub(crate) mod release;
 mod snapshot;
 
 use super::console::Console;
@@ -27,6 +28,7 @@ use body::{Speech, VSOCK_SOCKET};
 use jail::Jail;
 pub(crate) use programs::find_programs;
 use serde_json::json;
+use slipway_types::agent::DeviceSize;
 use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -67,8 +69,10 @@ struct Running {
     vm: Vm,
     stream: UnixStream,
     memory_kills: cgroup::MemoryKills,
-    /// Its place among the disks, and how the guest learns of their sizes.
+    /// Place of the writable image among the disks.
     writable_place: usize,
+    /// Of a machine that was restored: it learns of them a moment later.
+    devices: Vec<DeviceSize>,
     greet_time_max: Duration,
 }
 
@@ -166,7 +170,8 @@ impl Ground<'_> {
     fn running(&self, vm: Vm, stream: UnixStream, writable_place: usize) -> Running {
         let memory_kills = cgroup::MemoryKills::of(vm.vmm.pid());
         let greet_time_max = self.programs.boot_time_max;
-        Running { boot: self.boot.clone(), vm, stream, memory_kills, writable_place, greet_time_max }
+        let (boot, devices) = (self.boot.clone(), Vec::new());
+        Running { boot, vm, stream, memory_kills, writable_place, devices, greet_time_max }
     }
 }
 
@@ -182,9 +187,10 @@ impl Vm {
 
     /// Adds what only the VMM knows. It is ended first, so that all that it had to say is there.
     fn explain(&self, error: DriverError) -> DriverError {
+        let ended_by_itself = self.vmm.wait(Duration::ZERO);
         self.end();
         let words = self.console.all_words(END_TIME_MAX).unwrap_or_else(|| "nothing".to_owned());
-        let hint = if kvm::is_pvm() { format!("; {}", kvm::PVM_HINT) } else { String::new() };
+        let hint = if ended_by_itself && kvm::is_pvm() { format!("; {}", kvm::PVM_HINT) } else { String::new() };
         DriverError::new(format!("{error}; its console ends with: {words}{hint}"))
     }
 
@@ -212,7 +218,7 @@ impl Guest for Running {
     }
 
     fn setup(&self) -> Result<Setup, DriverError> {
-        machine::setup_at(&self.boot, self.writable_place)
+        machine::setup_at(&self.boot, self.writable_place, self.devices.clone())
     }
 
     fn last_words(&self) -> Option<String> {

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::fd::OwnedFd;
 use slipway_layers::image;
 use slipway_types::Secret;
-use slipway_types::agent::{CacheDevice, FILES_BYTES_MAX, Machine, MachineLimits, MachineNetwork};
+use slipway_types::agent::{CacheDevice, DeviceSize, FILES_BYTES_MAX, Machine, MachineLimits, MachineNetwork};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -84,11 +84,12 @@ pub(crate) fn cpu_quota_us(boot: &BootSpec) -> u64 {
 
 /// What the agent makes of it.
 pub(crate) fn setup(boot: &BootSpec) -> Result<Setup, DriverError> {
-    setup_at(boot, boot.spec.layers.len())
+    setup_at(boot, boot.spec.layers.len(), Vec::new())
 }
 
-/// The same for a machine whose writable image stands at that place, with the cache behind it and layers before it.
-pub(crate) fn setup_at(boot: &BootSpec, writable_place: usize) -> Result<Setup, DriverError> {
+/// The same for a machine whose writable image stands at that place, with the cache behind it and layers before it, and whose disks have
+/// to have these sizes first.
+pub(crate) fn setup_at(boot: &BootSpec, writable_place: usize, devices: Vec<DeviceSize>) -> Result<Setup, DriverError> {
     let spec = &boot.spec;
     let layers = spec.layers.len();
     let failed = |e: std::io::Error| DriverError::because("cannot draw random bytes", &e);
@@ -117,13 +118,13 @@ pub(crate) fn setup_at(boot: &BootSpec, writable_place: usize) -> Result<Setup, 
         app_gid: APP_GID,
         entropy: Secret::new(STANDARD.encode(seed)),
         reseed: u64::from_le_bytes(reseed),
-        devices: Vec::new(),
+        devices,
     };
     Ok(Setup { files: files(boot)?, machine: Some(machine) })
 }
 
 /// The name that Linux gives the disk at that place. There are at most 18.
-fn disk_name(place: usize) -> String {
+pub(crate) fn disk_name(place: usize) -> String {
     let letter = u8::try_from(place).ok().filter(|place| *place < 26).map_or('z', |place| char::from(b'a' + place));
     format!("vd{letter}")
 }

@@ -75,8 +75,13 @@ pub(crate) fn find(given: Option<&Path>, name: &'static str) -> Result<PathBuf, 
     }
 }
 
+/// Of this machine, as releases name it.
+pub(super) fn arch() -> &'static str {
+    std::env::consts::ARCH
+}
+
 /// What the program says, such as `1.12.1`, where we can work with it.
-fn version_of(path: &Path) -> Result<String, SandboxError> {
+pub(super) fn version_of(path: &Path) -> Result<String, SandboxError> {
     let said = program::run(Command::new(path).arg("--version"), "")?;
     let found = parse_version(&said);
     match found.as_ref().filter(|(_, version)| (VERSION_MIN..VERSION_END).contains(version)) {
