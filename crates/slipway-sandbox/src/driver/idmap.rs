@@ -98,3 +98,44 @@ impl Drop for Sleeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    const UID: u32 = 1_912_345_678;
+
+    #[test]
+    fn a_file_is_shown_as_another_user_s_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let [source, read_only, read_write] = ["source", "ro", "rw"].map(|name| dir.path().join(name));
+        std::fs::write(&source, "text").unwrap();
+        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o400)).unwrap();
+        let mounting = std::thread::spawn({
+            let source = source.clone();
+            move || {
+                // SAFETY: only this thread sees the new namespace, and it ends with it.
+                unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }.unwrap();
+                mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+                let owner = Owner::new(UID).unwrap();
+                owner.show(&source, &read_only, Access::ReadOnly).unwrap();
+                owner.show(&source, &read_write, Access::ReadWrite).unwrap();
+                for path in [&read_only, &read_write] {
+                    let shown = std::fs::metadata(path).unwrap();
+                    assert_eq!((shown.uid(), shown.gid(), shown.mode() & 0o777), (UID, UID, 0o400));
+                }
+                let refused = std::fs::write(&read_only, "other").unwrap_err();
+                assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+                std::fs::write(&read_write, "written").unwrap();
+                [&read_only, &read_write].into_iter().for_each(|path| unmount(path, UnmountFlags::DETACH).unwrap());
+            }
+        });
+        mounting.join().unwrap();
+        let after = std::fs::metadata(&source).unwrap();
+        assert_eq!((after.uid(), after.mode() & 0o777), (0, 0o400));
+        assert_eq!(std::fs::read_to_string(&source).unwrap(), "written");
+    }
+}
