@@ -130,10 +130,11 @@ impl Firecracker {
 
 impl Ground<'_> {
     fn boot_cold(&self, speech: Speech) -> Result<(Vm, UnixStream), DriverError> {
-        let vm = self.start_vmm()?;
-        for (place, image) in self.images.iter().enumerate() {
-            vm.jail.show(&image.path, &body::disk(place), access(image.read_only))?;
-        }
+        let vm = self.start_vmm(|jail| {
+            self.show_guest(jail)?;
+            let mut images = self.images.iter().enumerate();
+            images.try_for_each(|(place, image)| jail.show(&image.path, &body::disk(place), access(image.read_only)))
+        })?;
         let disks: Vec<bool> = self.images.iter().map(|image| image.read_only).collect();
         self.run(&vm, &disks, speech)?;
         let stream = vm.dial(self.programs.boot_time_max)?;
@@ -142,9 +143,6 @@ impl Ground<'_> {
 
     /// Gives the machine its kernel and devices, and starts it.
     fn run(&self, vm: &Vm, disks: &[bool], speech: Speech) -> Result<(), DriverError> {
-        let guest = &self.programs.guest;
-        vm.jail.show(&guest.kernel, "kernel", Access::ReadOnly)?;
-        vm.jail.show(&guest.initramfs, "initramfs", Access::ReadOnly)?;
         let size = (machine::memory_mib(self.boot), machine::processors(self.boot));
         let mut api = vm.api()?;
         for (path, body) in body::boot(self.programs, &self.boot.slot, size, disks, speech) {
@@ -153,10 +151,18 @@ impl Ground<'_> {
         api.put("/actions", &json!({ "action_type": "InstanceStart" })).map_err(|error| vm.explain(error))
     }
 
-    fn start_vmm(&self) -> Result<Vm, DriverError> {
+    fn show_guest(&self, jail: &Jail) -> Result<(), DriverError> {
+        jail.show(&self.programs.guest.kernel, "kernel", Access::ReadOnly)?;
+        jail.show(&self.programs.guest.initramfs, "initramfs", Access::ReadOnly)
+    }
+
+    /// `furnish` puts into the jail what the machine is to see. Afterwards it is closed: the jailer takes the mounts with it that are
+    /// there when it starts.
+    fn start_vmm(&self, furnish: impl FnOnce(&Jail) -> Result<(), DriverError>) -> Result<Vm, DriverError> {
         let Ground { programs, home, boot, .. } = self;
         let uid = uid_of(&boot.slot);
         let jail = Jail::make(&home.machine_dir(), &programs.firecracker, uid)?;
+        furnish(&jail)?;
         let failed = |error: std::io::Error| DriverError::because("cannot write the console's file", &error);
         let (console_end, vmm_end) = std::io::pipe().map_err(failed)?;
         let console = Console::follow(console_end, &home.console_path()).map_err(failed)?;

@@ -8,6 +8,7 @@
 //! A snapshot that cannot be made or taken up costs a note and an ordinary boot.
 
 use super::body::{NETWORK, Speech, disk};
+use super::jail::Jail;
 use super::{Access, DriverError, Ground, Running, access};
 use crate::driver::{kvm, machine, tap::TAP};
 use serde_json::json;
@@ -91,20 +92,21 @@ fn ensure(ground: &Ground<'_>, dir: &Path, key: &str) -> Result<Option<PathBuf>,
 /// Boots a machine with empty places and writes it down. It never meets a sandbox's files.
 fn create(ground: &Ground<'_>, dir: &Path) -> Result<(), DriverError> {
     let failed = |error: std::io::Error| DriverError::because("cannot write a snapshot", &error);
-    let vm = ground.start_vmm()?;
-    (0..DISKS).try_for_each(|place| vm.jail.placeholder(&disk(place), PLACEHOLDER_BYTES))?;
+    let files = ["state", "memory"].map(|name| dir.join(name));
+    for path in &files {
+        File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    }
+    let vm = ground.start_vmm(|jail| {
+        ground.show_guest(jail)?;
+        (0..DISKS).try_for_each(|place| jail.placeholder(&disk(place), PLACEHOLDER_BYTES))?;
+        show_files(jail, dir, Access::ReadWrite)
+    })?;
     let read_only: Vec<bool> = (0..DISKS).map(|place| place < LAYER_PLACES).collect();
     ground.run(&vm, &read_only, Speech::Silent)?;
     let mut hello = String::new();
     let stream = vm.dial(ground.programs.boot_time_max)?;
     stream.set_read_timeout(Some(ground.programs.boot_time_max)).map_err(failed)?;
     BufReader::new(stream.take(HELLO_BYTES_MAX)).read_line(&mut hello).map_err(failed)?;
-    vm.jail.directory("snapshot")?;
-    let files = ["state", "memory"].map(|name| dir.join(name));
-    for (path, name) in files.iter().zip(["snapshot/state", "snapshot/memory"]) {
-        File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        vm.jail.show(path, name, Access::ReadWrite)?;
-    }
     let mut api = vm.api()?;
     api.patch("/vm", &json!({ "state": "Paused" }))?;
     let order = json!({
@@ -119,18 +121,14 @@ fn create(ground: &Ground<'_>, dir: &Path) -> Result<(), DriverError> {
 
 /// Takes the machine up, with this sandbox's images in the places of its disks.
 fn load(ground: &Ground<'_>, snapshot: &Path) -> Result<Running, DriverError> {
-    let vm = ground.start_vmm()?;
     let places = places(ground);
-    for place in 0..DISKS {
-        match places.iter().find(|(used, _)| *used == place) {
-            Some((_, image)) => vm.jail.show(&image.path, &disk(place), access(image.read_only))?,
-            None => vm.jail.placeholder(&disk(place), PLACEHOLDER_BYTES)?,
-        }
-    }
-    vm.jail.directory("snapshot")?;
-    for name in ["state", "memory"] {
-        vm.jail.show(&snapshot.join(name), &format!("snapshot/{name}"), Access::ReadOnly)?;
-    }
+    let vm = ground.start_vmm(|jail| {
+        (0..DISKS).try_for_each(|place| match places.iter().find(|(used, _)| *used == place) {
+            Some((_, image)) => jail.show(&image.path, &disk(place), access(image.read_only)),
+            None => jail.placeholder(&disk(place), PLACEHOLDER_BYTES),
+        })?;
+        show_files(jail, snapshot, Access::ReadOnly)
+    })?;
     let order = json!({
         "snapshot_path": "/snapshot/state",
         "mem_backend": { "backend_type": "File", "backend_path": "/snapshot/memory" },
@@ -152,6 +150,11 @@ fn load(ground: &Ground<'_>, snapshot: &Path) -> Result<Running, DriverError> {
     let mut running = ground.running(vm, stream, WRITABLE_PLACE);
     running.devices = sizes(&places)?;
     Ok(running)
+}
+
+fn show_files(jail: &Jail, dir: &Path, access: Access) -> Result<(), DriverError> {
+    jail.directory("snapshot")?;
+    ["state", "memory"].iter().try_for_each(|name| jail.show(&dir.join(name), &format!("snapshot/{name}"), access))
 }
 
 /// The sandbox's images, by place.
