@@ -196,7 +196,9 @@ impl Vm {
         let ended_by_itself = self.vmm.wait(Duration::ZERO);
         self.end();
         let words = self.console.all_words(END_TIME_MAX).unwrap_or_else(|| "nothing".to_owned());
-        let hint = if ended_by_itself && kvm::is_pvm() { format!("; {}", kvm::PVM_HINT) } else { String::new() };
+        // A kernel that is not made for such a host stops it, or runs in circles before its first word.
+        let unsuitable = kvm::is_pvm() && (ended_by_itself || !has_kernel_lines(&words));
+        let hint = if unsuitable { format!("; {}", kvm::PVM_HINT) } else { String::new() };
         DriverError::new(format!("{error}; its console ends with: {words}{hint}"))
     }
 
@@ -212,6 +214,12 @@ impl Drop for Vm {
         self.end();
         self.jail.remove();
     }
+}
+
+/// Lines with a kernel's time before them, among those of the VMM's own log.
+fn has_kernel_lines(words: &str) -> bool {
+    let time = |line: &str| Some(line.strip_prefix('[')?.split_once(']')?.0.trim().parse::<f64>().is_ok());
+    words.split(" | ").any(|line| time(line) == Some(true))
 }
 
 fn access(read_only: bool) -> Access {
@@ -266,5 +274,17 @@ impl Guest for Running {
         self.vm.jail.remove();
         cgroup::remove(&self.boot.cgroup).map_err(failed)?;
         remove_writable(&self.boot).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_s_lines_are_told_from_the_vmm_s() {
+        let vmm = "2026-11-21T16:44:54.198 [vm:fc_vcpu 0] Received a VcpuEvent::Resume message";
+        assert!(!has_kernel_lines(vmm) && !has_kernel_lines("nothing") && !has_kernel_lines(""));
+        assert!(has_kernel_lines(&format!("{vmm} | [   45.654167] Unpacking initramfs...")));
     }
 }
