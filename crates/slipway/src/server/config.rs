@@ -10,9 +10,9 @@ use crate::cli::{Driver, GlobalOptions, ServerOptions};
 use crate::client::DATA_DIR_DEFAULT;
 use crate::failure::Failure;
 use file::{ConfigFile, NodeKind};
+pub(crate) use machines::{MachinesConfig, releases_dir};
 use slipway_edge::ProxyConfig;
 use slipway_host::{BaseConfig, HostConfig, NodeSource, PythonSource};
-pub(crate) use machines::MachinesConfig;
 use slipway_sandbox::{DriverConfig, NetworkConfig, SandboxConfig};
 use slipway_types::api::UPLOAD_BYTES_MAX;
 use slipway_types::settings::{ByteSize, DurationMs};
@@ -75,7 +75,7 @@ impl ServerConfig {
         let (api_listen, edge_listen) = (file.api.listen, file.edge.listen);
         let (driver, drain_timeout) = (file.sandbox.driver, file.drain_timeout);
         let keep_releases = layers::keep_releases(&file.layers)?;
-        let machines = machines::machines_config(&file.sandbox)?;
+        let machines = machines::machines_config(&file.sandbox, &data_dir)?;
         let host = host_config(&data_dir, file)?;
         Ok(Self {
             api_listen: options.listen.or(api_listen).unwrap_or(API_LISTEN_DEFAULT),

@@ -1,15 +1,16 @@
 //! Which driver boots the sandboxes of this server: the one that was asked for, or the strongest that really boots here.
 
-use super::config::ServerConfig;
+use super::config::{ServerConfig, releases_dir};
 use crate::cli::Driver;
 use crate::failure::Failure;
 use slipway_sandbox::guest::{self, KernelSource};
 use slipway_sandbox::{
-    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, GuestImage, IoLimits, QemuConfig, SandboxConfig,
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, GuestImage, QemuConfig, SandboxConfig,
 };
 
 /// Kernel and initramfs of virtual machines, below the data directory.
 const GUEST_DIR: &str = "guest";
+const SNAPSHOTS_DIR: &str = "snapshots";
 /// The strongest first. `oci` needs no trial: where it does not work, nothing does.
 const MACHINES: [Driver; 2] = [Driver::Firecracker, Driver::Qemu];
 
@@ -20,8 +21,18 @@ const MACHINES: [Driver; 2] = [Driver::Firecracker, Driver::Qemu];
 pub(super) async fn choose(config: &ServerConfig, step: impl Fn(&str)) -> Result<DriverConfig, Failure> {
     match config.driver {
         Driver::Oci => return Ok(DriverConfig::Oci),
-        Driver::Auto => {}
-        wanted => return Box::pin(machine(config, wanted, &step)).await,
+        Driver::Auto => {
+            // Without it the driver is not whole, and passed over.
+            if let Err(failure) = fetch_release(config, &step).await {
+                step(&failure.in_one_line());
+            }
+        }
+        wanted => {
+            if wanted == Driver::Firecracker {
+                fetch_release(config, &step).await?;
+            }
+            return Box::pin(machine(config, wanted, &step)).await;
+        }
     }
     for candidate in MACHINES.into_iter().filter(|candidate| is_whole(config, *candidate)) {
         match Box::pin(tried(config, candidate, &step)).await {
@@ -72,9 +83,9 @@ async fn machine(config: &ServerConfig, driver: Driver, step: &impl Fn(&str)) ->
             firecracker_program: programs.firecracker,
             jailer_program: programs.jailer,
             kernel_words,
-            limits: IoLimits::default(),
+            limits: config.machines.limits,
             boot_time_max: FIRECRACKER_BOOT_TIME_MAX,
-            snapshots_dir: None,
+            snapshots_dir: config.machines.snapshots.then(|| config.data_dir.join(GUEST_DIR).join(SNAPSHOTS_DIR)),
         }),
         _ => DriverConfig::Qemu(QemuConfig {
             guest,
@@ -85,6 +96,21 @@ async fn machine(config: &ServerConfig, driver: Driver, step: &impl Fn(&str)) ->
     })
 }
 
+/// Firecracker's release, where one is configured.
+async fn fetch_release(config: &ServerConfig, step: &impl Fn(&str)) -> Result<(), Failure> {
+    let Some(release) = config.machines.release.clone() else { return Ok(()) };
+    let dir = releases_dir(&config.data_dir);
+    if !dir.join(&release.version).exists() {
+        step(&format!("fetching Firecracker {}", release.version));
+    }
+    let fetched = tokio::task::spawn_blocking(move || slipway_sandbox::fetch_release(&dir, &release)).await;
+    let fetched = fetched.map_err(|error| Failure::server("Firecracker was not fetched").caused_by(&error))?;
+    fetched.map(drop).map_err(|error| {
+        let source = std::error::Error::source(&error);
+        Failure::server(error.to_string()).caused_by_all(source).hint("see `sandbox.firecracker_release`")
+    })
+}
+
 async fn prepare_guest(config: &ServerConfig, step: &impl Fn(&str)) -> Result<GuestImage, Failure> {
     let dir = config.data_dir.join(GUEST_DIR);
     let (kernel, agent) = (config.machines.kernel.clone(), config.host.sandbox.agent_program.clone());
@@ -92,7 +118,8 @@ async fn prepare_guest(config: &ServerConfig, step: &impl Fn(&str)) -> Result<Gu
         step("fetching the kernel of virtual machines (about 30 MB, once)");
     }
     let prepared = tokio::task::spawn_blocking(move || guest::prepare(&dir, &kernel, &agent)).await;
-    let prepared = prepared.map_err(|error| Failure::server("the guest's kernel was not prepared").caused_by(&error))?;
+    let prepared =
+        prepared.map_err(|error| Failure::server("the guest's kernel was not prepared").caused_by(&error))?;
     prepared.map_err(|error| {
         let source = std::error::Error::source(&error);
         Failure::server(format!("cannot prepare the kernel of virtual machines: {error}"))
