@@ -31,7 +31,9 @@ impl MachineError {
 }
 
 fn main() {
-    let listener = match std::env::args_os().nth(1) {
+    // Words that a machine's kernel does not know become arguments.
+    let is_machine = std::env::args_os().next().is_some_and(|name| name == "/init");
+    let listener = match std::env::args_os().nth(1).filter(|_| !is_machine) {
         Some(path) => Listener::unix(&PathBuf::from(path)).unwrap(),
         None => {
             base::mount().unwrap();
@@ -65,7 +67,10 @@ fn attack(mut stream: File) -> Option<()> {
     let mut manner = String::new();
     loop {
         match serde_json::from_slice(&lines.next()?.ok()?) {
-            Ok(AgentCommand::Configure { hostname, .. }) => {
+            Ok(AgentCommand::Configure { hostname, machine, .. }) => {
+                if let Some(machine) = machine {
+                    say(&mut stream, &AgentEvent::Reseeded { reseed: machine.reseed })?;
+                }
                 configured(&mut stream, &hostname)?;
                 manner = hostname;
             }
