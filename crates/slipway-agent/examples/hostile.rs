@@ -14,7 +14,7 @@ mod kernel_module;
 mod listener;
 
 use listener::Listener;
-use slipway_types::agent::{AgentCommand, AgentEvent, PROTOCOL_VERSION, VSOCK_PORT};
+use slipway_types::agent::{AgentCommand, AgentEvent, LISTENING_LINE, PROTOCOL_VERSION, VSOCK_PORT};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -36,7 +36,9 @@ fn main() {
         None => {
             base::mount().unwrap();
             kernel_module::load_all().unwrap();
-            Listener::vsock(VSOCK_PORT).unwrap()
+            let listener = Listener::vsock(VSOCK_PORT).unwrap();
+            let _ = writeln!(std::io::stderr(), "{LISTENING_LINE}");
+            listener
         }
     };
     let mut newest = None;
@@ -87,7 +89,8 @@ fn configured(stream: &mut File, manner: &str) -> Option<()> {
 }
 
 fn misbehave(stream: &mut File, manner: &str, task: u32) -> Option<()> {
-    let exited = |task| AgentEvent::Exited { task, code: Some(0), signal: None, out_of_memory: false, disk_full: false };
+    let exited =
+        |task| AgentEvent::Exited { task, code: Some(0), signal: None, out_of_memory: false, disk_full: false };
     match manner {
         "liar" => say(stream, &exited(task + 1_000_000)),
         "twice" => (0..2).try_for_each(|_| say(stream, &exited(task))),
