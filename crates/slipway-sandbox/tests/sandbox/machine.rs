@@ -9,6 +9,7 @@ use slipway_sandbox::{
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::ExitFacts;
 use slipway_types::settings::{ByteSize, ResourceLimits};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 /// For anything that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const TUNABLES: &str = "GLIBC_TUNABLES";
 /// Programs of the base image, with the libraries that they name.
 const PROGRAMS: [&str; 16] = [
     "/bin/sh",
@@ -152,12 +154,21 @@ pub(crate) fn task(number: u32, command: &str) -> TaskSpec {
     TaskSpec {
         task: number,
         argv: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
-        env: [("PATH".to_owned(), slipway_types::Secret::new("/usr/bin:/bin"))].into(),
+        env: task_env(),
         cwd: "/".to_owned(),
         uid: slipway_sandbox::APP_UID,
         gid: slipway_sandbox::APP_GID,
         open_files_max: 1024,
     }
+}
+
+/// The C library's tunables are passed on: where virtual machines lose wide registers, they turn the use of these off.
+fn task_env() -> BTreeMap<String, slipway_types::Secret> {
+    let mut env = BTreeMap::from([("PATH".to_owned(), slipway_types::Secret::new("/usr/bin:/bin"))]);
+    if let Ok(tunables) = std::env::var(TUNABLES) {
+        env.insert(TUNABLES.to_owned(), slipway_types::Secret::new(tunables));
+    }
+    env
 }
 
 /// A number that no task of this process has had.
