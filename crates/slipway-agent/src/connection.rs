@@ -1,9 +1,9 @@
 //! The connection to the host: bounded lines in, buffered lines out, never blocking.
 
+use rustix::io::Errno;
 use slipway_types::agent::LINE_BYTES_MAX;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Bytes waiting to be written. Above it no more is queued and no command is read, so that a host that does not read can't
 /// make the agent grow.
@@ -11,7 +11,8 @@ const BACKLOG_BYTES_MAX: usize = 128 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 
 pub(crate) struct Connection {
-    stream: UnixStream,
+    /// Of a unix socket or of vsock.
+    stream: OwnedFd,
     input: Vec<u8>,
     /// In the rest of a line that was too long.
     skipping: bool,
@@ -39,22 +40,22 @@ pub(crate) enum ReadState {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
+    pub(crate) fn new(stream: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&stream, true)?;
         Ok(Self { stream, input: Vec::new(), skipping: false, output: Vec::new(), written: 0 })
     }
 
     /// One read, and the lines that it completed.
     pub(crate) fn receive(&mut self) -> Received {
         let mut chunk = [0; READ_BYTES];
-        let state = match self.stream.read(&mut chunk) {
+        let state = match rustix::io::read(&self.stream, &mut chunk) {
             Ok(0) => ReadState::Closed,
             Ok(length) => {
                 self.input.extend_from_slice(&chunk[..length]);
                 ReadState::More
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ReadState::Empty,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => ReadState::More,
+            Err(Errno::AGAIN) => ReadState::Empty,
+            Err(Errno::INTR) => ReadState::More,
             Err(_) => ReadState::Closed,
         };
         Received { lines: take_lines(&mut self.input, &mut self.skipping), state }
@@ -75,12 +76,12 @@ impl Connection {
     /// Writes what the socket takes. An error means that the connection is gone.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.backlog() > 0 {
-            match self.stream.write(&self.output[self.written..]) {
+            match rustix::io::write(&self.stream, &self.output[self.written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(length) => self.written += length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         self.output.clear();

@@ -2,9 +2,15 @@
 //!
 //! `slipway-agent <socket>` listens on a unix socket, runs what the host asks for, streams its output, reaps orphans and ends
 //! everything on shutdown. One thread, one poll loop, bounded memory: what the host does not take, the tasks can't write.
+//!
+//! As the first process of a virtual machine, started as `/init`, it makes the machine first: see [`machine`].
 
+mod clock;
 mod connection;
+mod disk;
+mod listener;
 mod listening;
+mod machine;
 mod memory;
 mod outbox;
 mod shutdown;
@@ -14,39 +20,29 @@ mod statistics;
 mod supervisor;
 mod task;
 
+use listener::Listener;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// As which a kernel starts the first program of its initramfs.
+const MACHINE_NAME: &str = "/init";
+
 fn main() -> ExitCode {
-    let Some(path) = std::env::args_os().nth(1) else {
-        return fail("usage: slipway-agent <socket path>");
-    };
+    let mut words = std::env::args_os();
+    // Words of its command line that a kernel does not know become arguments.
+    if words.next().is_some_and(|name| name == MACHINE_NAME) && std::process::id() == 1 {
+        return machine::run();
+    }
+    let Some(path) = words.next() else { return fail("usage: slipway-agent <socket path>") };
     let path = PathBuf::from(path);
-    match listen(&path).and_then(supervisor::Supervisor::new) {
+    match Listener::unix(&path).and_then(supervisor::Supervisor::new) {
         Ok(mut supervisor) => match supervisor.run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("error: {error}")),
         },
         Err(error) => fail(&format!("error: could not listen on `{}`: {error}", path.display())),
     }
-}
-
-/// Only the agent's own user may connect: the tasks see the socket too.
-fn listen(path: &Path) -> std::io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    let listener = listener?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 fn fail(message: &str) -> ExitCode {

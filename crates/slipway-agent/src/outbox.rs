@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn exited(task: u32) -> AgentEvent {
-        AgentEvent::Exited { task, code: Some(0), signal: None, out_of_memory: false }
+        AgentEvent::Exited { task, code: Some(0), signal: None, out_of_memory: false, disk_full: false }
     }
 
     #[test]

@@ -10,14 +10,15 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shutdown {
     kill_at: Instant,
-    killed: bool,
+    /// A slow machine gets to it late: what follows is counted from here.
+    killed_at: Option<Instant>,
 }
 
 impl Shutdown {
     /// Sends SIGTERM to all.
     pub(crate) fn begin(grace: Duration, now: Instant) -> Self {
         signal_all(libc::SIGTERM);
-        Self { kill_at: now + grace, killed: false }
+        Self { kill_at: now + grace, killed_at: None }
     }
 
     /// A second request may only hurry.
@@ -27,15 +28,15 @@ impl Shutdown {
 
     /// Kills when it is time to. `true` when waiting any longer is pointless.
     pub(crate) fn advance(&mut self, now: Instant) -> bool {
-        if now >= self.kill_at && !self.killed {
-            self.killed = true;
+        if now >= self.kill_at && self.killed_at.is_none() {
             signal_all(libc::SIGKILL);
+            self.killed_at = Some(Instant::now());
         }
-        self.killed && now >= self.kill_at + LAST_WORDS_MAX
+        self.killed_at.is_some_and(|killed_at| now >= killed_at + LAST_WORDS_MAX)
     }
 
     pub(crate) fn wake_at(&self) -> Instant {
-        if self.killed { self.kill_at + LAST_WORDS_MAX } else { self.kill_at }
+        self.killed_at.map_or(self.kill_at, |killed_at| killed_at + LAST_WORDS_MAX)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The loop: waits for whatever comes first, and does what it asks for.
 
+use crate::clock;
 use crate::connection::{Connection, Line, ReadState};
+use crate::listener::Listener;
 use crate::listening;
 use crate::memory;
 use crate::outbox::{self, Outbox};
@@ -12,8 +14,7 @@ use crate::task::Task;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use slipway_types::agent::{AgentCommand, AgentEvent, ListeningSocket, PROTOCOL_VERSION, TaskSpec};
 use std::io;
-use std::os::unix::net::UnixListener;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Tasks at once. A host runs one, and another to look at it.
 const TASKS_MAX: usize = 64;
@@ -27,13 +28,11 @@ const LISTENING_POLL_IDLE: Duration = Duration::from_secs(2);
 const LISTENING_POLL_AGE_PART: u32 = 4;
 /// Grace when the agent itself gets SIGTERM, as Docker and runc users expect.
 const TERMINATE_GRACE: Duration = Duration::from_secs(10);
-/// A clock that is nearer than this to the host's is left alone.
-const CLOCK_SKEW_MAX: Duration = Duration::from_millis(500);
 /// Commands read before output gets its turn again.
 const READS_PER_TURN_MAX: usize = 16;
 
 pub(crate) struct Supervisor {
-    listener: UnixListener,
+    listener: Listener,
     signals: Signals,
     connection: Option<Connection>,
     outbox: Outbox,
@@ -56,7 +55,7 @@ struct Ready {
 }
 
 impl Supervisor {
-    pub(crate) fn new(listener: UnixListener) -> io::Result<Self> {
+    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
         let signals = Signals::block()?;
         // Orphans come to PID 1 by themselves; elsewhere they have to be asked for.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -71,6 +70,12 @@ impl Supervisor {
             shutdown: None,
             childless: true,
         })
+    }
+
+    /// Goes on with a host that was greeted already and whose `configure` was carried out.
+    pub(crate) fn resume(&mut self, connection: Connection) {
+        self.connection = Some(connection);
+        self.reply(&AgentEvent::Ready);
     }
 
     /// Returns when a shutdown is complete.
@@ -181,7 +186,7 @@ impl Supervisor {
 
     /// The newest connection is the host's: an older one is broken, or its holder gave it up.
     fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        while let Ok(stream) = self.listener.accept() {
             // Its last credits say how much arrived.
             while self.connection.is_some() && self.receive() {}
             let Ok(mut connection) = Connection::new(stream) else { continue };
@@ -227,11 +232,18 @@ impl Supervisor {
 
     fn carry_out(&mut self, command: AgentCommand) {
         match command {
-            AgentCommand::Configure { hostname, unix_time_ms } => {
-                configure(&hostname, unix_time_ms);
+            AgentCommand::Configure { machine: Some(_), .. } | AgentCommand::File { .. } => {
+                self.refuse("this agent owns no machine, or it was configured before");
+            }
+            AgentCommand::Configure { hostname, unix_time_ms, machine: None } => {
+                // Only PID 1 may: elsewhere host name and clock are not the sandbox's own.
+                if std::process::id() == 1 {
+                    clock::set_identity(&hostname, unix_time_ms);
+                }
                 self.reply(&AgentEvent::Ready);
             }
             AgentCommand::StartTask(spec) => self.start_task(&spec),
+            AgentCommand::StartArchive(spec) => self.refuse(&format!("task {}: no archives yet", spec.task)),
             AgentCommand::Signal { task, signal } => self.signal(task, signal),
             AgentCommand::Credit { bytes } => self.outbox.credit(bytes),
             AgentCommand::Stats => self.reply(&statistics::statistics()),
@@ -352,20 +364,5 @@ impl Supervisor {
     fn close(&mut self) {
         while self.receive() {}
         self.connection = None;
-    }
-}
-
-/// Only PID 1 may: elsewhere host name and clock are not the sandbox's own. In a container both may be refused, which is fine.
-fn configure(hostname: &str, unix_time_ms: i64) {
-    if std::process::id() != 1 {
-        return;
-    }
-    let _ = rustix::system::sethostname(hostname.as_bytes());
-    let wanted = Duration::from_millis(unix_time_ms.max(0).cast_unsigned());
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    if now.abs_diff(wanted) > CLOCK_SKEW_MAX {
-        let time = libc::timespec { tv_sec: wanted.as_secs().cast_signed(), tv_nsec: wanted.subsec_nanos().into() };
-        // SAFETY: `time` outlives the call.
-        unsafe { libc::clock_settime(libc::CLOCK_REALTIME, &raw const time) };
     }
 }

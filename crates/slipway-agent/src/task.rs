@@ -3,6 +3,7 @@
 //! A task is over when its process has exited and both pipes are at their end. A grandchild may hold a pipe open for ever; so
 //! after the exit the task is also over once [`DRAIN_MAX`] has passed and what was in the pipes has been read.
 
+use crate::disk;
 use crate::memory;
 use crate::outbox::Outbox;
 use slipway_types::agent::{AgentEvent, OUTPUT_CHUNK_BYTES_MAX, Stream};
@@ -20,6 +21,7 @@ pub(crate) struct Task {
     pub(crate) started_at: Instant,
     pipes: [Option<OwnedFd>; 2],
     oom_kills_before: Option<u64>,
+    disk_full: bool,
     exit: Option<Exit>,
 }
 
@@ -34,7 +36,7 @@ struct Exit {
 impl Task {
     pub(crate) fn new(id: u32, spawned: crate::spawn::Spawned, oom_kills_before: Option<u64>) -> Self {
         let pipes = [Some(spawned.stdout), Some(spawned.stderr)];
-        Self { id, pid: spawned.pid, started_at: Instant::now(), pipes, oom_kills_before, exit: None }
+        Self { id, pid: spawned.pid, started_at: Instant::now(), pipes, oom_kills_before, disk_full: false, exit: None }
     }
 
     pub(crate) fn open_pipes(&self) -> impl Iterator<Item = (usize, &OwnedFd)> {
@@ -51,6 +53,8 @@ impl Task {
             Ok(length) => {
                 let stream = if index == 0 { Stream::Stdout } else { Stream::Stderr };
                 outbox.push_output(self.id, stream, &chunk[..length]);
+                // A program that fails for lack of room says so, often before it tidies up and ends.
+                self.disk_full |= disk::is_full();
                 if let Some(exit) = &mut self.exit {
                     exit.drained_bytes += length as u64;
                 }
@@ -68,8 +72,9 @@ impl Task {
     pub(crate) fn exited(&mut self, status: i32) {
         let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
         let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
-        let killed = signal == Some(libc::SIGKILL);
-        let out_of_memory = killed && memory::oom_kills().is_some_and(|now| Some(now) > self.oom_kills_before);
+        // Of a child too: a build tool outlives its worker and reports a failure of its own.
+        let out_of_memory = memory::oom_kills().is_some_and(|now| Some(now) > self.oom_kills_before);
+        self.disk_full |= disk::is_full();
         let drain_until = Instant::now() + DRAIN_MAX;
         self.exit = Some(Exit { code, signal, out_of_memory, drain_until, drained_bytes: 0 });
     }
@@ -88,6 +93,7 @@ impl Task {
             code: exit.code,
             signal: exit.signal,
             out_of_memory: exit.out_of_memory,
+            disk_full: self.disk_full,
         })
     }
 

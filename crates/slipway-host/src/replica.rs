@@ -238,7 +238,7 @@ impl Replica {
         let _ = tokio::fs::remove_file(&image).await;
         let spec = SandboxSpec {
             layers: self.spec.image.layers.iter().map(|layer| self.host.store.path(layer)).collect(),
-            writable: WritableSpec { image, bytes: self.spec.limits.disk.0, keep: false },
+            writable: WritableSpec::scratch(image, self.spec.limits.disk.0),
             cache: None,
             limits: self.spec.limits,
             hostname: self.spec.service.to_string(),

@@ -1,7 +1,9 @@
 //! Whether this machine can run sandboxes, and what to do where it cannot.
 
-use crate::config::SandboxConfig;
-use crate::driver::oci::cgroup;
+use crate::config::{DriverConfig, MachinePrograms, SandboxConfig};
+use crate::driver::firecracker::programs as firecracker;
+use crate::driver::{cgroup, kvm, qemu};
+use crate::error::SandboxError;
 use crate::program;
 use crate::sandboxes::find_runtime;
 use std::path::Path;
@@ -34,6 +36,61 @@ pub fn probe(config: &SandboxConfig) -> Vec<Check> {
     ]
 }
 
+/// What each driver would be on this machine, the strongest first. `ok`: it has all it needs, and the processor's help where it is a
+/// virtual machine. Changes nothing. Blocking.
+pub fn drivers(config: &SandboxConfig, programs: &MachinePrograms) -> Vec<Check> {
+    vec![firecracker_driver(programs), qemu_driver(programs), oci_driver(config)]
+}
+
+const KVM_HINT: &str = "use a machine with hardware virtualisation, or another driver";
+const PVM_HINT: &str = "give a kernel that is made for such a host (`kernel`, `kernel_words`) and ask for the driver by name, or use another";
+
+fn firecracker_driver(programs: &MachinePrograms) -> Check {
+    let name = "driver firecracker";
+    match firecracker::find_both(programs.firecracker.as_deref(), programs.jailer.as_deref()) {
+        Ok((program, _, version)) => {
+            let found = format!("Firecracker {version} at {}", program.display());
+            // The device alone does not tell.
+            match kvm::is_pvm() {
+                false => check(name, true, format!("{found}: a kernel of its own for each sandbox"), ""),
+                true => check(name, false, format!("{found}, but the host virtualises by software (PVM)"), PVM_HINT),
+            }
+        }
+        Err(error @ SandboxError::NoKvm { .. }) => check(name, false, error.to_string(), KVM_HINT),
+        Err(error @ SandboxError::Version { .. }) => {
+            check(name, false, error.to_string(), "install `firecracker` and `jailer` of one release that is supported")
+        }
+        Err(error) => {
+            check(name, false, error.to_string(), "install `firecracker` and `jailer` of one release in PATH")
+        }
+    }
+}
+
+fn qemu_driver(programs: &MachinePrograms) -> Check {
+    let name = "driver qemu";
+    match qemu::find(programs.qemu.as_deref(), programs.vhost_device_vsock.as_deref()) {
+        Ok((program, _)) => match qemu::kvm_trouble() {
+            None => {
+                check(name, true, format!("{} with KVM: a kernel of its own for each sandbox", program.display()), "")
+            }
+            Some(why) => {
+                let detail = format!("{} without KVM ({why}): about ten times slower", program.display());
+                check(name, false, detail, "`auto` passes it over; `--driver qemu` takes it all the same")
+            }
+        },
+        Err(error) => {
+            let hint = "it needs the package `qemu-system-x86`, and `vhost-device-vsock` in PATH";
+            check(name, false, error.to_string(), hint)
+        }
+    }
+}
+
+fn oci_driver(config: &SandboxConfig) -> Check {
+    let runtime = runtime(&SandboxConfig { driver: DriverConfig::Oci, ..config.clone() });
+    let detail = format!("{}: sandboxes share this machine's kernel", runtime.detail);
+    check("driver oci", runtime.ok, detail, runtime.hint)
+}
+
 fn check(name: &'static str, ok: bool, detail: impl Into<String>, hint: &'static str) -> Check {
     Check { name, ok, detail: detail.into(), hint: if ok { "" } else { hint } }
 }
@@ -45,6 +102,9 @@ fn root() -> Check {
 
 fn runtime(config: &SandboxConfig) -> Check {
     let hint = "install the package `runc` (or `crun`)";
+    if !matches!(config.driver, DriverConfig::Oci) {
+        return check("container runtime", true, "not needed by the chosen driver", hint);
+    }
     let Some(program) = find_runtime(config.runtime) else {
         return check("container runtime", false, "neither `runc` nor `crun` was found", hint);
     };

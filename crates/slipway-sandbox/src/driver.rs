@@ -2,9 +2,21 @@
 //!
 //! A driver runs inside the shim's process and in its mount namespace: what it mounts goes with the shim.
 
+pub(crate) mod cgroup;
+mod console;
+pub(crate) mod firecracker;
+mod idmap;
+pub(crate) mod kvm;
+mod machine;
 pub(crate) mod oci;
+pub(crate) mod qemu;
+mod tap;
+mod vmm;
+mod vsock;
+mod wire;
 
-use crate::home::{BootSpec, Home};
+use crate::home::{BootDriver, BootSpec, Home};
+use slipway_types::agent::Machine;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -32,6 +44,29 @@ impl DriverError {
     }
 }
 
+/// Between the agent's own grace time and SIGKILL to it, where the agent has nothing to do but to end.
+const STOP_MARGIN: Duration = Duration::from_secs(2);
+/// An agent does next to nothing before it answers.
+const GREET_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What an agent is told before it runs tasks, beside the host name.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    /// Files that the sandbox is shown, by absolute path.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// For the agent of a virtual machine. `None`: the driver made everything.
+    pub(crate) machine: Option<Machine>,
+}
+
+/// The driver that the sandbox was ordered with.
+pub(crate) fn of(boot: &BootSpec) -> Box<dyn Driver> {
+    match &boot.driver {
+        BootDriver::Oci => Box::new(oci::Oci),
+        BootDriver::Qemu(programs) => Box::new(qemu::Qemu::new(programs.clone())),
+        BootDriver::Firecracker(programs) => Box::new(firecracker::Firecracker::new(programs.clone())),
+    }
+}
+
 pub(crate) trait Driver {
     /// Boots until the agent accepts the returned guest's connection.
     fn launch(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError>;
@@ -41,14 +76,30 @@ pub(crate) trait Driver {
 pub(crate) trait Guest: Send + Sync {
     /// The connection to the agent.
     fn stream(&self) -> std::io::Result<UnixStream>;
+    /// What its agent needs to be told.
+    fn setup(&self) -> Result<Setup, DriverError> {
+        Ok(Setup::default())
+    }
+    /// What the sandbox itself last said outside of the agent's connection, for the error of a boot that failed.
+    fn last_words(&self) -> Option<String> {
+        None
+    }
+    /// For each of the agent's first words.
+    fn greet_time_max(&self) -> Duration {
+        GREET_TIME_MAX
+    }
+    /// How long an ordered end may take beyond the grace time of the tasks.
+    fn stop_margin(&self) -> Duration {
+        STOP_MARGIN
+    }
     /// Of the process whose end is the sandbox's end, as the host counts it.
     fn pid(&self) -> i32;
     /// Whether that process ended within `bound`; once true, always true.
     fn wait(&self, bound: Duration) -> bool;
     fn kill(&self);
-    /// Processes of the sandbox that the kernel killed for memory so far.
+    /// Processes of the sandbox that the host's kernel killed for memory so far. What a guest's own kernel did, its agent tells.
     fn out_of_memory_kills(&self) -> u64;
-    /// Whether what the sandbox writes to has no room left.
+    /// Whether what the sandbox writes to has no room left, as far as the host can see.
     fn disk_full(&self) -> bool;
     /// After the end: lets go of every resource; what was written is complete in its image when this returns.
     fn clean_up(&self) -> Result<(), DriverError>;

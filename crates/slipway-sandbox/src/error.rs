@@ -19,6 +19,14 @@ pub enum SandboxError {
     },
     #[error("no OCI runtime was found: neither `runc` nor `crun` is installed")]
     NoRuntime,
+    #[error("no `{program}` was found: {hint}")]
+    NoMachineProgram { program: &'static str, hint: &'static str },
+    #[error("there is no guest kernel or initramfs at `{path}`: prepare the guest first")]
+    NoGuest { path: PathBuf },
+    #[error("`/dev/kvm` cannot be used: {why}")]
+    NoKvm { why: String },
+    #[error("`{program}` is version {found}, expected {wanted}")]
+    Version { program: PathBuf, found: String, wanted: String },
     #[error("`{program}` is not an executable file")]
     NoProgram { program: PathBuf },
     #[error(transparent)]

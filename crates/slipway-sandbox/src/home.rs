@@ -1,6 +1,8 @@
 //! The directory of one sandbox: where its files are, what they say, and how its sockets are reached.
 
+use crate::config::IoLimits;
 use crate::error::SandboxError;
+use crate::guest::GuestImage;
 use crate::network::Slot;
 use crate::process::ProcessId;
 use crate::spec::SandboxSpec;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Written by the supervisor before the shim starts: all that a shim needs. Holds no secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +28,42 @@ pub(crate) struct BootSpec {
     pub(crate) skeleton: PathBuf,
     /// A shim lets go of every mount below, other than its own.
     pub(crate) data_dir: PathBuf,
+    /// Sandboxes of an older server have none: containers.
+    #[serde(default)]
+    pub(crate) driver: BootDriver,
+}
+
+/// What boots the sandbox, with the programs that were found for it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BootDriver {
+    #[default]
+    Oci,
+    Qemu(QemuPrograms),
+    Firecracker(FirecrackerPrograms),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FirecrackerPrograms {
+    pub(crate) firecracker: PathBuf,
+    pub(crate) jailer: PathBuf,
+    /// What both say of themselves.
+    pub(crate) version: String,
+    pub(crate) guest: GuestImage,
+    pub(crate) kernel_words: String,
+    pub(crate) limits: IoLimits,
+    pub(crate) boot_time_max: Duration,
+    pub(crate) snapshots_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct QemuPrograms {
+    pub(crate) qemu: PathBuf,
+    /// The vsock device, `vhost-device-vsock`.
+    pub(crate) vsock: PathBuf,
+    pub(crate) guest: GuestImage,
+    /// With the processor's own virtualisation; without, every instruction is translated.
+    pub(crate) kvm: bool,
 }
 
 /// Written by the shim as it goes.
@@ -33,6 +72,16 @@ pub(crate) struct ShimState {
     pub(crate) shim: ProcessId,
     /// The sandbox's PID 1, as the host counts it.
     pub(crate) init: Option<ProcessId>,
+}
+
+impl BootSpec {
+    /// Files of `/etc` that are each sandbox's own: name and text.
+    pub(crate) fn generated_files(&self) -> [(&'static str, String); 3] {
+        let name = &self.spec.hostname;
+        let resolvers = self.dns.iter().map(|address| format!("nameserver {address}\n")).collect();
+        let hosts = format!("127.0.0.1 localhost\n{} {name}\n", self.slot.guest);
+        [("resolv.conf", resolvers), ("hosts", hosts), ("hostname", format!("{name}\n"))]
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +117,16 @@ impl Home {
 
     pub(crate) fn mounts_dir(&self) -> PathBuf {
         self.dir.join("mounts")
+    }
+
+    /// Sockets of the virtual machine monitor and its devices.
+    pub(crate) fn machine_dir(&self) -> PathBuf {
+        self.dir.join("machine")
+    }
+
+    /// What a virtual machine wrote to its console, up to a bound.
+    pub(crate) fn console_path(&self) -> PathBuf {
+        self.dir.join("console")
     }
 
     /// Shown to the agent as `/run/slipway`; holds its socket.

@@ -5,11 +5,13 @@
 //! mounts, the OCI container and the connection to the agent, and keeps events until a supervisor has taken them.
 //! The server may die at any point: the sandbox goes on.
 
+mod boot_probe;
 mod config;
 mod doctor;
 mod driver;
 mod error;
 mod event;
+pub mod guest;
 mod home;
 mod link;
 mod network;
@@ -22,10 +24,16 @@ mod shim;
 mod spec;
 mod wire;
 
-pub use config::{NetworkConfig, Runtime, SandboxConfig};
-pub use doctor::{Check, probe};
+pub use boot_probe::try_boot;
+pub use config::{
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig,
+    QemuConfig, Runtime, SandboxConfig,
+};
+pub use doctor::{Check, drivers, probe};
+pub use driver::firecracker::release::{RELEASE_URL, Release, ReleaseError, ReleaseSource, fetch_release};
 pub use error::SandboxError;
 pub use event::{SandboxEvent, TaskState};
+pub use guest::GuestImage;
 pub use network::cidr::{Cidr, CidrError};
 pub use sandbox::{Events, Sandbox};
 pub use sandboxes::Sandboxes;

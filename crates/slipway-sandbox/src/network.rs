@@ -9,7 +9,7 @@ mod slot;
 mod table;
 
 pub(crate) use resolver::resolvers;
-pub(crate) use slot::Slot;
+pub(crate) use slot::{Slot, inside};
 
 use crate::config::NetworkConfig;
 use crate::program::ProgramError;

@@ -1,6 +1,6 @@
 //! Removes what is left of a sandbox, in whatever state it was left. Running it twice is fine.
 
-use crate::driver::oci;
+use crate::driver::cgroup;
 use crate::error::SandboxError;
 use crate::home::{BootSpec, Home};
 use std::io::ErrorKind;
@@ -20,7 +20,7 @@ pub(crate) fn reap(home: &Home) -> Result<(), SandboxError> {
         }
     }
     if let Ok(boot) = home.boot_spec() {
-        oci::cgroup::remove(&boot.cgroup)?;
+        cgroup::remove(&boot.cgroup)?;
         remove_writable(&boot)?;
     }
     remove_dir(&home.dir)

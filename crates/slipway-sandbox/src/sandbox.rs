@@ -5,7 +5,7 @@
 use crate::error::SandboxError;
 use crate::event::{SandboxEvent, TaskState};
 use crate::link::{self, Numbered, Order};
-use slipway_types::agent::{AgentCommand, LINE_BYTES_MAX, ListeningSocket, TaskSpec};
+use slipway_types::agent::{AgentCommand, ArchiveSpec, LINE_BYTES_MAX, ListeningSocket, TaskSpec};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,6 +64,14 @@ impl Sandbox {
     /// When the sandbox is gone or the task does not fit one line of the protocol.
     pub async fn start_task(&self, task: TaskSpec) -> Result<(), SandboxError> {
         self.command(AgentCommand::StartTask(task)).await
+    }
+
+    /// Asks for an archive; it comes as the output of the task of that number.
+    ///
+    /// # Errors
+    /// When the sandbox is gone.
+    pub async fn start_archive(&self, archive: ArchiveSpec) -> Result<(), SandboxError> {
+        self.command(AgentCommand::StartArchive(archive)).await
     }
 
     /// Sends a signal to the whole process group of a task.

@@ -1,8 +1,8 @@
 //! All sandboxes of one server: boot, adopt, reap.
 
-use crate::config::{Runtime, SandboxConfig};
+use crate::config::{DriverConfig, Runtime, SandboxConfig};
 use crate::error::SandboxError;
-use crate::home::{BootSpec, Home};
+use crate::home::{BootDriver, BootSpec, Home};
 use crate::link::{self, Remains};
 use crate::network::{Network, Slot};
 use crate::reap::reap;
@@ -18,6 +18,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 /// From the start of a shim until the agent is ready. It takes a tenth of a second; a loaded machine gets this.
 const BOOT_TIME_MAX: Duration = Duration::from_secs(30);
+/// A virtual machine without the processor's help takes seconds. More than its driver waits, which knows what to say.
+const MACHINE_BOOT_TIME_MAX: Duration = Duration::from_secs(240);
 /// The one line of a shim's report.
 const REPORT_BYTES_MAX: u64 = 64 * 1024;
 /// Of the log, when a boot failed without a word.
@@ -31,6 +33,7 @@ pub struct Sandboxes {
 #[derive(Debug)]
 struct Inner {
     config: SandboxConfig,
+    driver: BootDriver,
     runtime_program: PathBuf,
     skeleton: PathBuf,
     network: Network,
@@ -44,7 +47,11 @@ impl Sandboxes {
     /// When the machine cannot run sandboxes; [`crate::probe`] says why in more words.
     pub async fn open(config: SandboxConfig) -> Result<Self, SandboxError> {
         let inner = blocking(move || {
-            let runtime_program = find_runtime(config.runtime).ok_or(SandboxError::NoRuntime)?;
+            let driver = find_programs(&config.driver)?;
+            let runtime_program = match driver {
+                BootDriver::Oci => find_runtime(config.runtime).ok_or(SandboxError::NoRuntime)?,
+                BootDriver::Qemu(_) | BootDriver::Firecracker(_) => PathBuf::new(),
+            };
             for file in [&config.shim_program, &config.agent_program] {
                 if !file.is_file() {
                     return Err(SandboxError::NoProgram { program: file.clone() });
@@ -57,7 +64,7 @@ impl Sandboxes {
             let config = SandboxConfig { sandboxes_dir, ..config };
             let in_use = reap_dead(&config.sandboxes_dir)?;
             let network = Network::open(&config.network, &in_use)?;
-            Ok(Inner { config, runtime_program, skeleton, network })
+            Ok(Inner { config, driver, runtime_program, skeleton, network })
         })
         .await?;
         inner.network.refill();
@@ -113,7 +120,7 @@ impl Sandboxes {
     /// Removes what stands ready for sandboxes that were not booted. Running ones go on.
     pub async fn close(&self) {
         self.inner.network.close().await;
-        driver::oci::cgroup::remove_empty(&format!("/{}", self.inner.network.cgroup()));
+        driver::cgroup::remove_empty(&format!("/{}", self.inner.network.cgroup()));
     }
 }
 
@@ -129,6 +136,7 @@ impl Inner {
             agent_program: self.config.agent_program.clone(),
             ca_bundle: self.config.ca_bundle.clone(),
             skeleton: self.skeleton.clone(),
+            driver: self.driver.clone(),
             data_dir: data_dir(&self.config.sandboxes_dir).to_owned(),
             spec,
         };
@@ -140,9 +148,8 @@ impl Inner {
             self.network.release(slot).await;
             return Err(error);
         }
-        let id = boot.spec.id.clone();
         let remains = Remains { home, boot, network: self.network.clone() };
-        let booted = match start_shim(&self.config.shim_program, &remains.home, &id).await {
+        let booted = match start_shim(&self.config.shim_program, &remains.home, &remains.boot).await {
             Ok(()) => link::attach(remains.clone()).await,
             Err(error) => Err(error),
         };
@@ -171,14 +178,21 @@ fn prepare(home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
 }
 
 /// Starts the shim and waits for its one line. The process that is started here ends at once: the shim is its child.
-async fn start_shim(program: &Path, home: &Home, id: &str) -> Result<(), SandboxError> {
+async fn start_shim(program: &Path, home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
+    let id = &boot.spec.id;
+    let bound = match &boot.driver {
+        BootDriver::Oci => BOOT_TIME_MAX,
+        BootDriver::Qemu(_) => MACHINE_BOOT_TIME_MAX,
+        // It may boot twice, to say why the first boot failed.
+        BootDriver::Firecracker(programs) => 2 * programs.boot_time_max + MACHINE_BOOT_TIME_MAX,
+    };
     let started = |source| SandboxError::ShimStart { program: program.to_owned(), source };
     let log = std::fs::File::create(home.log_path()).map_err(SandboxError::file("create", home.log_path()))?;
     let mut command = tokio::process::Command::new(program);
     command.arg("shim").arg(&home.dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(started)?;
     let stdout = child.stdout.take();
-    let report = tokio::time::timeout(BOOT_TIME_MAX, async {
+    let report = tokio::time::timeout(bound, async {
         let mut line = String::new();
         if let Some(stdout) = stdout {
             BufReader::new(stdout.take(REPORT_BYTES_MAX)).read_line(&mut line).await?;
@@ -186,10 +200,10 @@ async fn start_shim(program: &Path, home: &Home, id: &str) -> Result<(), Sandbox
         child.wait().await?;
         Ok(line)
     });
-    let failed = |why: String| SandboxError::Boot { id: id.to_owned(), why };
+    let failed = |why: String| SandboxError::Boot { id: id.clone(), why };
     let line = match report.await {
         Ok(line) => line.map_err(started)?,
-        Err(_) => return Err(failed(format!("it was not ready after {} s", BOOT_TIME_MAX.as_secs()))),
+        Err(_) => return Err(failed(format!("it was not ready after {} s", bound.as_secs()))),
     };
     match serde_json::from_str(&line) {
         Ok(BootReport::Ready { steps }) => {
@@ -231,6 +245,14 @@ pub(crate) fn find_runtime(choice: Runtime) -> Option<PathBuf> {
         Runtime::Auto => program::find("runc").or_else(|| program::find("crun")),
         Runtime::Runc => program::find("runc"),
         Runtime::Crun => program::find("crun"),
+    }
+}
+
+fn find_programs(config: &DriverConfig) -> Result<BootDriver, SandboxError> {
+    match config {
+        DriverConfig::Oci => Ok(BootDriver::Oci),
+        DriverConfig::Qemu(config) => driver::qemu::find_programs(config).map(BootDriver::Qemu),
+        DriverConfig::Firecracker(config) => driver::firecracker::find_programs(config).map(BootDriver::Firecracker),
     }
 }
 

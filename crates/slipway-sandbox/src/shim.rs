@@ -10,8 +10,7 @@ mod hold;
 mod ring;
 mod serve;
 
-use crate::driver::oci::Oci;
-use crate::driver::{Driver, DriverError, Guest};
+use crate::driver::{self, DriverError, Guest};
 use crate::home::{Home, SHIM_SOCKET, ShimState, short_path};
 use crate::process::ProcessId;
 use crate::wire::BootReport;
@@ -85,7 +84,7 @@ fn boot(home: &Home, steps: &mut Steps) -> Result<(Arc<Hold>, UnixListener), Dri
     home.write_json(&home.state_path(), &ShimState { shim, init: None }).map_err(failed)?;
     detach::enter_mount_namespace(&boot.data_dir, &boot.slot.path())?;
     steps.done("detach");
-    let guest = Oci.launch(home, &boot)?;
+    let guest = driver::of(&boot).launch(home, &boot)?;
     steps.done("launch");
     let init = ProcessId::of(guest.pid());
     home.write_json(&home.state_path(), &ShimState { shim, init }).map_err(failed)?;
@@ -99,6 +98,10 @@ fn boot(home: &Home, steps: &mut Steps) -> Result<(Arc<Hold>, UnixListener), Dri
         }
         Err(error) => {
             end(guest.as_ref());
+            let error = match guest.last_words() {
+                Some(words) => DriverError::new(format!("{error}; its console ends with: {words}")),
+                None => error,
+            };
             // What is said is why it failed, not what followed.
             let _ = guest.clean_up();
             Err(error)

@@ -2,6 +2,7 @@
 
 use crate::error::SandboxError;
 use serde::{Deserialize, Serialize};
+use slipway_types::agent::Tidy;
 use slipway_types::id::ID_BYTES_MAX;
 use slipway_types::settings::ResourceLimits;
 use std::path::{Component, Path, PathBuf};
@@ -30,6 +31,25 @@ pub struct WritableSpec {
     pub bytes: u64,
     /// The image stays when the sandbox is gone, with the written tree under `upper/`.
     pub keep: bool,
+    /// What stays of the tree. Done by the kernel that wrote it, when every task is gone.
+    #[serde(default)]
+    pub tidy: Option<Tidy>,
+    /// The image holds the tree of an earlier install, which a virtual machine's agent makes ready to be installed on; the boot
+    /// fails where it is of no use. Containers are given an image that the host made ready.
+    #[serde(default)]
+    pub older_tree: bool,
+}
+
+impl WritableSpec {
+    /// Thrown away at the end.
+    pub fn scratch(image: PathBuf, bytes: u64) -> Self {
+        Self { image, bytes, keep: false, tidy: None, older_tree: false }
+    }
+
+    /// Kept, as it was written.
+    pub fn kept(image: PathBuf, bytes: u64) -> Self {
+        Self { keep: true, ..Self::scratch(image, bytes) }
+    }
 }
 
 /// An image that outlives the sandbox, shown at some directories. It is made when it does not exist.

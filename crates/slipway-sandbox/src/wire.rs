@@ -23,7 +23,7 @@ pub(crate) enum ToShim {
         sequence: u64,
     },
     Agent {
-        command: AgentCommand,
+        command: Box<AgentCommand>,
     },
     Stop {
         grace_ms: u64,

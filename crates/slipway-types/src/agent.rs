@@ -4,6 +4,7 @@
 //! untrusted: a line longer than [`LINE_BYTES_MAX`] or one that does not parse ends the connection.
 
 use crate::Secret;
+use crate::site::SitePlan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -14,17 +15,40 @@ pub const LINE_BYTES_MAX: usize = 256 * 1024;
 pub const OUTPUT_CHUNK_BYTES_MAX: usize = 32 * 1024;
 /// Output bytes that the agent sends before it waits for [`AgentCommand::Credit`].
 pub const OUTPUT_CREDIT_BYTES: u64 = 1024 * 1024;
+/// Largest chunk of a file in one [`AgentCommand::File`], before base64.
+pub const FILE_CHUNK_BYTES_MAX: usize = 128 * 1024;
+/// All files that a machine is given together: a certificate bundle and a few lines.
+pub const FILES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Where the agent of a virtual machine listens: its vsock port.
+pub const VSOCK_PORT: u32 = 1024;
+/// What it writes to the machine's console once it listens there.
+pub const LISTENING_LINE: &str = "slipway-agent: listening";
+/// What it writes there instead, and ends, when the kernel got the speed of its timer wrong.
+pub const TIMER_LINE: &str = "slipway-agent: the timer is too slow";
+/// On the kernel's command line: the agent is to look at the timer before it listens.
+pub const CHECK_TIMER_VARIABLE: &str = "SLIPWAY_CHECK_TIMER";
 
 /// Host to guest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
 pub enum AgentCommand {
-    /// Once, first: host name and clock.
+    /// A part of a file that the sandbox is shown read-only; parts of one path follow each other. Only to an agent that
+    /// owns a machine, and only before `configure`.
+    File {
+        path: String,
+        base64: String,
+    },
+    /// Once, first: host name and clock; for an agent that owns a virtual machine, all that the machine is to become.
     Configure {
         hostname: String,
         unix_time_ms: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        machine: Option<Machine>,
     },
     StartTask(TaskSpec),
+    /// A task of the agent's own: its standard output is an archive of what a command wrote, its standard error one line, the
+    /// [`ArchiveReport`].
+    StartArchive(ArchiveSpec),
     /// To the whole process group of the task.
     Signal {
         task: u32,
@@ -39,6 +63,114 @@ pub enum AgentCommand {
     Shutdown {
         grace_ms: u64,
     },
+}
+
+/// What the agent makes of a virtual machine that it is the first process of. Devices are names below `/dev`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Images of the layers, lowest first. The devices are read-only.
+    pub layers: Vec<String>,
+    /// The image that takes what is written.
+    pub writable: String,
+    pub cache: Option<CacheDevice>,
+    /// The written image holds the tree of an earlier install. The agent makes it ready to be installed on before anything runs;
+    /// one that is of no use is [`AgentEvent::ConfigureFailed`].
+    #[serde(default)]
+    pub older_tree: bool,
+    /// What becomes of the written tree at the end, before the image is unmounted. An image that could not be tidied is left
+    /// unclean, and so never becomes a layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tidy: Option<Tidy>,
+    pub network: MachineNetwork,
+    pub limits: MachineLimits,
+    /// User and group that missing directories are made for.
+    pub app_uid: u32,
+    pub app_gid: u32,
+    /// Random bytes of the host's, base64: the guest's own generator starts from them.
+    pub entropy: Secret,
+    /// Said again by [`AgentEvent::Reseeded`]: no other machine was asked with the same number.
+    pub reseed: u64,
+    /// Sizes that devices must have before they are mounted: a machine that was restored learns of its disks a moment later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceSize>,
+}
+
+/// What stays of a written tree when its sandbox ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tidy {
+    /// Names at the top of the tree. Everything else there goes.
+    pub keep: Vec<String>,
+    /// Relative paths of directories that go all the same. A link on the way leads nowhere.
+    pub remove: Vec<String>,
+}
+
+/// An archive of what stands in the sandbox, asked of the guest because the host does not mount what a guest wrote. The format
+/// is the crate `slipway-tree`'s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveSpec {
+    /// Among the numbers of the tasks.
+    pub task: u32,
+    /// Whoever reads: files that this user may not read are an error.
+    pub uid: u32,
+    pub gid: u32,
+    pub of: ArchiveOf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "what")]
+pub enum ArchiveOf {
+    /// The regular files among these, by path relative to `/app`.
+    Files { paths: Vec<String> },
+    /// What a site publishes, by published path, links followed. `root` is the service's directory, relative to `/app`.
+    Site { root: String, plan: SitePlan },
+}
+
+/// What the guest has to say about an archive. It is the guest's word, for the log and the diagnosis of its own deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ArchiveReport {
+    /// What was left out or done otherwise than expected.
+    pub notes: Vec<String>,
+    /// Why the archive is not whole.
+    pub trouble: Option<ArchiveTrouble>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveTrouble {
+    /// As in [`crate::host::HostError`].
+    pub code: String,
+    pub message: String,
+}
+
+/// Of one disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSize {
+    pub device: String,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheDevice {
+    pub device: String,
+    /// Absolute directories.
+    pub targets: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineNetwork {
+    pub address: std::net::Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: std::net::Ipv4Addr,
+    pub mtu: u32,
+}
+
+/// Of the tasks together; the kernel and the agent come on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineLimits {
+    pub memory_bytes: u64,
+    pub processes_max: u32,
+    /// Processor time in each period of 100 ms.
+    pub cpu_quota_us: u64,
 }
 
 /// One process to run.
@@ -69,8 +201,17 @@ pub enum AgentEvent {
     Hello {
         version: u32,
     },
+    /// The machine's random numbers begin anew from the host's bytes, and nothing that runs in it was started before. Between
+    /// `configure` and `ready`; a host does not use a machine that leaves it out.
+    Reseeded {
+        reseed: u64,
+    },
     /// `configure` is done.
     Ready,
+    /// The machine could not become what `configure` asked for. The agent ends.
+    ConfigureFailed {
+        message: String,
+    },
     Started {
         task: u32,
         pid: i32,
@@ -91,7 +232,11 @@ pub enum AgentEvent {
         task: u32,
         code: Option<i32>,
         signal: Option<i32>,
+        /// The kernel killed a process of the sandbox for memory while the task ran.
         out_of_memory: bool,
+        /// The writable file system was full while the task ran or when it ended.
+        #[serde(default)]
+        disk_full: bool,
     },
     /// The listening TCP sockets of the sandbox; sent when the set changes.
     Listening {

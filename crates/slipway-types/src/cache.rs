@@ -4,7 +4,7 @@
 //! Retention is pulled: the host asks, control answers with everything that it needs at that moment, and the host removes
 //! nothing that was used after its question. So no layer falls between an answer and a sweep.
 
-use crate::image::{LayerKind, LayerRef};
+use crate::image::{LayerKind, LayerRef, WrittenBy};
 use crate::{DeploymentId, ProjectName, ServiceId, ServiceName, TimestampMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -323,7 +323,12 @@ pub fn is_of_one_deployment(kind: LayerKind) -> bool {
 /// Those layers of a deployment, there or not.
 pub fn layers_of(deployment: &DeploymentId) -> impl Iterator<Item = LayerRef> + '_ {
     let kinds = LayerKind::ALL.into_iter().filter(|kind| is_of_one_deployment(*kind));
-    kinds.map(|kind| LayerRef::new(kind, deployment.as_str()))
+    kinds.flat_map(|kind| {
+        let layer = LayerRef::new(kind, deployment.as_str());
+        // Whichever driver makes it.
+        let by_guest = kind.is_written_in_a_sandbox().then(|| layer.clone().written(WrittenBy::Guest));
+        std::iter::once(layer).chain(by_guest)
+    })
 }
 
 #[cfg(test)]

@@ -42,6 +42,11 @@ impl LayerKind {
             LayerKind::Site => "site",
         }
     }
+
+    /// By an owner's command. The others are the host's own work on every driver.
+    pub fn is_written_in_a_sandbox(self) -> bool {
+        matches!(self, LayerKind::Dependencies | LayerKind::Output)
+    }
 }
 
 /// One immutable layer, by kind and key. Equal keys mean equal inputs.
@@ -52,9 +57,41 @@ pub struct LayerRef {
     pub key: String,
 }
 
+/// Whose kernel wrote a file system. The host's kernel reads only what it wrote itself: a guest's may have been made to break it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenBy {
+    /// The host's, for itself or for a container.
+    #[default]
+    Host,
+    /// A virtual machine's. Only virtual machines mount it.
+    Guest,
+}
+
+/// End of the key of a layer that a virtual machine wrote. Being part of the name, the mark is kept wherever the name is: in
+/// releases, in both tiers, in pins. No other key of these kinds has a dot.
+const GUEST_SUFFIX: &str = ".vm";
+
 impl LayerRef {
     pub fn new(kind: LayerKind, key: impl Into<String>) -> Self {
         Self { kind, key: key.into() }
+    }
+
+    /// The name of the same layer, written by that kernel. Only commands in sandboxes write differently.
+    #[must_use]
+    pub fn written(self, by: WrittenBy) -> Self {
+        let suffix = match by {
+            WrittenBy::Guest if self.kind.is_written_in_a_sandbox() => GUEST_SUFFIX,
+            _ => "",
+        };
+        Self { key: format!("{}{suffix}", self.key), ..self }
+    }
+
+    pub fn written_by(&self) -> WrittenBy {
+        match self.kind.is_written_in_a_sandbox() && self.key.ends_with(GUEST_SUFFIX) {
+            true => WrittenBy::Guest,
+            false => WrittenBy::Host,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub use deployment::{DeploymentStatus, Phase, Trigger};
 pub use diagnosis::{Blame, Diagnosis};
 pub use error::ApiError;
 pub use id::{BuildId, DeploymentId, ReleaseId, ReplicaId, ServiceId, UploadId};
-pub use image::{Image, ImageStart, LayerKind, LayerRef, StartConfig};
+pub use image::{Image, ImageStart, LayerKind, LayerRef, StartConfig, WrittenBy};
 pub use name::{NameError, ProjectName, ServiceName};
 pub use plan::Plan;
 pub use secret::Secret;

@@ -88,7 +88,7 @@ fn as_pid_1() {
     let mut host = agent.connect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let unix_time_ms = i64::try_from(now.as_millis()).unwrap();
-    host.send(&AgentCommand::Configure { hostname: "sandbox-test".to_owned(), unix_time_ms });
+    host.send(&AgentCommand::Configure { hostname: "sandbox-test".to_owned(), unix_time_ms, machine: None });
     assert_eq!(host.next(), AgentEvent::Ready);
     host.shell(1, "uname -n; cat /proc/1/comm; (sleep 0.2 > /dev/null 2>&1 &)");
     assert_eq!(host.outcome(1).stdout(), "sandbox-test\nslipway-agent\n");

@@ -129,7 +129,7 @@ fn configure_and_statistics() {
     let agent = Agent::start();
     let mut host = agent.connect();
     let before = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    host.send(&AgentCommand::Configure { hostname: "sandbox-test".to_owned(), unix_time_ms: 0 });
+    host.send(&AgentCommand::Configure { hostname: "sandbox-test".to_owned(), unix_time_ms: 0, machine: None });
     assert_eq!(host.next(), AgentEvent::Ready);
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), before, "not PID 1: not its to change");
     host.send(&AgentCommand::Stats);

@@ -79,7 +79,7 @@ impl PhaseContext<'_> {
         let spec = SandboxSpec {
             id: self.host.build_sandbox_id(&self.spec.deployment),
             layers: command.layers.iter().map(|layer| store.path(layer)).collect(),
-            writable: WritableSpec { image: command.image.clone(), bytes: command.limits.disk.0, keep: true },
+            writable: WritableSpec::kept(command.image.clone(), command.limits.disk.0),
             cache: command.cache.clone(),
             limits: command.limits,
             hostname: format!("{}-build", self.spec.service),

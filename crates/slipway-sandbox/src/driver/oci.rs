@@ -1,11 +1,10 @@
 //! The OCI driver: runc or crun on an overlay of loop-mounted images. It shares the host's kernel.
 
 mod bundle;
-pub(crate) mod cgroup;
 mod rootfs;
 mod seccomp;
 
-use super::{Driver, DriverError, Guest};
+use super::{Driver, DriverError, Guest, cgroup};
 use crate::error::SandboxError;
 use crate::home::{AGENT_SOCKET, BootSpec, Home, short_path};
 use crate::process::wait_fd;

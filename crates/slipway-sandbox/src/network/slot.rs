@@ -125,11 +125,11 @@ fn make_devices(slot: &Slot, mtu: u32) -> Result<(), NetworkError> {
     harden_device(device);
     let up = format!("link set {device} up\n");
     run(Command::new("ip").args(["-batch", "-"]), &up)?;
-    let inside =
+    let batch =
         format!("link set lo up\naddr add {guest}/30 dev eth0\nlink set eth0 up\nroute add default via {host}\n");
-    inside_namespace(slot, move || {
+    inside(slot, move || {
         set_sysctls();
-        run(Command::new("ip").args(["-batch", "-"]), &inside).map(drop).map_err(NetworkError::from)
+        run(Command::new("ip").args(["-batch", "-"]), &batch).map(drop).map_err(NetworkError::from)
     })
 }
 
@@ -164,10 +164,10 @@ fn set_sysctls() {
 }
 
 /// Runs `work` on a thread of its own inside the slot's namespace; the thread ends with it.
-fn inside_namespace(
+pub(crate) fn inside<T: Send + 'static>(
     slot: &Slot,
-    work: impl FnOnce() -> Result<(), NetworkError> + Send + 'static,
-) -> Result<(), NetworkError> {
+    work: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
+) -> Result<T, NetworkError> {
     let path = slot.path();
     let name = slot.namespace.clone();
     let file = std::fs::File::open(&path).map_err(|source| NetworkError::File { action: "open", path, source })?;

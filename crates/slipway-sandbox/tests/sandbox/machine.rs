@@ -1,12 +1,15 @@
 //! A server's view of one machine for one test: directories, programs, a base image, and short ways to run commands.
 
+use futures_util::FutureExt;
 use slipway_layers::image;
 use slipway_sandbox::{
-    Cidr, Events, NetworkConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes, WritableSpec,
+    Cidr, DriverConfig, Events, NetworkConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes,
+    WritableSpec,
 };
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::ExitFacts;
 use slipway_types::settings::{ByteSize, ResourceLimits};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -15,7 +18,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// For anything that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const TUNABLES: &str = "GLIBC_TUNABLES";
 /// Programs of the base image, with the libraries that they name.
 const PROGRAMS: [&str; 16] = [
     "/bin/sh",
@@ -74,11 +78,7 @@ pub(crate) struct Ended {
 
 impl Machine {
     /// `number` is unique to the test: tests run at the same time, each with its own subnet.
-    pub(crate) async fn new(number: u8) -> Self {
-        Self::with(number, |_| {}).await
-    }
-
-    pub(crate) async fn with(number: u8, change: impl FnOnce(&mut SandboxConfig)) -> Self {
+    pub(crate) async fn open(number: u8, change: impl FnOnce(&mut SandboxConfig)) -> Self {
         let programs = programs();
         let dir = Scratch(tempfile::Builder::new().prefix("slipway-sandbox-").tempdir_in(scratch()).unwrap());
         std::fs::create_dir_all(dir.path().join("sandboxes")).unwrap();
@@ -88,10 +88,20 @@ impl Machine {
             shim_program: programs.shim,
             agent_program: programs.agent,
             runtime: Runtime::Auto,
+            driver: DriverConfig::Oci,
             network: NetworkConfig { subnet, ..NetworkConfig::default() },
             ca_bundle: None,
         };
         change(&mut config);
+        let sandboxes = Sandboxes::open(config.clone()).await.unwrap();
+        Self { sandboxes, config, dir }
+    }
+
+    /// As a server that was killed and started again, and what happened in between. No handle of its sandboxes may be left.
+    pub(crate) async fn restarted_after(self, meanwhile: impl AsyncFnOnce()) -> Self {
+        let Self { sandboxes, config, dir } = self;
+        drop(sandboxes);
+        meanwhile().await;
         let sandboxes = Sandboxes::open(config.clone()).await.unwrap();
         Self { sandboxes, config, dir }
     }
@@ -101,7 +111,7 @@ impl Machine {
         SandboxSpec {
             id: id.to_owned(),
             layers: vec![base_image()],
-            writable: WritableSpec { image, bytes: 64 << 20, keep: false },
+            writable: WritableSpec::scratch(image, 64 << 20),
             cache: None,
             limits: ResourceLimits {
                 memory: ByteSize::mebibytes(128),
@@ -144,7 +154,7 @@ pub(crate) fn task(number: u32, command: &str) -> TaskSpec {
     TaskSpec {
         task: number,
         argv: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
-        env: [("PATH".to_owned(), slipway_types::Secret::new("/usr/bin:/bin"))].into(),
+        env: task_env(),
         cwd: "/".to_owned(),
         uid: slipway_sandbox::APP_UID,
         gid: slipway_sandbox::APP_GID,
@@ -152,12 +162,69 @@ pub(crate) fn task(number: u32, command: &str) -> TaskSpec {
     }
 }
 
+/// The C library's tunables are passed on: where virtual machines lose wide registers, they turn the use of these off.
+fn task_env() -> BTreeMap<String, slipway_types::Secret> {
+    let mut env = BTreeMap::from([("PATH".to_owned(), slipway_types::Secret::new("/usr/bin:/bin"))]);
+    if let Ok(tunables) = std::env::var(TUNABLES) {
+        env.insert(TUNABLES.to_owned(), slipway_types::Secret::new(tunables));
+    }
+    env
+}
+
+/// A number that no task of this process has had.
+pub(crate) fn fresh() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Starts a task and answers its number.
+pub(crate) async fn start(sandbox: &Sandbox, command: &str) -> u32 {
+    let number = fresh();
+    sandbox.start_task(task(number, command)).await.unwrap();
+    number
+}
+
 /// Runs one command to its end.
 pub(crate) async fn run(sandbox: &Sandbox, command: &str) -> Ended {
-    static NEXT: AtomicU32 = AtomicU32::new(1000);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    sandbox.start_task(task(number, command)).await.unwrap();
+    let number = start(sandbox, command).await;
     ended(&mut sandbox.events(), number).await
+}
+
+/// Runs one command to its end, as root inside.
+pub(crate) async fn run_as_root(sandbox: &Sandbox, command: &str) -> Ended {
+    let mut spec = task(fresh(), command);
+    (spec.uid, spec.gid) = (0, 0);
+    let number = spec.task;
+    sandbox.start_task(spec).await.unwrap();
+    ended(&mut sandbox.events(), number).await
+}
+
+/// Ends a task that does not end by itself.
+pub(crate) async fn kill_task(sandbox: &Sandbox, number: u32) {
+    sandbox.signal(number, 9).await.unwrap();
+    ended(&mut sandbox.events(), number).await;
+}
+
+/// The reason that the sandbox gives for its end.
+pub(crate) async fn gone(events: &mut Events) -> String {
+    loop {
+        if let SandboxEvent::Gone { reason } = next(events).await {
+            return reason;
+        }
+    }
+}
+
+/// Kills a process of the host's.
+pub(crate) fn kill(pid: i32) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+}
+
+/// Runs a check and answers whether it held; what it says is printed.
+pub(crate) async fn holds(name: &str, check: impl Future<Output = ()>) -> bool {
+    let begun = std::time::Instant::now();
+    let held = std::panic::AssertUnwindSafe(check).catch_unwind().await.is_ok();
+    eprintln!("{} {name} ({:.2?})", if held { "held:  " } else { "FAILED:" }, begun.elapsed());
+    held
 }
 
 /// Reads events until the task has exited.
@@ -242,12 +309,14 @@ pub(crate) async fn assert_nothing_left(config: &SandboxConfig, id: &str, pids: 
     }
 }
 
-struct Programs {
-    shim: PathBuf,
-    agent: PathBuf,
+pub(crate) struct Programs {
+    pub(crate) shim: PathBuf,
+    pub(crate) agent: PathBuf,
+    /// What an attacker may put in the agent's place.
+    pub(crate) hostile_agent: PathBuf,
 }
 
-fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     std::fs::create_dir_all(&dir).unwrap();
     dir
@@ -260,22 +329,38 @@ fn locked<T>(name: &str, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-fn programs() -> Programs {
+pub(crate) fn programs() -> Programs {
     let target = scratch().parent().unwrap().to_owned();
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    // The processes of one run of the tests share what the first of them made.
+    let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
     locked("programs.lock", || {
-        let cargo = |words: &[&str], flags: &str| {
+        let marker = scratch().join("programs.run");
+        if std::fs::read_to_string(&marker).is_ok_and(|made_for| made_for == run) {
+            return;
+        }
+        let cargo = |words: &[&str], dir: &Path, flags: &str| {
             let mut command = Command::new(env!("CARGO"));
             command.args(["build", "--quiet"]).args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
-            command.arg("--target-dir").arg(&target).env("RUSTFLAGS", flags);
+            command.arg("--target-dir").arg(dir).env("RUSTFLAGS", flags);
             assert!(command.status().unwrap().success(), "cargo build {words:?}");
         };
         let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
         // Of the whole workspace: the same features as the tests were compiled with, so nothing is compiled twice.
-        cargo(&["--workspace", "--example", "shim"], &flags);
-        cargo(&["-p", "slipway-agent", "--target", &triple], "-C target-feature=+crt-static");
+        cargo(&["--workspace", "--example", "shim"], &target, &flags);
+        // As it is shipped, and where the script `x` makes it: a virtual machine boots a small one sooner.
+        let agent_dir = target.join("agent");
+        let static_flags = "-C target-feature=+crt-static";
+        let words = ["-p", "slipway-agent", "--bins", "--examples", "--profile", "agent", "--target", &triple];
+        cargo(&words, &agent_dir, static_flags);
+        std::fs::write(marker, run).unwrap();
     });
-    Programs { shim: target.join("debug/examples/shim"), agent: target.join(triple).join("debug/slipway-agent") }
+    let agent_dir = target.join("agent").join(triple).join("agent");
+    Programs {
+        shim: target.join("debug/examples/shim"),
+        agent: agent_dir.join("slipway-agent"),
+        hostile_agent: agent_dir.join("examples/hostile"),
+    }
 }
 
 /// A small Debian: the test machine's own shell and a few programs.

@@ -28,10 +28,7 @@ const AGENT_PROCESSES: u64 = 4;
 pub(super) fn write(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Result<(), SandboxError> {
     let dir = home.bundle_dir();
     std::fs::create_dir_all(&dir).map_err(SandboxError::file("make", &dir))?;
-    let name = &boot.spec.hostname;
-    let resolvers: String = boot.dns.iter().map(|address| format!("nameserver {address}\n")).collect();
-    let hosts = format!("127.0.0.1 localhost\n{} {name}\n", boot.slot.guest);
-    for (file, text) in [("resolv.conf", resolvers), ("hosts", hosts), ("hostname", format!("{name}\n"))] {
+    for (file, text) in boot.generated_files() {
         let path = dir.join(file);
         std::fs::write(&path, text).map_err(SandboxError::file("write", &path))?;
     }
@@ -94,7 +91,7 @@ fn resources(boot: &BootSpec) -> Value {
     let limits = &boot.spec.limits;
     let quota = ((limits.cpus.max(0.0) * CPU_PERIOD_US as f64) as u64).max(CPU_QUOTA_US_MIN);
     let mut memory = json!({ "limit": limits.memory.0 });
-    if super::cgroup::counts_swap() {
+    if crate::driver::cgroup::counts_swap() {
         // Memory and swap together: none of it may be swap.
         memory["swap"] = json!(limits.memory.0);
     }

@@ -55,6 +55,33 @@ pub(super) struct SandboxTable {
     pub(super) dns: Vec<IpAddr>,
     pub(super) ca_bundle: Option<PathBuf>,
     pub(super) agent: Option<PathBuf>,
+    pub(super) firecracker: Option<PathBuf>,
+    pub(super) jailer: Option<PathBuf>,
+    pub(super) qemu: Option<PathBuf>,
+    pub(super) vhost_device_vsock: Option<PathBuf>,
+    pub(super) kernel: Option<PathBuf>,
+    pub(super) kernel_modules: Option<PathBuf>,
+    pub(super) kernel_words: Option<String>,
+    pub(super) snapshots: bool,
+    pub(super) firecracker_release: Option<ReleaseTable>,
+    pub(super) io: IoTable,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReleaseTable {
+    pub(super) version: String,
+    pub(super) sha256: String,
+    pub(super) url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct IoTable {
+    pub(super) disk_bytes_per_second: Option<ByteSize>,
+    pub(super) disk_operations_per_second: Option<u64>,
+    pub(super) network_bytes_per_second: Option<ByteSize>,
+    pub(super) network_packets_per_second: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

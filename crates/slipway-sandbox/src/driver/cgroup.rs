@@ -2,6 +2,7 @@
 
 use crate::error::SandboxError;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 /// For the kernel to let go of a killed process' cgroup.
 const REMOVE_TIME_MAX: Duration = Duration::from_secs(5);
 const REMOVE_PAUSE: Duration = Duration::from_millis(2);
+const CPU_PERIOD_US: u64 = 100_000;
 
 /// One mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +56,65 @@ pub(crate) fn controllers() -> Vec<String> {
 }
 
 /// Whether swap can be limited; the kernel may have been built or booted without it.
-pub(super) fn counts_swap() -> bool {
+pub(crate) fn counts_swap() -> bool {
     let v1 = |hierarchy: &Hierarchy| hierarchy.mount.join("memory.memsw.limit_in_bytes").exists();
     hierarchies().iter().any(|hierarchy| match hierarchy.unified {
         true => std::fs::read_to_string(hierarchy.mount.join("cgroup.controllers")).is_ok_and(|c| c.contains("memory")),
         false => v1(hierarchy),
     })
+}
+
+/// What a cgroup's processes may use together.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) memory_bytes: u64,
+    /// In each period of 100 ms.
+    pub(crate) cpu_quota_us: u64,
+    /// Threads count.
+    pub(crate) processes: u64,
+}
+
+/// Makes the cgroup in every hierarchy that limits something; answers the files that take its processes' numbers.
+pub(crate) fn create(cgroup: &str, limits: &Limits) -> Result<Vec<File>, SandboxError> {
+    let mut procs = Vec::new();
+    for hierarchy in hierarchies() {
+        let values = hierarchy.values(limits);
+        if values.is_empty() {
+            continue;
+        }
+        let dir = hierarchy.dir(cgroup);
+        std::fs::create_dir_all(&dir).map_err(SandboxError::file("make", &dir))?;
+        if hierarchy.unified {
+            hierarchy.delegate(cgroup)?;
+        }
+        for (name, value, needed) in values {
+            let file = dir.join(name);
+            match std::fs::write(&file, value) {
+                // The kernel may have been built or booted without it.
+                Err(_) if !needed => {}
+                result => result.map_err(SandboxError::file("write", &file))?,
+            }
+        }
+        let file = dir.join("cgroup.procs");
+        procs.push(File::options().write(true).open(&file).map_err(SandboxError::file("open", &file))?);
+    }
+    Ok(procs)
+}
+
+/// Changes how much processor time it gets.
+pub(crate) fn limit_cpu(cgroup: &str, cpu_quota_us: u64) -> Result<(), SandboxError> {
+    for hierarchy in hierarchies() {
+        let dir = hierarchy.dir(cgroup);
+        let (name, value) = match hierarchy.unified {
+            true => ("cpu.max", format!("{cpu_quota_us} {CPU_PERIOD_US}")),
+            false => ("cpu.cfs_quota_us", cpu_quota_us.to_string()),
+        };
+        let file = dir.join(name);
+        if file.exists() {
+            std::fs::write(&file, value).map_err(SandboxError::file("write", &file))?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads how many processes the kernel killed for memory in one cgroup.
@@ -83,6 +138,50 @@ impl MemoryKills {
 }
 
 impl Hierarchy {
+    /// Files of this hierarchy with their values, and whether they have to be there.
+    fn values(&self, limits: &Limits) -> Vec<(&'static str, String, bool)> {
+        let Limits { memory_bytes, cpu_quota_us, processes } = limits;
+        if self.unified {
+            let own = std::fs::read_to_string(self.mount.join("cgroup.controllers")).unwrap_or_default();
+            if !own.split_ascii_whitespace().any(|name| name == "memory") {
+                return Vec::new();
+            }
+            return vec![
+                ("memory.max", memory_bytes.to_string(), true),
+                ("memory.swap.max", "0".to_owned(), false),
+                ("cpu.max", format!("{cpu_quota_us} {CPU_PERIOD_US}"), true),
+                ("pids.max", processes.to_string(), true),
+            ];
+        }
+        let mut values = Vec::new();
+        for controller in &self.controllers {
+            match controller.as_str() {
+                "memory" => values.extend([
+                    ("memory.limit_in_bytes", memory_bytes.to_string(), true),
+                    ("memory.memsw.limit_in_bytes", memory_bytes.to_string(), false),
+                ]),
+                "cpu" => values.extend([
+                    ("cpu.cfs_period_us", CPU_PERIOD_US.to_string(), true),
+                    ("cpu.cfs_quota_us", cpu_quota_us.to_string(), true),
+                ]),
+                "pids" => values.push(("pids.max", processes.to_string(), true)),
+                _ => {}
+            }
+        }
+        values
+    }
+
+    /// Version 2: what stands above hands its controllers down.
+    fn delegate(&self, cgroup: &str) -> Result<(), SandboxError> {
+        let dir = self.dir(cgroup);
+        let above: Vec<&Path> = dir.ancestors().skip(1).take_while(|above| above.starts_with(&self.mount)).collect();
+        for above in above.into_iter().rev() {
+            let file = above.join("cgroup.subtree_control");
+            std::fs::write(&file, "+memory +cpu +pids").map_err(SandboxError::file("write", &file))?;
+        }
+        Ok(())
+    }
+
     /// Where `cgroup` (a path from the hierarchy's root) is in the file system.
     fn dir(&self, cgroup: &str) -> PathBuf {
         let below = cgroup.strip_prefix(self.root.trim_end_matches('/')).unwrap_or(cgroup);
