@@ -5,6 +5,7 @@
 //!
 //! As the first process of a virtual machine, without an argument, it makes the machine first: see [`machine`].
 
+mod archive;
 mod clock;
 mod connection;
 mod disk;

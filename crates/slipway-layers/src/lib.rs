@@ -33,6 +33,7 @@ mod sweep;
 mod temp_file;
 mod tiers;
 mod write_back;
+mod written;
 
 pub use cold::{ColdBounds, ColdConfig, ColdCredentials, ColdError};
 pub use digest::{DigestError, LayerDigest};

@@ -16,7 +16,8 @@ use crate::sparse;
 use crate::temp_file;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
-use slipway_types::{LayerKind, LayerRef};
+use crate::written::{check_host_written, mark_guest_written};
+use slipway_types::{LayerKind, LayerRef, WrittenBy};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -81,10 +82,15 @@ impl LayerStore {
     }
 
     /// Moves an unmounted image into the store; from another disk it is copied. `false`: the layer was there already, and
-    /// the image is removed. Does not wait for the disk; [`LayerStore::sync`] does.
+    /// the image is removed. Does not wait for the disk; [`LayerStore::sync`] does. What a virtual machine wrote becomes no layer
+    /// whose name does not say so ([`LayerRef::written_by`]).
     pub fn publish(&self, image: &Path, layer: &LayerRef) -> Result<bool, LayerError> {
         check_key(layer)?;
         loop_device::wait_until_clean(image)?;
+        match layer.written_by() {
+            WrittenBy::Guest => mark_guest_written(image)?,
+            WrittenBy::Host => check_host_written(image)?,
+        }
         durability::mark_unsynced(image)?;
         let target = self.path(layer);
         let published = match rename_new(image, &target) {

@@ -27,7 +27,7 @@ pub use config::{Acceleration, DriverConfig, NetworkConfig, QemuConfig, Runtime,
 pub use doctor::{Check, probe};
 pub use error::SandboxError;
 pub use guest::GuestImage;
-pub use event::{SandboxEvent, TaskState};
+pub use event::{STOPPED, SandboxEvent, TaskState};
 pub use network::cidr::{Cidr, CidrError};
 pub use sandbox::{Events, Sandbox};
 pub use sandboxes::Sandboxes;

@@ -43,6 +43,8 @@ pub(crate) fn open_disks(boot: &BootSpec) -> Result<Vec<Disk>, DriverError> {
         if !path.exists() {
             image::create(path, bytes).map_err(|e| DriverError::because("cannot make an image", &e))?;
         }
+        // The guest can take the mark away; it is there again when the guest is gone.
+        image::mark_guest_written(path).map_err(|e| DriverError::because("cannot mark an image", &e))?;
         disks.push(Disk { file: open(path, true)?, read_only: false });
     }
     Ok(disks)
