@@ -1,7 +1,7 @@
 //! The connection to the host: bounded lines in, buffered lines out, never blocking.
 
-use slipway_types::agent::LINE_BYTES_MAX;
 use rustix::io::Errno;
+use slipway_types::agent::LINE_BYTES_MAX;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

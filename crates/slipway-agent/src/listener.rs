@@ -77,9 +77,8 @@ fn accept_from_host(listener: &OwnedFd) -> io::Result<OwnedFd> {
         let mut peer = vsock_address(0, 0);
         let mut length = ADDRESS_BYTES;
         // SAFETY: `peer` and `length` outlive the call, and `length` is the size of `peer`.
-        let fd = unsafe {
-            libc::accept4(listener.as_raw_fd(), (&raw mut peer).cast(), &raw mut length, libc::SOCK_CLOEXEC)
-        };
+        let fd =
+            unsafe { libc::accept4(listener.as_raw_fd(), (&raw mut peer).cast(), &raw mut length, libc::SOCK_CLOEXEC) };
         if fd < 0 {
             let error = io::Error::last_os_error();
             match error.raw_os_error() {

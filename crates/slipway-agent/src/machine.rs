@@ -85,12 +85,7 @@ fn become_machine(order: &Order) -> Result<root::Root, MachineError> {
 }
 
 /// Runs the supervisor as the first process of a PID namespace until it ends, and with it every task.
-fn supervise(
-    listener: Listener,
-    connection: Connection,
-    root: &root::Root,
-    order: &Order,
-) -> Result<(), MachineError> {
+fn supervise(listener: Listener, connection: Connection, root: &root::Root, order: &Order) -> Result<(), MachineError> {
     // SAFETY: this process has one thread; only its children are in the new namespace.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWPID) }
         .map_err(|e| MachineError::because("make a PID namespace", e))?;

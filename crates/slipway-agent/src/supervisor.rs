@@ -1,8 +1,8 @@
 //! The loop: waits for whatever comes first, and does what it asks for.
 
+use crate::clock;
 use crate::connection::{Connection, Line, ReadState};
 use crate::listener::Listener;
-use crate::clock;
 use crate::listening;
 use crate::memory;
 use crate::outbox::{self, Outbox};

@@ -6,10 +6,12 @@
 
 mod compress;
 mod pack;
+mod unpack;
 mod view;
 
 use slipway_layers::{LayerError, LayerStore};
 use slipway_types::LayerRef;
+use slipway_tree::archive::ArchiveError;
 use slipway_tree::site::{ListError, Notes, list};
 use slipway_types::site::{MANIFEST_BYTES_MAX, SiteFacts};
 use std::fs::File;
@@ -17,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 pub(crate) use slipway_tree::site::SiteSpec;
+pub(crate) use unpack::{ARCHIVE_BOUNDS, UNPACKED_DIRECTORY, unpack};
 pub(crate) use view::View;
 
 /// Room of a layer beside its files, and for each file: the file system's own tables, and two compressed forms.
@@ -50,6 +53,8 @@ pub(crate) enum SiteError {
     Manifest(#[source] serde_json::Error),
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("packing was broken off")]
     Canceled,
 }
@@ -63,7 +68,11 @@ impl SiteError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             SiteError::List(error) => error.code(),
-            SiteError::ManifestTooLarge => "site-too-large",
+            SiteError::ManifestTooLarge
+            | SiteError::Archive(
+                ArchiveError::TooManyFiles(_) | ArchiveError::TooManyBytes(_) | ArchiveError::PathsTooLong(_),
+            ) => "site-too-large",
+            SiteError::Archive(_) => "sandbox-failed",
             SiteError::Layer(LayerError::DiskFull { .. }) => "disk-full",
             SiteError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "disk-full",
             SiteError::Io { .. } | SiteError::Manifest(_) | SiteError::Layer(_) | SiteError::Canceled => "layer-failed",

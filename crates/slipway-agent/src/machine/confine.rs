@@ -4,9 +4,9 @@
 
 use super::MachineError;
 use super::base::MACHINE_DIR;
+use super::cgroup;
 use super::path::{make_dirs_inside, name_of, open_inside, open_root};
 use super::root::Root;
-use super::cgroup;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -111,8 +111,8 @@ impl Target<'_> {
     fn bind(&self, source: &Path, flags: MountFlags) -> Result<(), MachineError> {
         rustix::mount::mount_bind(source, name_of(&self.open()?)).map_err(|e| self.failed(e))?;
         // A bind takes its flags only afterwards, and on what is mounted there now.
-        let mounted = name_of(&self.open()?).into_os_string();
-        rustix::mount::mount_remount(mounted, flags | MountFlags::BIND, c"").map_err(|e| self.failed(e))
+        let mounted = self.open()?;
+        rustix::mount::mount_remount(name_of(&mounted), flags | MountFlags::BIND, c"").map_err(|e| self.failed(e))
     }
 
     /// What this kernel does not have needs no protection.

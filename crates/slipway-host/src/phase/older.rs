@@ -14,6 +14,7 @@ use slipway_layers::image::{self, IMAGE_BYTES_MIN};
 use slipway_layers::{LayerError, Lease};
 use slipway_tree::older::{self, OlderTreeError, is_absent};
 use slipway_types::host::{CommandSpec, OnOlderTree};
+use slipway_types::WrittenBy;
 use slipway_types::source::Lineage;
 use std::fs;
 use std::path::Path;
@@ -90,6 +91,7 @@ impl PhaseContext<'_> {
         let source = store.path(&key::source(&self.spec.deployment));
         let (at, source_at) = (self.scratch.join("older"), self.scratch.join("read"));
         let bytes = spec.limits.disk.0.max(IMAGE_BYTES_MIN);
+        let by_guest = self.host.written_by() == WrittenBy::Guest;
         let made_ready = blocking(move || {
             let from = store.path(&layer);
             match fs::metadata(&from).map(|found| found.len()) {
@@ -99,22 +101,31 @@ impl PhaseContext<'_> {
             }
             let copied = copy::copy(&from, &image)?;
             store.touch(&layer);
+            tracing::debug!(%layer, ?copied, "older tree copied");
+            if by_guest {
+                // The machine that installs on it makes it ready, or refuses it.
+                return Ok(());
+            }
             let source = image::mount(&source, &source_at, image::ReadOnly)?;
             let mounted = image::mount(&image, &at, image::ReadWrite)?;
-            let tidied = tidy(&mounted.upper().join("app"), &source.upper().join("app"));
+            let made_ready = older::make_ready(&mounted.upper().join("app"), &source.upper().join("app"));
             mounted.unmount()?;
             source.unmount()?;
-            tracing::debug!(%layer, ?copied, "older tree copied");
-            tidied
+            Ok(made_ready?)
         });
         made_ready.await?;
         Ok(Older { command, generation: head.generation + 1, _lease: lease })
     }
 }
 
-/// A lockfile among these that an install has written, instead of doing what it says. `app` is what the install wrote.
-pub(super) fn rewritten<'f>(app: &Path, files: &'f [String]) -> Option<&'f String> {
-    files.iter().find(|file| key_file::is_lockfile(file) && !is_absent(&app.join(file)))
+/// The lockfiles among these.
+pub(super) fn lockfiles(files: &[String]) -> Vec<String> {
+    files.iter().filter(|file| key_file::is_lockfile(file)).cloned().collect()
+}
+
+/// The first of these files that an install has written. `app` is what the install wrote.
+pub(super) fn written<'f>(app: &Path, files: &'f [String]) -> Option<&'f String> {
+    files.iter().find(|file| !is_absent(&app.join(file)))
 }
 
 #[cfg(test)]
@@ -133,9 +144,9 @@ mod tests {
 
     #[test]
     fn a_lockfile_must_not_be_written() {
-        let files = ["package-lock.json".to_owned(), "package.json".to_owned()];
-        assert_eq!(rewritten(tree(&["node_modules/x"]).path(), &files), None);
-        assert_eq!(rewritten(tree(&["package.json"]).path(), &files), None);
-        assert_eq!(rewritten(tree(&["package-lock.json"]).path(), &files), Some(&files[0]));
+        let files = lockfiles(&["package-lock.json".to_owned(), "package.json".to_owned()]);
+        assert_eq!(written(tree(&["node_modules/x"]).path(), &files), None);
+        assert_eq!(written(tree(&["package.json"]).path(), &files), None);
+        assert_eq!(written(tree(&["package-lock.json"]).path(), &files), Some(&files[0]));
     }
 }

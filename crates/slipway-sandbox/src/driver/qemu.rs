@@ -2,6 +2,7 @@
 //! translation. Its vsock device is a process of its own, `vhost-device-vsock`.
 
 mod arguments;
+mod counter;
 
 use super::console::Console;
 use super::vmm::{Confinement, Process, uid_of};
@@ -29,7 +30,7 @@ const DIAL_SOCKET: &str = "vsock.sock";
 const DEVICE_TIME_MAX: Duration = Duration::from_secs(10);
 const DEVICE_PAUSE: Duration = Duration::from_millis(1);
 /// From the start of QEMU until the agent listens. Translation takes two to three seconds of an idle processor.
-const BOOT_TIME_MAX: Duration = Duration::from_secs(20);
+const BOOT_TIME_MAX: Duration = Duration::from_secs(60);
 /// The guest writes back what its tasks wrote and unmounts.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 const END_TIME_MAX: Duration = Duration::from_secs(5);
@@ -111,6 +112,8 @@ impl Driver for Qemu {
 
 impl Qemu {
     fn start(&self, home: &Home, boot: &BootSpec) -> Result<Running, DriverError> {
+        // A machine of the processor's own is told by the processor.
+        let counter = (!self.programs.kvm).then(counter::Counter::begin);
         let disks = machine::open_disks(boot)?;
         let limits = cgroup::Limits {
             memory_bytes: machine::memory_mib(boot) * (1 << 20) + self.overhead_bytes(),
@@ -139,6 +142,7 @@ impl Qemu {
             processors: machine::processors(boot),
             slot: &boot.slot,
             kvm: self.programs.kvm,
+            counter_khz: counter.and_then(counter::Counter::khz),
         };
         let mut command = Command::new(&self.programs.qemu);
         command.args(parts.arguments()).current_dir(&dir).env_clear().stdin(Stdio::null());

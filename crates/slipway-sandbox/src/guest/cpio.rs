@@ -39,8 +39,8 @@ impl Archive {
         let size = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
         // Number, mode, owner, group, links, time, size, device it stands on (two), device it is (two), name's size, checksum.
-        let fields =
-            [self.entries, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0].map(|n| format!("{n:08X}"));
+        let fields = [self.entries, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0]
+            .map(|n| format!("{n:08X}"));
         self.bytes.extend_from_slice(b"070701");
         self.bytes.extend_from_slice(fields.concat().as_bytes());
         self.bytes.extend_from_slice(name.as_bytes());

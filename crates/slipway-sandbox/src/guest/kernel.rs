@@ -146,8 +146,10 @@ mod tests {
         payload.extend((block.len() as u32).to_le_bytes());
         payload.extend(block);
         payload.extend((expect.len() as u32).to_le_bytes());
-        assert_eq!(unpack(&bz_image(&payload)).map(|kernel| String::from_utf8_lossy(&kernel).into_owned()).unwrap(),
-            String::from_utf8_lossy(&expect));
+        assert_eq!(
+            unpack(&bz_image(&payload)).map(|kernel| String::from_utf8_lossy(&kernel).into_owned()).unwrap(),
+            String::from_utf8_lossy(&expect)
+        );
         for cut in 1..payload.len() {
             assert!(unpack(&bz_image(&payload[..cut])).is_err(), "{cut}");
         }

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// In the order in which devices are to appear. What the kernel has built in is left out.
-const NEEDED: [&str; 6] =
-    ["virtio_mmio", "virtio_blk", "virtio_net", "vmw_vsock_virtio_transport", "ext4", "overlay"];
+const NEEDED: [&str; 5] = ["virtio_blk", "virtio_net", "vmw_vsock_virtio_transport", "ext4", "overlay"];
+/// How devices are reached: QEMU's stand on PCI, Firecracker's in memory. A kernel that is made for one VMM has one.
+const TRANSPORTS: [&str; 2] = ["virtio_mmio", "virtio_pci"];
 /// Modules of one directory; a distribution's full kernel has about 4000.
 const FILES_MAX: usize = 50_000;
 /// Virtio's transports depend on four others; a chain that is longer is a loop.
@@ -22,6 +23,10 @@ pub(super) fn needed(modules: &Path) -> Result<Vec<PathBuf>, GuestError> {
     let mut files = BTreeMap::new();
     list(&modules.join("kernel"), &mut files)?;
     let mut index = Index { modules, built_in, files, order: Vec::new() };
+    let there: Vec<&str> = TRANSPORTS.into_iter().filter(|name| index.has(name)).collect();
+    // Where there is none, the first is what is missing.
+    let there = if there.is_empty() { &TRANSPORTS[..1] } else { &there };
+    there.iter().try_for_each(|name| index.add(name, 0))?;
     NEEDED.iter().try_for_each(|name| index.add(name, 0))?;
     Ok(index.order)
 }
@@ -34,6 +39,10 @@ struct Index<'a> {
 }
 
 impl Index<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name) || self.built_in.iter().any(|known| known == name)
+    }
+
     fn add(&mut self, name: &str, depth: usize) -> Result<(), GuestError> {
         if self.built_in.iter().any(|known| known == name) {
             return Ok(());

@@ -5,7 +5,9 @@ use crate::driver::{DriverError, Guest, Setup};
 use crate::event::SandboxEvent;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use slipway_types::agent::{AgentCommand, AgentEvent, FILE_CHUNK_BYTES_MAX, LINE_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, PROTOCOL_VERSION};
+use slipway_types::agent::{
+    AgentCommand, AgentEvent, FILE_CHUNK_BYTES_MAX, LINE_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, PROTOCOL_VERSION,
+};
 use slipway_types::host::ExitFacts;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -37,7 +39,8 @@ pub(super) fn greet(guest: &dyn Guest, hostname: &str) -> Result<Reader, DriverE
     let Setup { files, machine } = guest.setup()?;
     for (path, bytes) in &files {
         for part in bytes.chunks(FILE_CHUNK_BYTES_MAX) {
-            send(&mut stream, &AgentCommand::File { path: path.clone(), base64: STANDARD.encode(part) }).map_err(failed)?;
+            send(&mut stream, &AgentCommand::File { path: path.clone(), base64: STANDARD.encode(part) })
+                .map_err(failed)?;
         }
     }
     send(&mut stream, &AgentCommand::Configure { hostname: hostname.to_owned(), unix_time_ms, machine })

@@ -3,7 +3,8 @@
 use slipway_layers::image;
 use slipway_sandbox::guest::{self, KernelSource};
 use slipway_sandbox::{
-    Acceleration, Cidr, DriverConfig, Events, NetworkConfig, QemuConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes, WritableSpec,
+    Acceleration, Cidr, DriverConfig, Events, NetworkConfig, QemuConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent,
+    SandboxSpec, Sandboxes, WritableSpec,
 };
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::ExitFacts;
