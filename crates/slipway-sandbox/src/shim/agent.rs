@@ -124,7 +124,9 @@ fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
                 return Err(format!("the agent sent {} bytes of output at once", bytes.len()));
             }
             let count = bytes.len() as u64;
-            hold.output(SandboxEvent::Output { task, stream, bytes }, task, count);
+            if !hold.output(SandboxEvent::Output { task, stream, bytes }, task, count) {
+                return Err("the agent sent output without credit".to_owned());
+            }
         }
         AgentEvent::Exited { task, code, signal, out_of_memory, disk_full } => {
             if !hold.exited(task, ExitFacts { code, signal, out_of_memory }, disk_full) {

@@ -1,11 +1,11 @@
 //! What a shim knows, shared by its threads: the agent's reader, the supervisor's reader and writer, and the main one.
 
-use super::ring::{Record, Ring};
+use super::ring::{self, Record, Ring};
 use crate::driver::Guest;
 use crate::event::{STOPPED, SandboxEvent, TaskState};
-use slipway_types::agent::{AgentCommand, ListeningSocket};
+use slipway_types::agent::{AgentCommand, ListeningSocket, OUTPUT_CREDIT_BYTES};
 use slipway_types::host::ExitFacts;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 /// A grace time is never longer than a day.
 const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Credit is given in steps, not byte by byte: small against what the agent has ([`OUTPUT_CREDIT_BYTES`]).
-///
-/// [`OUTPUT_CREDIT_BYTES`]: slipway_types::agent::OUTPUT_CREDIT_BYTES
 const CREDIT_STEP_BYTES: u64 = 64 * 1024;
 /// The agent reads its commands all along; one that does not is broken.
 const AGENT_WRITE_TIME_MAX: Duration = Duration::from_secs(20);
+/// Sent to a supervisor and not taken by it. More than the agent's credit, so that it bounds only what is not output: a guest
+/// may say as much of that as it likes.
+const AHEAD_BYTES_MAX: u64 = 4 << 20;
 /// In all of a sandbox's life; a build starts a handful.
 const TASKS_MAX: usize = 4096;
 
@@ -37,6 +38,9 @@ struct State {
     /// Counts supervisors; only the last one is served.
     supervisor: u64,
     connected: bool,
+    /// What the supervisor was sent and has not acknowledged, and how much that is.
+    ahead: VecDeque<(u64, u64)>,
+    ahead_bytes: u64,
     /// Output that the agent sent and has no new credit for.
     owed_bytes: u64,
     agent_done: bool,
@@ -86,8 +90,10 @@ impl Hold {
         let mut state = self.state();
         state.supervisor += 1;
         state.connected = true;
+        state.ahead.clear();
+        state.ahead_bytes = 0;
         if let Some(after) = after {
-            state.ring.acknowledge(after);
+            state.acknowledge(after);
         }
         let tasks = state.tasks.iter().map(|(number, task)| TaskState {
             task: *number,
@@ -113,7 +119,7 @@ impl Hold {
 
     pub(super) fn acknowledge(&self, sequence: u64) {
         let mut state = self.state();
-        state.ring.acknowledge(sequence);
+        state.acknowledge(sequence);
         let credit = state.due_credit();
         self.changed.notify_all();
         drop(state);
@@ -166,7 +172,11 @@ impl Hold {
             if state.supervisor != supervisor || !state.connected {
                 return None;
             }
-            if let Some(record) = state.ring.after(after) {
+            let may_send = state.ahead_bytes < AHEAD_BYTES_MAX || state.gone;
+            if let Some(record) = state.ring.after(after).filter(|_| may_send) {
+                let bytes = ring::size(&record.event);
+                state.ahead.push_back((record.sequence, bytes));
+                state.ahead_bytes += bytes;
                 return Some(record);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -179,10 +189,14 @@ impl Hold {
 
     // From the agent.
 
-    pub(super) fn output(&self, event: SandboxEvent, task: u32, bytes: u64) {
+    /// False: it is more than the agent has credit for.
+    pub(super) fn output(&self, event: SandboxEvent, task: u32, bytes: u64) -> bool {
         // A program that fails for lack of room says so, often before it tidies up and ends.
         let full = self.guest.disk_full();
         let mut state = self.state();
+        if state.owed_bytes + bytes > OUTPUT_CREDIT_BYTES {
+            return false;
+        }
         if full && let Some(task) = state.tasks.get_mut(&task) {
             task.disk_full = true;
         }
@@ -192,6 +206,7 @@ impl Hold {
         self.changed.notify_all();
         drop(state);
         self.credit(credit);
+        true
     }
 
     /// Adds what only the host knows to the exit of a task. What the agent says of memory and disk counts too: a lie of a guest's
@@ -312,6 +327,13 @@ impl Hold {
 }
 
 impl State {
+    fn acknowledge(&mut self, sequence: u64) {
+        self.ring.acknowledge(sequence);
+        while let Some((_, bytes)) = self.ahead.pop_front_if(|(sent, _)| *sent <= sequence) {
+            self.ahead_bytes -= bytes;
+        }
+    }
+
     /// While a supervisor is connected, what it has not acknowledged keeps its bytes from the agent's credit: that is
     /// the back-pressure. While none is, or when the sandbox ends, the agent never waits.
     fn due_credit(&mut self) -> u64 {

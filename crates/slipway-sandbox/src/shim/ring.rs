@@ -85,7 +85,7 @@ fn output_bytes(event: &SandboxEvent) -> u64 {
     }
 }
 
-fn size(event: &SandboxEvent) -> u64 {
+pub(super) fn size(event: &SandboxEvent) -> u64 {
     let more = match event {
         SandboxEvent::Output { bytes, .. } => bytes.len(),
         SandboxEvent::Listening { sockets } => sockets.len() * 32,

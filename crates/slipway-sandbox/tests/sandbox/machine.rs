@@ -1,9 +1,9 @@
 //! A server's view of one machine for one test: directories, programs, a base image, and short ways to run commands.
 
+use futures_util::FutureExt;
 use slipway_layers::image;
-use slipway_sandbox::guest::{self, KernelSource};
 use slipway_sandbox::{
-    Acceleration, Cidr, DriverConfig, Events, NetworkConfig, QemuConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent,
+    Cidr, DriverConfig, Events, NetworkConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent,
     SandboxSpec, Sandboxes, WritableSpec,
 };
 use slipway_types::agent::TaskSpec;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// For anything that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Programs of the base image, with the libraries that they name.
 const PROGRAMS: [&str; 16] = [
     "/bin/sh",
@@ -76,11 +76,7 @@ pub(crate) struct Ended {
 
 impl Machine {
     /// `number` is unique to the test: tests run at the same time, each with its own subnet.
-    pub(crate) async fn new(number: u8) -> Self {
-        Self::with(number, |_| {}).await
-    }
-
-    pub(crate) async fn with(number: u8, change: impl FnOnce(&mut SandboxConfig)) -> Self {
+    pub(crate) async fn open(number: u8, change: impl FnOnce(&mut SandboxConfig)) -> Self {
         let programs = programs();
         let dir = Scratch(tempfile::Builder::new().prefix("slipway-sandbox-").tempdir_in(scratch()).unwrap());
         std::fs::create_dir_all(dir.path().join("sandboxes")).unwrap();
@@ -95,6 +91,15 @@ impl Machine {
             ca_bundle: None,
         };
         change(&mut config);
+        let sandboxes = Sandboxes::open(config.clone()).await.unwrap();
+        Self { sandboxes, config, dir }
+    }
+
+    /// As a server that was killed and started again, and what happened in between. No handle of its sandboxes may be left.
+    pub(crate) async fn restarted_after(self, meanwhile: impl AsyncFnOnce()) -> Self {
+        let Self { sandboxes, config, dir } = self;
+        drop(sandboxes);
+        meanwhile().await;
         let sandboxes = Sandboxes::open(config.clone()).await.unwrap();
         Self { sandboxes, config, dir }
     }
@@ -155,12 +160,60 @@ pub(crate) fn task(number: u32, command: &str) -> TaskSpec {
     }
 }
 
+/// A number that no task of this process has had.
+pub(crate) fn fresh() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Starts a task and answers its number.
+pub(crate) async fn start(sandbox: &Sandbox, command: &str) -> u32 {
+    let number = fresh();
+    sandbox.start_task(task(number, command)).await.unwrap();
+    number
+}
+
 /// Runs one command to its end.
 pub(crate) async fn run(sandbox: &Sandbox, command: &str) -> Ended {
-    static NEXT: AtomicU32 = AtomicU32::new(1000);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    sandbox.start_task(task(number, command)).await.unwrap();
+    let number = start(sandbox, command).await;
     ended(&mut sandbox.events(), number).await
+}
+
+/// Runs one command to its end, as root inside.
+pub(crate) async fn run_as_root(sandbox: &Sandbox, command: &str) -> Ended {
+    let mut spec = task(fresh(), command);
+    (spec.uid, spec.gid) = (0, 0);
+    let number = spec.task;
+    sandbox.start_task(spec).await.unwrap();
+    ended(&mut sandbox.events(), number).await
+}
+
+/// Ends a task that does not end by itself.
+pub(crate) async fn kill_task(sandbox: &Sandbox, number: u32) {
+    sandbox.signal(number, 9).await.unwrap();
+    ended(&mut sandbox.events(), number).await;
+}
+
+/// The reason that the sandbox gives for its end.
+pub(crate) async fn gone(events: &mut Events) -> String {
+    loop {
+        if let SandboxEvent::Gone { reason } = next(events).await {
+            return reason;
+        }
+    }
+}
+
+/// Kills a process of the host's.
+pub(crate) fn kill(pid: i32) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+}
+
+/// Runs a check and answers whether it held; what it says is printed.
+pub(crate) async fn holds(name: &str, check: impl Future<Output = ()>) -> bool {
+    let begun = std::time::Instant::now();
+    let held = std::panic::AssertUnwindSafe(check).catch_unwind().await.is_ok();
+    eprintln!("{} {name} ({:.2?})", if held { "held:  " } else { "FAILED:" }, begun.elapsed());
+    held
 }
 
 /// Reads events until the task has exited.
@@ -245,26 +298,14 @@ pub(crate) async fn assert_nothing_left(config: &SandboxConfig, id: &str, pids: 
     }
 }
 
-struct Programs {
-    shim: PathBuf,
-    agent: PathBuf,
+pub(crate) struct Programs {
+    pub(crate) shim: PathBuf,
+    pub(crate) agent: PathBuf,
+    /// What an attacker may put in the agent's place.
+    pub(crate) hostile_agent: PathBuf,
 }
 
-/// What the `qemu` driver needs, or why it cannot be tested here.
-pub(crate) fn qemu() -> Result<QemuConfig, String> {
-    let shared = scratch().parent().unwrap().join("debug/test-shared");
-    let vsock = shared.join("tools/vhost-device-vsock/bin/vhost-device-vsock");
-    if !vsock.is_file() {
-        return Err(format!("`{}` is missing, `./x test` installs it", vsock.display()));
-    }
-    let found = Command::new("qemu-system-x86_64").arg("--version").output();
-    found.map_err(|error| format!("`qemu-system-x86_64`: {error}, `./x test` installs it"))?;
-    let agent = programs().agent;
-    let guest = guest::prepare(&shared.join("guest"), &KernelSource::Debian, &agent).map_err(|e| e.to_string())?;
-    Ok(QemuConfig { guest, acceleration: Acceleration::Tcg, qemu_program: None, vsock_program: Some(vsock) })
-}
-
-fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     std::fs::create_dir_all(&dir).unwrap();
     dir
@@ -277,22 +318,38 @@ fn locked<T>(name: &str, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-fn programs() -> Programs {
+pub(crate) fn programs() -> Programs {
     let target = scratch().parent().unwrap().to_owned();
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    // The processes of one run of the tests share what the first of them made.
+    let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
     locked("programs.lock", || {
-        let cargo = |words: &[&str], flags: &str| {
+        let marker = scratch().join("programs.run");
+        if std::fs::read_to_string(&marker).is_ok_and(|made_for| made_for == run) {
+            return;
+        }
+        let cargo = |words: &[&str], dir: &Path, flags: &str| {
             let mut command = Command::new(env!("CARGO"));
             command.args(["build", "--quiet"]).args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
-            command.arg("--target-dir").arg(&target).env("RUSTFLAGS", flags);
+            command.arg("--target-dir").arg(dir).env("RUSTFLAGS", flags);
             assert!(command.status().unwrap().success(), "cargo build {words:?}");
         };
         let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
         // Of the whole workspace: the same features as the tests were compiled with, so nothing is compiled twice.
-        cargo(&["--workspace", "--example", "shim"], &flags);
-        cargo(&["-p", "slipway-agent", "--target", &triple], "-C target-feature=+crt-static");
+        cargo(&["--workspace", "--example", "shim"], &target, &flags);
+        // As it is shipped, and where the script `x` makes it: a virtual machine boots a small one sooner.
+        let agent_dir = target.join("agent");
+        let static_flags = "-C target-feature=+crt-static";
+        let words = ["-p", "slipway-agent", "--bins", "--examples", "--profile", "agent", "--target", &triple];
+        cargo(&words, &agent_dir, static_flags);
+        std::fs::write(marker, run).unwrap();
     });
-    Programs { shim: target.join("debug/examples/shim"), agent: target.join(triple).join("debug/slipway-agent") }
+    let agent_dir = target.join("agent").join(triple).join("agent");
+    Programs {
+        shim: target.join("debug/examples/shim"),
+        agent: agent_dir.join("slipway-agent"),
+        hostile_agent: agent_dir.join("examples/hostile"),
+    }
 }
 
 /// A small Debian: the test machine's own shell and a few programs.
