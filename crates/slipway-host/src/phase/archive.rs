@@ -11,7 +11,7 @@ use slipway_types::agent::{ArchiveOf, ArchiveReport, ArchiveSpec, Stream};
 use std::io::{self, Read};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// The archive's number among the tasks of its sandbox.
 const ARCHIVE: u32 = 2;
@@ -34,39 +34,58 @@ pub(super) struct Asked {
 impl PhaseContext<'_> {
     /// Reads the archive to its end; `take` runs beside, and its error is the inner one. The outer one: there is no archive, in the
     /// guest's words or because of what it did.
-    pub(super) async fn ask<T: Send + 'static, E: From<ArchiveError> + Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static, E: Send + 'static>(
         &self,
         sandbox: &Sandbox,
         events: &mut Events,
         asked: Asked,
         take: impl FnOnce(Incoming) -> Result<T, E> + Send + 'static,
     ) -> Result<(Result<T, E>, ArchiveReport), PhaseEnd> {
-        let Asked { of, bounds, within } = asked;
-        let archive = ArchiveSpec { task: ARCHIVE, uid: APP_UID, gid: APP_GID, of };
+        let archive = ArchiveSpec { task: ARCHIVE, uid: APP_UID, gid: APP_GID, of: asked.of };
         sandbox.start_archive(archive).await.map_err(|error| failed(error.to_string()))?;
-        let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
-        let incoming = Incoming { chunks: Chunks { receiver, chunk: Vec::new(), at: 0 }, bounds };
-        let taking = tokio::task::spawn_blocking(move || take(incoming));
-        let until = Instant::now() + within;
-        let followed = tokio::select! {
-            () = self.cancel.cancelled() => Err(PhaseEnd::Canceled),
-            followed = tokio::time::timeout_at(until, follow(events, chunks)) => {
-                followed.unwrap_or_else(|_| Err(failed(format!("it was not done within {} s", within.as_secs()))))
-            }
-        };
-        // Ends soon: what it reads from is at its end. It may hold a mount, and so is waited for.
-        let taken = match taking.await {
-            Ok(taken) => taken,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        Ok((taken, followed?))
+        receive(events, &self.cancel, asked.bounds, asked.within, take).await
     }
 }
 
+/// What a guest says, one after the other.
+trait Said: Send {
+    fn next(&mut self) -> impl Future<Output = Option<SandboxEvent>> + Send;
+}
+
+impl Said for Events {
+    fn next(&mut self) -> impl Future<Output = Option<SandboxEvent>> + Send {
+        Events::next(self)
+    }
+}
+
+async fn receive<T: Send + 'static, E: Send + 'static>(
+    said: &mut impl Said,
+    cancel: &CancellationToken,
+    bounds: Bounds,
+    within: Duration,
+    take: impl FnOnce(Incoming) -> Result<T, E> + Send + 'static,
+) -> Result<(Result<T, E>, ArchiveReport), PhaseEnd> {
+    let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
+    let incoming = Incoming { chunks: Chunks { receiver, chunk: Vec::new(), at: 0 }, bounds };
+    let taking = tokio::task::spawn_blocking(move || take(incoming));
+    let followed = tokio::select! {
+        () = cancel.cancelled() => Err(PhaseEnd::Canceled),
+        followed = tokio::time::timeout(within, follow(said, chunks)) => {
+            followed.unwrap_or_else(|_| Err(failed(format!("it was not done within {} s", within.as_secs()))))
+        }
+    };
+    // Ends soon: what it reads from is at its end. It may hold a mount, and so is waited for.
+    let taken = match taking.await {
+        Ok(taken) => taken,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    Ok((taken, followed?))
+}
+
 /// Passes output on until the archive's task has ended, or nobody wants more.
-async fn follow(events: &mut Events, chunks: mpsc::Sender<Vec<u8>>) -> Result<ArchiveReport, PhaseEnd> {
+async fn follow(said: &mut impl Said, chunks: mpsc::Sender<Vec<u8>>) -> Result<ArchiveReport, PhaseEnd> {
     let mut report = Vec::new();
-    while let Some(event) = events.next().await {
+    while let Some(event) = said.next().await {
         match event {
             SandboxEvent::Output { task: ARCHIVE, stream: Stream::Stdout, bytes } => {
                 if chunks.send(bytes).await.is_err() {
@@ -153,3 +172,7 @@ impl Read for Chunks {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+#[path = "archive/tests.rs"]
+mod tests;

@@ -269,7 +269,7 @@ async fn base_made(base: &BaseConfig) {
 }
 
 /// The shim and the static agent, built by whichever test comes first.
-fn programs() -> (PathBuf, PathBuf) {
+pub(crate) fn programs() -> (PathBuf, PathBuf) {
     let lock = File::create(scratch().join("programs.lock")).unwrap();
     lock.lock().unwrap();
     let target = scratch().parent().unwrap().to_owned();
