@@ -8,6 +8,7 @@
 mod base;
 mod cgroup;
 mod confine;
+mod device;
 mod entropy;
 mod greeting;
 mod kernel_module;
@@ -62,7 +63,7 @@ fn live() -> Result<(), MachineError> {
     base::harden();
     let listener = Listener::vsock(VSOCK_PORT).map_err(|e| MachineError::because("listen for the host", e))?;
     let (mut connection, order) = greeting::greet(&listener)?;
-    let root = match become_machine(&order) {
+    let root = match become_machine(&mut connection, &order) {
         Ok(root) => root,
         Err(error) => {
             let message = error.to_string();
@@ -76,11 +77,13 @@ fn live() -> Result<(), MachineError> {
 }
 
 /// Everything but the supervisor. The clock and the generator come first: what is made later carries times and random names.
-fn become_machine(order: &Order) -> Result<root::Root, MachineError> {
+fn become_machine(connection: &mut Connection, order: &Order) -> Result<root::Root, MachineError> {
     clock::set_identity(&order.hostname, order.unix_time_ms);
     entropy::seed(&order.machine.entropy)?;
+    greeting::say(connection, &AgentEvent::Reseeded { reseed: order.machine.reseed });
     network::set_up(&order.machine.network)?;
     cgroup::make(&order.machine.limits)?;
+    device::wait_for(&order.machine.devices)?;
     root::Root::assemble(&order.machine)
 }
 

@@ -7,6 +7,7 @@ use slipway_types::image::WrittenBy;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the certificate bundle stands in a sandbox.
 pub(crate) const CA_BUNDLE_IN_SANDBOX: &str = "/etc/slipway/ca.pem";
@@ -43,7 +44,7 @@ impl SandboxConfig {
     pub fn written_by(&self) -> WrittenBy {
         match self.driver {
             DriverConfig::Oci => WrittenBy::Host,
-            DriverConfig::Qemu(_) => WrittenBy::Guest,
+            DriverConfig::Qemu(_) | DriverConfig::Firecracker(_) => WrittenBy::Guest,
         }
     }
 
@@ -64,6 +65,38 @@ pub enum DriverConfig {
     Oci,
     /// Virtual machines, each with a kernel of its own.
     Qemu(QemuConfig),
+    /// The same by Firecracker, which needs the processor's help.
+    Firecracker(FirecrackerConfig),
+}
+
+/// It takes a tenth of a second where the processor helps; a loaded machine gets this.
+pub const FIRECRACKER_BOOT_TIME_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone)]
+pub struct FirecrackerConfig {
+    /// Kernel and initramfs, as [`crate::guest::prepare`] made them.
+    pub guest: GuestImage,
+    /// None: the one in `PATH`.
+    pub firecracker_program: Option<PathBuf>,
+    /// None: the one in `PATH`. Of the same version.
+    pub jailer_program: Option<PathBuf>,
+    /// More words for the kernel's command line.
+    pub kernel_words: String,
+    pub limits: IoLimits,
+    /// From the start of a machine until its agent listens.
+    pub boot_time_max: Duration,
+    /// Where snapshots of booted machines are kept. None: every machine boots.
+    pub snapshots_dir: Option<PathBuf>,
+}
+
+/// What a machine may use of the host's disks and network. Each of its disks, and each direction of its network, has the
+/// whole of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoLimits {
+    pub disk_bytes_per_second: Option<u64>,
+    pub disk_operations_per_second: Option<u64>,
+    pub network_bytes_per_second: Option<u64>,
+    pub network_packets_per_second: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +108,15 @@ pub struct QemuConfig {
     pub qemu_program: Option<PathBuf>,
     /// `vhost-device-vsock`; none: the one in `PATH`.
     pub vsock_program: Option<PathBuf>,
+}
+
+/// Programs of the drivers of virtual machines. None: the one in `PATH`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MachinePrograms {
+    pub firecracker: Option<PathBuf>,
+    pub jailer: Option<PathBuf>,
+    pub qemu: Option<PathBuf>,
+    pub vhost_device_vsock: Option<PathBuf>,
 }
 
 /// What runs a virtual machine's instructions.

@@ -1,7 +1,8 @@
 //! Whether this machine can run sandboxes, and what to do where it cannot.
 
-use crate::config::SandboxConfig;
-use crate::driver::cgroup;
+use crate::config::{DriverConfig, MachinePrograms, SandboxConfig};
+use crate::driver::firecracker::programs as firecracker;
+use crate::driver::{cgroup, qemu};
 use crate::program;
 use crate::sandboxes::find_runtime;
 use std::path::Path;
@@ -34,6 +35,46 @@ pub fn probe(config: &SandboxConfig) -> Vec<Check> {
     ]
 }
 
+/// What each driver would be on this machine, the strongest first. `ok`: it has all it needs, and the processor's help where it is a
+/// virtual machine. Changes nothing. Blocking.
+pub fn drivers(config: &SandboxConfig, programs: &MachinePrograms) -> Vec<Check> {
+    vec![firecracker_driver(programs), qemu_driver(programs), oci_driver(config)]
+}
+
+fn firecracker_driver(programs: &MachinePrograms) -> Check {
+    let name = "driver firecracker";
+    match firecracker::find_both(programs.firecracker.as_deref(), programs.jailer.as_deref()) {
+        Ok((program, _, version)) => {
+            let detail = format!("Firecracker {version} at {}: a kernel of its own for each sandbox", program.display());
+            check(name, true, detail, "")
+        }
+        Err(error) => check(name, false, error.to_string(), "it needs KVM, `firecracker` and `jailer` in PATH"),
+    }
+}
+
+fn qemu_driver(programs: &MachinePrograms) -> Check {
+    let name = "driver qemu";
+    match qemu::find(programs.qemu.as_deref(), programs.vhost_device_vsock.as_deref()) {
+        Ok((program, _)) => match qemu::kvm_trouble() {
+            None => check(name, true, format!("{} with KVM: a kernel of its own for each sandbox", program.display()), ""),
+            Some(why) => {
+                let detail = format!("{} without KVM ({why}): about ten times slower", program.display());
+                check(name, false, detail, "`auto` passes it over; `--driver qemu` takes it all the same")
+            }
+        },
+        Err(error) => {
+            let hint = "it needs the package `qemu-system-x86`, and `vhost-device-vsock` in PATH";
+            check(name, false, error.to_string(), hint)
+        }
+    }
+}
+
+fn oci_driver(config: &SandboxConfig) -> Check {
+    let runtime = runtime(&SandboxConfig { driver: DriverConfig::Oci, ..config.clone() });
+    let detail = format!("{}: sandboxes share this machine's kernel", runtime.detail);
+    check("driver oci", runtime.ok, detail, runtime.hint)
+}
+
 fn check(name: &'static str, ok: bool, detail: impl Into<String>, hint: &'static str) -> Check {
     Check { name, ok, detail: detail.into(), hint: if ok { "" } else { hint } }
 }
@@ -45,6 +86,9 @@ fn root() -> Check {
 
 fn runtime(config: &SandboxConfig) -> Check {
     let hint = "install the package `runc` (or `crun`)";
+    if !matches!(config.driver, DriverConfig::Oci) {
+        return check("container runtime", true, "not needed by the chosen driver", hint);
+    }
     let Some(program) = find_runtime(config.runtime) else {
         return check("container runtime", false, "neither `runc` nor `crun` was found", hint);
     };

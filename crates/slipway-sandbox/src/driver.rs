@@ -4,12 +4,16 @@
 
 pub(crate) mod cgroup;
 mod console;
+pub(crate) mod firecracker;
+mod idmap;
+pub(crate) mod kvm;
 mod machine;
 pub(crate) mod oci;
 pub(crate) mod qemu;
 mod tap;
 mod vmm;
 mod vsock;
+mod wire;
 
 use crate::home::{BootDriver, BootSpec, Home};
 use slipway_types::agent::Machine;
@@ -42,6 +46,8 @@ impl DriverError {
 
 /// Between the agent's own grace time and SIGKILL to it, where the agent has nothing to do but to end.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
+/// An agent does next to nothing before it answers.
+const GREET_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What an agent is told before it runs tasks, beside the host name.
 #[derive(Debug, Default)]
@@ -57,6 +63,7 @@ pub(crate) fn of(boot: &BootSpec) -> Box<dyn Driver> {
     match &boot.driver {
         BootDriver::Oci => Box::new(oci::Oci),
         BootDriver::Qemu(programs) => Box::new(qemu::Qemu::new(programs.clone())),
+        BootDriver::Firecracker(programs) => Box::new(firecracker::Firecracker::new(programs.clone())),
     }
 }
 
@@ -76,6 +83,10 @@ pub(crate) trait Guest: Send + Sync {
     /// What the sandbox itself last said outside of the agent's connection, for the error of a boot that failed.
     fn last_words(&self) -> Option<String> {
         None
+    }
+    /// For each of the agent's first words.
+    fn greet_time_max(&self) -> Duration {
+        GREET_TIME_MAX
     }
     /// How long an ordered end may take beyond the grace time of the tasks.
     fn stop_margin(&self) -> Duration {

@@ -25,6 +25,8 @@ pub enum SandboxError {
     NoGuest { path: PathBuf },
     #[error("`/dev/kvm` cannot be used: {why}")]
     NoKvm { why: String },
+    #[error("`{program}` is version {found}, expected {wanted}")]
+    Version { program: PathBuf, found: String, wanted: String },
     #[error("`{program}` is not an executable file")]
     NoProgram { program: PathBuf },
     #[error(transparent)]

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Part of the key: a new way to make the files is a new name.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 /// Of the digest, in the key: enough to tell apart what one machine ever makes.
 const KEY_CHARS: usize = 16;
 
@@ -34,7 +34,11 @@ pub enum KernelSource {
     #[default]
     Debian,
     /// A kernel (`bzImage` or `vmlinux`) and its directory below `/lib/modules`.
-    Files { kernel: PathBuf, modules: PathBuf },
+    Files {
+        kernel: PathBuf,
+        /// None: the kernel has all that is needed built in.
+        modules: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +71,7 @@ impl GuestError {
 #[derive(Debug, Clone)]
 struct KernelFiles {
     kernel: PathBuf,
-    modules: PathBuf,
+    modules: Option<PathBuf>,
 }
 
 /// Makes the guest's files in `dir`, or finds them there. Blocking: the first time it may fetch a package. Only one process
@@ -84,7 +88,7 @@ pub fn prepare(dir: &Path, source: &KernelSource, agent: &Path) -> Result<GuestI
         KernelSource::Debian => package::ensure(&dir.join("kernel"))?,
         KernelSource::Files { kernel, modules } => KernelFiles { kernel: kernel.clone(), modules: modules.clone() },
     };
-    let modules = modules::needed(&files.modules)?;
+    let modules = files.modules.as_deref().map_or(Ok(Vec::new()), modules::needed)?;
     let key = key(&files.kernel, &modules, agent)?;
     let made = dir.join(&key);
     if !made.exists() {
@@ -116,6 +120,8 @@ fn make(dir: &Path, kernel: &Path, modules: &[PathBuf], agent: &Path) -> Result<
     }
     // The kernel opens it for the first process, before that could mount anything.
     archive.character_device("dev/console", 0o600, 5, 1);
+    // The same process without a console: its streams lead there.
+    archive.character_device("dev/null", 0o666, 1, 3);
     archive.file("init", 0o755, &read(agent)?);
     let mut order = String::new();
     for path in modules {

@@ -1,5 +1,6 @@
 //! The directory of one sandbox: where its files are, what they say, and how its sockets are reached.
 
+use crate::config::IoLimits;
 use crate::error::SandboxError;
 use crate::guest::GuestImage;
 use crate::network::Slot;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Written by the supervisor before the shim starts: all that a shim needs. Holds no secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +40,20 @@ pub(crate) enum BootDriver {
     #[default]
     Oci,
     Qemu(QemuPrograms),
+    Firecracker(FirecrackerPrograms),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FirecrackerPrograms {
+    pub(crate) firecracker: PathBuf,
+    pub(crate) jailer: PathBuf,
+    /// What both say of themselves.
+    pub(crate) version: String,
+    pub(crate) guest: GuestImage,
+    pub(crate) kernel_words: String,
+    pub(crate) limits: IoLimits,
+    pub(crate) boot_time_max: Duration,
+    pub(crate) snapshots_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 //! mounts, the OCI container and the connection to the agent, and keeps events until a supervisor has taken them.
 //! The server may die at any point: the sandbox goes on.
 
+mod boot_probe;
 mod config;
 mod doctor;
 mod driver;
@@ -23,8 +24,12 @@ mod shim;
 mod spec;
 mod wire;
 
-pub use config::{Acceleration, DriverConfig, NetworkConfig, QemuConfig, Runtime, SandboxConfig};
-pub use doctor::{Check, probe};
+pub use config::{
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig, QemuConfig,
+    Runtime, SandboxConfig,
+};
+pub use boot_probe::try_boot;
+pub use doctor::{Check, drivers, probe};
 pub use error::SandboxError;
 pub use event::{STOPPED, SandboxEvent, TaskState};
 pub use guest::GuestImage;

@@ -50,7 +50,7 @@ impl Sandboxes {
             let driver = find_programs(&config.driver)?;
             let runtime_program = match driver {
                 BootDriver::Oci => find_runtime(config.runtime).ok_or(SandboxError::NoRuntime)?,
-                BootDriver::Qemu(_) => PathBuf::new(),
+                BootDriver::Qemu(_) | BootDriver::Firecracker(_) => PathBuf::new(),
             };
             for file in [&config.shim_program, &config.agent_program] {
                 if !file.is_file() {
@@ -180,9 +180,11 @@ fn prepare(home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
 /// Starts the shim and waits for its one line. The process that is started here ends at once: the shim is its child.
 async fn start_shim(program: &Path, home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
     let id = &boot.spec.id;
-    let bound = match boot.driver {
+    let bound = match &boot.driver {
         BootDriver::Oci => BOOT_TIME_MAX,
         BootDriver::Qemu(_) => MACHINE_BOOT_TIME_MAX,
+        // It may boot twice, to say why the first boot failed.
+        BootDriver::Firecracker(programs) => 2 * programs.boot_time_max + MACHINE_BOOT_TIME_MAX,
     };
     let started = |source| SandboxError::ShimStart { program: program.to_owned(), source };
     let log = std::fs::File::create(home.log_path()).map_err(SandboxError::file("create", home.log_path()))?;
@@ -250,6 +252,7 @@ fn find_programs(config: &DriverConfig) -> Result<BootDriver, SandboxError> {
     match config {
         DriverConfig::Oci => Ok(BootDriver::Oci),
         DriverConfig::Qemu(config) => driver::qemu::find_programs(config).map(BootDriver::Qemu),
+        DriverConfig::Firecracker(config) => driver::firecracker::find_programs(config).map(BootDriver::Firecracker),
     }
 }
 

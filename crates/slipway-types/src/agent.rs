@@ -82,6 +82,11 @@ pub struct Machine {
     pub app_gid: u32,
     /// Random bytes of the host's, base64: the guest's own generator starts from them.
     pub entropy: Secret,
+    /// Said again by [`AgentEvent::Reseeded`]: no other machine was asked with the same number.
+    pub reseed: u64,
+    /// Sizes that devices must have before they are mounted: a machine that was restored learns of its disks a moment later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceSize>,
 }
 
 /// What stays of a written tree when its sandbox ends.
@@ -129,6 +134,13 @@ pub struct ArchiveTrouble {
     /// As in [`crate::host::HostError`].
     pub code: String,
     pub message: String,
+}
+
+/// Of one disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSize {
+    pub device: String,
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +194,11 @@ pub enum Stream {
 pub enum AgentEvent {
     Hello {
         version: u32,
+    },
+    /// The machine's random numbers begin anew from the host's bytes, and nothing that runs in it was started before. Between
+    /// `configure` and `ready`; a host does not use a machine that leaves it out.
+    Reseeded {
+        reseed: u64,
     },
     /// `configure` is done.
     Ready,

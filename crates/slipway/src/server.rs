@@ -4,6 +4,7 @@
 mod claim;
 mod cold_check;
 mod config;
+mod driver;
 mod signal;
 mod wiring;
 
@@ -37,7 +38,7 @@ pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<Exi
         .map_err(|error| Failure::server("cannot start the runtime").caused_by(&error))?;
     let served = runtime.block_on(async {
         let listeners = Listeners::bind(&config).await?;
-        wiring::serve(&config, listeners).await
+        wiring::serve(config, listeners).await
     });
     runtime.shutdown_background();
     served.map(|()| ExitCode::SUCCESS)
@@ -52,13 +53,18 @@ pub(crate) fn shim(dir: &Path) -> ExitCode {
 pub(crate) async fn checks(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Vec<Check>, Failure> {
     let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
     let config = ServerConfig::resolve(global, &options)?;
-    let probed = slipway_sandbox::probe(&config.host.sandbox).into_iter().map(|check| Check {
+    let sandbox = &config.host.sandbox;
+    let shown = |check: slipway_sandbox::Check, needed: bool| Check {
         name: check.name.to_owned(),
         ok: check.ok,
+        needed,
         found: check.detail,
         hint: (!check.hint.is_empty()).then(|| check.hint.to_owned()),
-    });
-    let mut checks: Vec<Check> = probed.collect();
+    };
+    let mut checks: Vec<Check> = slipway_sandbox::probe(sandbox).into_iter().map(|check| shown(check, true)).collect();
+    // One of them is enough; that `oci` works is among the checks above.
+    let drivers = slipway_sandbox::drivers(sandbox, &config.machines.programs);
+    checks.extend(drivers.into_iter().map(|check| shown(check, false)));
     checks.extend(cold_check::check(&config).await);
     Ok(checks)
 }

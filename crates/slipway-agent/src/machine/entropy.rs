@@ -30,12 +30,16 @@ pub(super) fn seed(seed: &Secret) -> Result<(), MachineError> {
     let length = libc::c_int::try_from(bytes.len()).unwrap_or(0);
     let mut info = PoolInfo { entropy_count: length * 8, buf_size: length, buf: [0; SEED_BYTES_MAX] };
     info.buf[..bytes.len()].copy_from_slice(&bytes);
-    // SAFETY: `info` has the layout of the kernel's struct, with `buf_size` bytes behind its head, and outlives the call.
-    match unsafe { libc::ioctl(random.as_raw_fd(), RNDADDENTROPY, &raw const info) } {
-        0 => Ok(()),
-        _ => Err(failed(std::io::Error::last_os_error())),
-    }
+    // SAFETY: `info` has the layout of the kernel's struct, with `buf_size` bytes behind its head, and outlives the call; the second
+    // code takes nothing. The kernel mixes the bytes in at once, and draws from them only after the second.
+    let done = unsafe {
+        libc::ioctl(random.as_raw_fd(), RNDADDENTROPY, &raw const info) == 0
+            && libc::ioctl(random.as_raw_fd(), RNDRESEEDCRNG) == 0
+    };
+    if done { Ok(()) } else { Err(failed(std::io::Error::last_os_error())) }
 }
 
 /// `_IOW('R', 0x03, int[2])`
 const RNDADDENTROPY: libc::c_ulong = 0x4008_5203;
+/// `_IO('R', 0x07)`
+const RNDRESEEDCRNG: libc::c_ulong = 0x5207;

@@ -6,12 +6,14 @@ use std::fs::File;
 use std::io::{PipeReader, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A kernel's whole boot, verbose, takes about 40 KiB.
 const FILE_BYTES_MAX: usize = 256 * 1024;
 /// Of an error's text: a kernel's last lines before a panic.
 const TAIL_BYTES_MAX: usize = 1500;
 const READ_BYTES: usize = 4096;
+const END_PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Console {
@@ -41,6 +43,15 @@ impl Console {
             let over = tail.len().saturating_sub(TAIL_BYTES_MAX);
             tail.drain(..over);
         }
+    }
+
+    /// The last lines of a machine that has ended; waits until all of it was read.
+    pub(crate) fn all_words(&self, bound: Duration) -> Option<String> {
+        let deadline = Instant::now() + bound;
+        while Arc::strong_count(&self.tail) > 1 && Instant::now() < deadline {
+            std::thread::sleep(END_PAUSE);
+        }
+        self.last_words()
     }
 
     /// The last lines as one line of plain text; none when nothing was written.

@@ -12,7 +12,7 @@ use slipway_types::Secret;
 use slipway_types::agent::{CacheDevice, FILES_BYTES_MAX, Machine, MachineLimits, MachineNetwork};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the kernel, its tables and the agent take of the memory, measured, with room.
 const GUEST_OVERHEAD_BYTES: u64 = 96 << 20;
@@ -22,6 +22,8 @@ const CPU_QUOTA_US_MIN: u64 = 1000;
 /// Of a /30.
 const PREFIX: u8 = 30;
 const SEED_BYTES: usize = 64;
+/// Of the number by which a machine confirms that it took the seed.
+const REQUEST_BYTES: usize = 8;
 
 /// A block device, named by its place: the first is `vda`.
 #[derive(Debug)]
@@ -30,14 +32,25 @@ pub(crate) struct Disk {
     pub(crate) read_only: bool,
 }
 
-/// Opens the images, lowest layer first, then the writable one, then the cache. Missing ones are made: a new image is the host's
-/// own work, and it is not mounted here.
+/// The file of a disk.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) path: PathBuf,
+    pub(crate) read_only: bool,
+}
+
+/// Opens the images of [`ensure_images`].
 pub(crate) fn open_disks(boot: &BootSpec) -> Result<Vec<Disk>, DriverError> {
+    let open = |image: &Image| Ok(Disk { file: open(&image.path, !image.read_only)?, read_only: image.read_only });
+    ensure_images(boot)?.iter().map(open).collect()
+}
+
+/// Lowest layer first, then the writable image, then the cache. Missing ones are made: a new image is the host's own work, and it
+/// is not mounted here.
+pub(crate) fn ensure_images(boot: &BootSpec) -> Result<Vec<Image>, DriverError> {
     let spec = &boot.spec;
-    let mut disks = Vec::new();
-    for layer in &spec.layers {
-        disks.push(Disk { file: open(layer, false)?, read_only: true });
-    }
+    let layer = |path: &PathBuf| Image { path: path.clone(), read_only: true };
+    let mut images: Vec<Image> = spec.layers.iter().map(layer).collect();
     let cache = spec.cache.as_ref().map(|cache| (&cache.image, cache.bytes));
     for (path, bytes) in std::iter::once((&spec.writable.image, spec.writable.bytes)).chain(cache) {
         if !path.exists() {
@@ -45,9 +58,9 @@ pub(crate) fn open_disks(boot: &BootSpec) -> Result<Vec<Disk>, DriverError> {
         }
         // The guest can take the mark away; it is there again when the guest is gone.
         image::mark_guest_written(path).map_err(|e| DriverError::because("cannot mark an image", &e))?;
-        disks.push(Disk { file: open(path, true)?, read_only: false });
+        images.push(Image { path: path.clone(), read_only: false });
     }
-    Ok(disks)
+    Ok(images)
 }
 
 fn open(path: &Path, write: bool) -> Result<OwnedFd, DriverError> {
@@ -73,15 +86,22 @@ pub(crate) fn cpu_quota_us(boot: &BootSpec) -> u64 {
 
 /// What the agent makes of it.
 pub(crate) fn setup(boot: &BootSpec) -> Result<Setup, DriverError> {
+    setup_at(boot, boot.spec.layers.len())
+}
+
+/// The same for a machine whose writable image stands at that place, with the cache behind it and layers before it.
+pub(crate) fn setup_at(boot: &BootSpec, writable_place: usize) -> Result<Setup, DriverError> {
     let spec = &boot.spec;
     let layers = spec.layers.len();
+    let failed = |e: std::io::Error| DriverError::because("cannot draw random bytes", &e);
+    let (seed, reseed) = (random::<SEED_BYTES>().map_err(failed)?, random::<REQUEST_BYTES>().map_err(failed)?);
     let machine = Machine {
         layers: (0..layers).map(disk_name).collect(),
-        writable: disk_name(layers),
+        writable: disk_name(writable_place),
         cache: spec
             .cache
             .as_ref()
-            .map(|cache| CacheDevice { device: disk_name(layers + 1), targets: cache.targets.clone() }),
+            .map(|cache| CacheDevice { device: disk_name(writable_place + 1), targets: cache.targets.clone() }),
         older_tree: spec.writable.older_tree,
         tidy: spec.writable.tidy.clone(),
         network: MachineNetwork {
@@ -97,7 +117,9 @@ pub(crate) fn setup(boot: &BootSpec) -> Result<Setup, DriverError> {
         },
         app_uid: APP_UID,
         app_gid: APP_GID,
-        entropy: seed().map_err(|e| DriverError::because("cannot draw random bytes", &e))?,
+        entropy: Secret::new(STANDARD.encode(seed)),
+        reseed: u64::from_le_bytes(reseed),
+        devices: Vec::new(),
     };
     Ok(Setup { files: files(boot)?, machine: Some(machine) })
 }
@@ -108,10 +130,10 @@ fn disk_name(place: usize) -> String {
     format!("vd{letter}")
 }
 
-fn seed() -> std::io::Result<Secret> {
-    let mut bytes = [0; SEED_BYTES];
+fn random<const BYTES: usize>() -> std::io::Result<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(Secret::new(STANDARD.encode(bytes)))
+    Ok(bytes)
 }
 
 fn files(boot: &BootSpec) -> Result<Vec<(String, Vec<u8>)>, DriverError> {

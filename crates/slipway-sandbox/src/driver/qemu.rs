@@ -6,7 +6,7 @@ mod counter;
 
 use super::console::Console;
 use super::vmm::{Confinement, Process, uid_of};
-use super::{Driver, DriverError, Guest, Setup, cgroup, machine, tap, vsock};
+use super::{Driver, DriverError, Guest, Setup, cgroup, kvm, machine, tap, vsock};
 use crate::config::{Acceleration, QemuConfig};
 use crate::error::SandboxError;
 use crate::home::{BootSpec, Home, QemuPrograms, short_path};
@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 const QEMU: &str = if cfg!(target_arch = "aarch64") { "qemu-system-aarch64" } else { "qemu-system-x86_64" };
 const VSOCK_DEVICE: &str = "vhost-device-vsock";
-const KVM: &str = "/dev/kvm";
 /// The device's control socket, which QEMU is connected to.
 const CONTROL_SOCKET: &str = "device.sock";
 /// Where the host dials the guest.
@@ -41,19 +40,25 @@ const KVM_OVERHEAD_BYTES: u64 = 96 << 20;
 const VMM_THREADS_MAX: u64 = 256;
 
 pub(crate) fn find_programs(config: &QemuConfig) -> Result<QemuPrograms, SandboxError> {
-    let find = |given: &Option<PathBuf>, program: &'static str, hint: &'static str| match given {
-        Some(path) if path.is_file() => Ok(path.clone()),
-        Some(path) => Err(SandboxError::NoProgram { program: path.clone() }),
-        None => program::find(program).ok_or(SandboxError::NoMachineProgram { program, hint }),
-    };
-    let qemu = find(&config.qemu_program, QEMU, "install the package `qemu-system-x86`")?;
-    let vsock = find(&config.vsock_program, VSOCK_DEVICE, "install it with `cargo install vhost-device-vsock`")?;
+    let (qemu, vsock) = find(config.qemu_program.as_deref(), config.vsock_program.as_deref())?;
     for path in [&config.guest.kernel, &config.guest.initramfs] {
         if !path.is_file() {
             return Err(SandboxError::NoGuest { path: path.clone() });
         }
     }
     Ok(QemuPrograms { qemu, vsock, guest: config.guest.clone(), kvm: uses_kvm(config.acceleration)? })
+}
+
+/// QEMU and its vsock device, those given or those of `PATH`.
+pub(crate) fn find(qemu: Option<&Path>, vsock: Option<&Path>) -> Result<(PathBuf, PathBuf), SandboxError> {
+    let find = |given: Option<&Path>, program: &'static str, hint: &'static str| match given {
+        Some(path) if path.is_file() => Ok(path.to_owned()),
+        Some(path) => Err(SandboxError::NoProgram { program: path.to_owned() }),
+        None => program::find(program).ok_or(SandboxError::NoMachineProgram { program, hint }),
+    };
+    let qemu = find(qemu, QEMU, "install the package `qemu-system-x86`")?;
+    let vsock = find(vsock, VSOCK_DEVICE, "install it with `cargo install vhost-device-vsock`")?;
+    Ok((qemu, vsock))
 }
 
 fn uses_kvm(wanted: Acceleration) -> Result<bool, SandboxError> {
@@ -65,15 +70,8 @@ fn uses_kvm(wanted: Acceleration) -> Result<bool, SandboxError> {
 }
 
 /// Why the processor's virtualisation is not there for us.
-fn kvm_trouble() -> Option<String> {
-    if let Err(error) = std::fs::File::options().read(true).write(true).open(KVM) {
-        return Some(error.to_string());
-    }
-    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags = processor.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
-    // A host that offers the device without either emulates a part of each guest, and runs only kernels that are made for it.
-    let native = flags.split_ascii_whitespace().any(|flag| matches!(flag, "vmx" | "svm"));
-    (!native).then(|| "the processor shows neither `vmx` nor `svm`".to_owned())
+pub(crate) fn kvm_trouble() -> Option<String> {
+    kvm::trouble().or_else(|| kvm::is_pvm().then(|| "it runs only kernels that are made for it (PVM)".to_owned()))
 }
 
 #[derive(Debug)]
@@ -124,7 +122,7 @@ impl Qemu {
             .map_err(|error| DriverError::because("cannot make the cgroup", &error))?;
         let uid = uid_of(&boot.slot);
         let extra_group = if self.programs.kvm { kvm_group() } else { None };
-        let confinement = Confinement { uid, extra_group, slot: &boot.slot, cgroup: &cgroup };
+        let confinement = Confinement { uid: Some(uid), extra_group, slot: &boot.slot, cgroup: &cgroup };
         let dir = home.machine_dir();
         make_dir(&dir, uid).map_err(|e| DriverError::because("cannot make the machine's directory", &e))?;
         let device = self.start_device(home, &confinement)?;
@@ -221,7 +219,7 @@ impl Guest for Running {
 
 /// The group that may open the device, where there is one.
 fn kvm_group() -> Option<u32> {
-    std::fs::metadata(KVM).ok().map(|metadata| metadata.gid()).filter(|gid| *gid != 0)
+    std::fs::metadata(kvm::KVM).ok().map(|metadata| metadata.gid()).filter(|gid| *gid != 0)
 }
 
 fn make_dir(dir: &Path, uid: u32) -> std::io::Result<()> {

@@ -27,7 +27,8 @@ pub(crate) fn uid_of(slot: &Slot) -> u32 {
 
 #[derive(Debug)]
 pub(crate) struct Confinement<'a> {
-    pub(crate) uid: u32,
+    /// `None`: a program that needs all rights and gives them up itself, such as a jailer.
+    pub(crate) uid: Option<u32>,
     /// Beside its own: to open `/dev/kvm`.
     pub(crate) extra_group: Option<u32>,
     pub(crate) slot: &'a Slot,
@@ -91,7 +92,7 @@ impl AsFd for Process {
 }
 
 /// In the child, before the exec.
-fn become_confined(uid: u32, groups: &[u32], netns: RawFd, cgroup: &[RawFd], kept: &[RawFd]) -> io::Result<()> {
+fn become_confined(uid: Option<u32>, groups: &[u32], netns: RawFd, cgroup: &[RawFd], kept: &[RawFd]) -> io::Result<()> {
     let check = |result: i32| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     let core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let files = libc::rlimit { rlim_cur: OPEN_FILES_MAX, rlim_max: OPEN_FILES_MAX };
@@ -106,9 +107,11 @@ fn become_confined(uid: u32, groups: &[u32], netns: RawFd, cgroup: &[RawFd], kep
         check(libc::unshare(libc::CLONE_NEWIPC | libc::CLONE_NEWUTS))?;
         check(libc::setrlimit(libc::RLIMIT_CORE, &raw const core))?;
         check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files))?;
-        check(libc::setgroups(groups.len(), groups.as_ptr()))?;
-        check(libc::setresgid(uid, uid, uid))?;
-        check(libc::setresuid(uid, uid, uid))?;
+        if let Some(uid) = uid {
+            check(libc::setgroups(groups.len(), groups.as_ptr()))?;
+            check(libc::setresgid(uid, uid, uid))?;
+            check(libc::setresuid(uid, uid, uid))?;
+        }
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
         // A change of user forgets it: last.
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;

@@ -65,5 +65,8 @@ fn files(package: &Path) -> Result<KernelFiles, GuestError> {
         let found = names.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)));
         found.ok_or_else(|| GuestError::Kernel { path: dir, why: format!("no `{prefix}…` in it") })
     };
-    Ok(KernelFiles { kernel: only(package.join("boot"), "vmlinuz")?, modules: only(package.join("lib/modules"), "")? })
+    Ok(KernelFiles {
+        kernel: only(package.join("boot"), "vmlinuz")?,
+        modules: Some(only(package.join("lib/modules"), "")?),
+    })
 }

@@ -12,10 +12,7 @@ use slipway_types::host::ExitFacts;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// For the agent's first words, each.
-const GREET_TIME_MAX: Duration = Duration::from_secs(10);
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(super) struct Reader {
     lines: BufReader<UnixStream>,
@@ -25,7 +22,7 @@ pub(super) struct Reader {
 pub(super) fn greet(guest: &dyn Guest, hostname: &str) -> Result<Reader, DriverError> {
     let failed = |error: std::io::Error| DriverError::because("cannot speak to the agent", &error);
     let mut stream = guest.stream().map_err(failed)?;
-    stream.set_read_timeout(Some(GREET_TIME_MAX)).map_err(failed)?;
+    stream.set_read_timeout(Some(guest.greet_time_max())).map_err(failed)?;
     let mut reader = Reader { lines: BufReader::new(stream.try_clone().map_err(failed)?) };
     match reader.next().map_err(DriverError::new)? {
         Some(AgentEvent::Hello { version: PROTOCOL_VERSION }) => {}
@@ -43,21 +40,33 @@ pub(super) fn greet(guest: &dyn Guest, hostname: &str) -> Result<Reader, DriverE
                 .map_err(failed)?;
         }
     }
+    let reseed = machine.as_ref().map(|machine| machine.reseed);
     send(&mut stream, &AgentCommand::Configure { hostname: hostname.to_owned(), unix_time_ms, machine })
         .map_err(failed)?;
-    loop {
-        match reader.next().map_err(DriverError::new)? {
-            Some(AgentEvent::Ready) => break,
-            // The sockets of an empty sandbox say nothing.
-            Some(AgentEvent::Listening { .. }) => {}
-            Some(AgentEvent::ConfigureFailed { message } | AgentEvent::Refused { message }) => {
-                return Err(DriverError::new(format!("the agent could not make the sandbox: {message}")));
-            }
-            _ => return Err(DriverError::new("the agent was not ready after it was configured")),
-        }
-    }
+    reader.wait_until_ready(reseed)?;
     stream.set_read_timeout(None).map_err(failed)?;
     Ok(reader)
+}
+
+impl Reader {
+    /// A machine's random numbers may be those of another machine until it confirms that they are not: it is not used before.
+    fn wait_until_ready(&mut self, mut reseed: Option<u64>) -> Result<(), DriverError> {
+        loop {
+            match self.next().map_err(DriverError::new)? {
+                Some(AgentEvent::Reseeded { reseed: said }) if reseed == Some(said) => reseed = None,
+                Some(AgentEvent::Ready) if reseed.is_none() => return Ok(()),
+                Some(AgentEvent::Ready) => {
+                    return Err(DriverError::new("the agent did not confirm that its random numbers begin anew"));
+                }
+                // The sockets of an empty sandbox say nothing.
+                Some(AgentEvent::Listening { .. }) => {}
+                Some(AgentEvent::ConfigureFailed { message } | AgentEvent::Refused { message }) => {
+                    return Err(DriverError::new(format!("the agent could not make the sandbox: {message}")));
+                }
+                _ => return Err(DriverError::new("the agent was not ready after it was configured")),
+            }
+        }
+    }
 }
 
 fn send(stream: &mut UnixStream, command: &AgentCommand) -> std::io::Result<()> {
@@ -137,6 +146,7 @@ fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
         AgentEvent::Refused { message } => hold.event(SandboxEvent::Refused { message }),
         AgentEvent::Stats { .. }
         | AgentEvent::Ready
+        | AgentEvent::Reseeded { .. }
         | AgentEvent::Hello { .. }
         | AgentEvent::ConfigureFailed { .. } => {}
     }
@@ -150,5 +160,32 @@ fn task_of(event: &AgentEvent) -> Option<u32> {
         | AgentEvent::Output { task, .. }
         | AgentEvent::Exited { task, .. } => Some(*task),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(events: &[AgentEvent], reseed: Option<u64>) -> Result<(), String> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        for event in events {
+            theirs.write_all(&[serde_json::to_vec(event).unwrap(), b"\n".to_vec()].concat()).unwrap();
+        }
+        drop(theirs);
+        Reader { lines: BufReader::new(ours) }.wait_until_ready(reseed).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_machine_that_does_not_confirm_its_random_numbers_is_not_used() {
+        let reseeded = |reseed| AgentEvent::Reseeded { reseed };
+        let refused = |events: &[AgentEvent]| said(events, Some(7)).unwrap_err();
+        assert_eq!(said(&[reseeded(7), AgentEvent::Ready], Some(7)), Ok(()));
+        assert_eq!(said(&[AgentEvent::Ready], None), Ok(()));
+        assert!(refused(&[AgentEvent::Ready]).contains("begin anew"));
+        assert!(refused(&[AgentEvent::Ready, reseeded(7)]).contains("begin anew"));
+        for wrong in [vec![reseeded(8), AgentEvent::Ready], vec![reseeded(7)], vec![]] {
+            assert!(refused(&wrong).contains("not ready"), "{wrong:?}");
+        }
     }
 }

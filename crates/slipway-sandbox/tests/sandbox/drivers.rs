@@ -2,16 +2,20 @@
 
 use crate::machine::{Machine, programs, scratch};
 use slipway_sandbox::guest::{self, KernelSource};
-use slipway_sandbox::{Acceleration, DriverConfig, QemuConfig, SandboxConfig};
+use slipway_sandbox::{Acceleration, DriverConfig, FirecrackerConfig, IoLimits, QemuConfig, SandboxConfig};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Names of drivers that have to be there: a missing one fails instead of being skipped. `./x test` sets it.
 const REQUIRED: &str = "SLIPWAY_TEST_DRIVERS";
 
+/// Where a Firecracker for the tests is.
+const FIRECRACKER_VARIABLE: &str = "SLIPWAY_TEST_FIRECRACKER";
+
 pub(crate) struct Driver {
     pub(crate) name: &'static str,
-    /// Numbers of tests begin here, so that tests of two drivers run at the same time.
+    /// Numbers of tests (below 80) begin here, so that tests of two drivers run at the same time.
     pub(crate) first_number: u8,
     /// A kernel of its own: it has no system calls to keep from the tasks, and its tree of control groups is of version 2.
     pub(crate) has_own_kernel: bool,
@@ -24,7 +28,12 @@ pub(crate) fn oci() -> Driver {
 }
 
 pub(crate) fn qemu() -> Driver {
-    Driver { name: "qemu", first_number: 100, has_own_kernel: true, config: |agent| qemu_config(agent).map(DriverConfig::Qemu) }
+    Driver { name: "qemu", first_number: 80, has_own_kernel: true, config: |agent| qemu_config(agent).map(DriverConfig::Qemu) }
+}
+
+pub(crate) fn firecracker() -> Driver {
+    let config = |agent: &Path| firecracker_config(agent).map(DriverConfig::Firecracker);
+    Driver { name: "firecracker", first_number: 160, has_own_kernel: true, config }
 }
 
 fn qemu_config(agent: &Path) -> Result<QemuConfig, String> {
@@ -37,6 +46,35 @@ fn qemu_config(agent: &Path) -> Result<QemuConfig, String> {
     found.map_err(|error| format!("`qemu-system-x86_64`: {error}, `./x test` installs it"))?;
     let guest = guest::prepare(&shared.join("guest"), &KernelSource::Debian, agent).map_err(|e| format!("{e:?}"))?;
     Ok(QemuConfig { guest, acceleration: Acceleration::Tcg, qemu_program: None, vsock_program: Some(vsock) })
+}
+
+/// A directory named by [`FIRECRACKER_VARIABLE`] may hold `firecracker` and `jailer`, a kernel `vmlinux` that needs no modules, and
+/// more words for it in `words`; what it does not hold is the machine's own.
+fn firecracker_config(agent: &Path) -> Result<FirecrackerConfig, String> {
+    let given = std::env::var_os(FIRECRACKER_VARIABLE).map(PathBuf::from);
+    let file = |name: &str| given.as_ref().map(|dir| dir.join(name)).filter(|file| file.is_file());
+    let shared = scratch().parent().unwrap().join("debug/test-shared");
+    let source = match file("vmlinux") {
+        Some(kernel) => KernelSource::Files { kernel, modules: None },
+        None => KernelSource::Debian,
+    };
+    let (firecracker_program, jailer_program) = (file("firecracker"), file("jailer"));
+    let found =
+        Command::new(firecracker_program.clone().unwrap_or_else(|| "firecracker".into())).arg("--version").output();
+    found.map_err(|error| format!("`firecracker`: {error}; put it into PATH or set {FIRECRACKER_VARIABLE}"))?;
+    std::fs::metadata("/dev/kvm").map_err(|error| format!("`/dev/kvm`: {error}"))?;
+    let guest = guest::prepare(&shared.join("guest"), &source, agent).map_err(|e| format!("{e:?}"))?;
+    let kernel_words = file("words").map(|file| std::fs::read_to_string(file).unwrap().trim().to_owned());
+    Ok(FirecrackerConfig {
+        guest,
+        firecracker_program,
+        jailer_program,
+        kernel_words: kernel_words.unwrap_or_default(),
+        limits: IoLimits::default(),
+        // A host without the processor's help takes a hundred times as long as one with it.
+        boot_time_max: Duration::from_secs(150),
+        snapshots_dir: None,
+    })
 }
 
 /// Where a test makes its machine.

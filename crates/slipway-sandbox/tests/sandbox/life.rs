@@ -66,11 +66,11 @@ pub(crate) async fn processor_time_is_limited(place: Place) {
     spec.limits.cpus = CPUS;
     let sandbox = machine.sandboxes.boot(spec).await.unwrap();
     // Two processes that never rest, and the time of the processor that they got.
-    let burn = "perl -MTime::HiRes=time -e '$e = time + 4; fork; 1 while time < $e; wait; @t = times; print $t[0] + $t[1] + $t[2] + $t[3], \"\\n\"' | head -n 1";
+    let burn = "perl -e '$e = time + 5; fork; 1 while time < $e; wait; @t = times; print $t[0] + $t[1] + $t[2] + $t[3], \"\\n\"'";
     let begun = Instant::now();
     let done = run(&sandbox, burn).await;
     let wall = begun.elapsed().as_secs_f64();
     let used: f64 = done.stdout.lines().map(|line| line.parse::<f64>().unwrap()).fold(0.0, f64::max);
-    assert!(used / wall < CPUS * 1.35, "{used} s of the processor in {wall} s");
+    assert!(used > 0.5 && used / wall < CPUS * 1.35, "{used} s of the processor in {wall} s");
     machine.end(&[&sandbox]).await;
 }

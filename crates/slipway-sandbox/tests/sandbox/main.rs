@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
 
 mod drivers;
+mod firecracker;
 mod hostile;
 mod images;
 mod life;
@@ -52,5 +53,5 @@ macro_rules! suite {
 
 /// The tests of the suite, by driver.
 mod on {
-    suite!(oci qemu);
+    suite!(oci qemu firecracker);
 }

@@ -268,6 +268,10 @@ pub(crate) enum Driver {
     /// The strongest that works on this machine
     #[default]
     Auto,
+    /// Firecracker microVMs; needs KVM
+    Firecracker,
+    /// QEMU microVMs; without KVM about ten times slower
+    Qemu,
     /// An OCI runtime: crun or runc
     Oci,
 }

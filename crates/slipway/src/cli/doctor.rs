@@ -14,6 +14,8 @@ use std::process::ExitCode;
 pub(crate) struct Check {
     pub(crate) name: String,
     pub(crate) ok: bool,
+    /// Without it a server does not run here.
+    pub(crate) needed: bool,
     /// What was found, in one sentence.
     pub(crate) found: String,
     /// What to do when it is not well.
@@ -25,7 +27,7 @@ pub(crate) struct Check {
 pub(super) async fn run(global: &GlobalOptions, config: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let mut checks = vec![server_check(global).await];
     checks.extend(server::checks(global, config).await?);
-    let well = checks.iter().all(|check| check.ok);
+    let well = checks.iter().all(|check| check.ok || !check.needed);
     if global.json {
         output::json(&checks)?;
     } else {
@@ -38,7 +40,11 @@ pub(super) async fn run(global: &GlobalOptions, config: Option<PathBuf>) -> Resu
 }
 
 fn shown(check: &Check, palette: Palette) -> String {
-    let mark = if check.ok { palette.green("✓") } else { palette.red("✗") };
+    let mark = match (check.ok, check.needed) {
+        (true, _) => palette.green("✓"),
+        (false, true) => palette.red("✗"),
+        (false, false) => palette.dim("–"),
+    };
     let hint = check.hint.as_ref().map(|hint| format!("\n  {} {hint}", palette.cyan("hint:"))).unwrap_or_default();
     format!("{mark} {:<18} {}{hint}", check.name, check.found)
 }
@@ -55,11 +61,11 @@ async fn server_check(global: &GlobalOptions) -> Check {
                 "version {} at {url}; services at *.{}:{} in sandboxes of the {} driver",
                 view.version, view.domain, view.edge_port, view.driver
             );
-            Check { name, ok: true, found, hint: None }
+            Check { name, ok: true, needed: true, found, hint: None }
         }
         Err(error) => {
             let hint = Some("start one by `slipway server`".to_owned());
-            Check { name, ok: false, found: error.to_string(), hint }
+            Check { name, ok: false, needed: true, found: error.to_string(), hint }
         }
     }
 }

@@ -18,10 +18,10 @@ pub(super) async fn check(config: &ServerConfig) -> Option<Check> {
     let name = "cold tier".to_owned();
     let place = format!("{}, bucket {}", cold.endpoint.as_deref().unwrap_or("AWS S3"), cold.bucket);
     Some(match ask(cold).await {
-        Ok(()) => Check { name, ok: true, found: format!("{place} answers"), hint: None },
+        Ok(()) => Check { name, ok: true, needed: true, found: format!("{place} answers"), hint: None },
         Err(why) => {
             let hint = "check `[layers.cold]` of slipway-server.toml; without it builds go on, and what was moved there is made again";
-            Check { name, ok: false, found: format!("{place}: {why}"), hint: Some(hint.to_owned()) }
+            Check { name, ok: false, needed: true, found: format!("{place}: {why}"), hint: Some(hint.to_owned()) }
         }
     })
 }

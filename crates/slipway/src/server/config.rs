@@ -4,6 +4,7 @@
 
 mod file;
 mod layers;
+mod machines;
 
 use crate::cli::{Driver, GlobalOptions, ServerOptions};
 use crate::client::DATA_DIR_DEFAULT;
@@ -11,7 +12,8 @@ use crate::failure::Failure;
 use file::{ConfigFile, NodeKind};
 use slipway_edge::ProxyConfig;
 use slipway_host::{BaseConfig, HostConfig, NodeSource, PythonSource};
-use slipway_sandbox::{NetworkConfig, SandboxConfig};
+pub(crate) use machines::MachinesConfig;
+use slipway_sandbox::{DriverConfig, NetworkConfig, SandboxConfig};
 use slipway_types::api::UPLOAD_BYTES_MAX;
 use slipway_types::settings::{ByteSize, DurationMs};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,6 +46,8 @@ pub(crate) struct ServerConfig {
     /// What redirect rules may reach outside.
     pub(crate) proxy: ProxyConfig,
     pub(crate) driver: Driver,
+    /// What drivers of virtual machines need.
+    pub(crate) machines: MachinesConfig,
     pub(crate) upload_bytes_max: u64,
     pub(crate) drain_timeout: Duration,
     /// Newest releases of each service whose layers stay.
@@ -71,12 +75,14 @@ impl ServerConfig {
         let (api_listen, edge_listen) = (file.api.listen, file.edge.listen);
         let (driver, drain_timeout) = (file.sandbox.driver, file.drain_timeout);
         let keep_releases = layers::keep_releases(&file.layers)?;
+        let machines = machines::machines_config(&file.sandbox)?;
         let host = host_config(&data_dir, file)?;
         Ok(Self {
             api_listen: options.listen.or(api_listen).unwrap_or(API_LISTEN_DEFAULT),
             edge_listen: options.edge_listen.or(edge_listen).unwrap_or(EDGE_LISTEN_DEFAULT),
             domain,
             driver: options.driver.or(driver).unwrap_or_default(),
+            machines,
             upload_bytes_max,
             drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT_DEFAULT).as_duration(),
             proxy: ProxyConfig { allow, ca_bundle: host.sandbox.ca_bundle.clone() },
@@ -174,6 +180,8 @@ fn sandbox_config(data_dir: &Path, table: file::SandboxTable) -> Result<SandboxC
         agent_program: table.agent.unwrap_or_else(|| program.with_file_name(AGENT_NAME)),
         shim_program: program,
         runtime: table.runtime.unwrap_or_default(),
+        // Chosen when the server starts.
+        driver: DriverConfig::default(),
         network: NetworkConfig { subnet, allow: table.allow.into_iter().map(|cidr| cidr.0).collect(), dns: table.dns },
         ca_bundle,
     })

@@ -4,8 +4,8 @@
 
 use super::claim::Listeners;
 use super::config::ServerConfig;
+use super::driver;
 use super::signal::StopSignal;
-use crate::cli::Driver;
 use crate::client::ClientFile;
 use crate::failure::Failure;
 use crate::output::{self, Palette};
@@ -41,19 +41,19 @@ const STOP_WAIT_MAX: Duration = Duration::from_secs(40);
 ///
 /// # Errors
 /// When a part could not start, or ended on its own.
-pub(super) async fn serve(config: &ServerConfig, listeners: Listeners) -> Result<(), Failure> {
+pub(super) async fn serve(mut config: ServerConfig, listeners: Listeners) -> Result<(), Failure> {
     let mut stop_signal = StopSignal::listen()?;
     let client_file = ClientFile::path(&config.data_dir);
     // Left by a server that was killed: it would tell scripts that this one is ready.
     remove(&client_file)?;
     tokio::select! {
-        prepared = prepare(config) => prepared?,
+        prepared = prepare(&mut config) => prepared?,
         () = stop_signal.next() => return Ok(()),
     }
     let shutdown = CancellationToken::new();
     let mut parts = Parts::new();
     let ended = tokio::select! {
-        ended = run_parts(config, listeners, &mut parts, &shutdown) => ended,
+        ended = run_parts(&config, listeners, &mut parts, &shutdown) => ended,
         () = stop_signal.next() => Ok(()),
     };
     output::say("stopping; apps go on");
@@ -91,10 +91,11 @@ async fn run_parts(
     first_end(parts).await
 }
 
-/// The base layer, made at the first start: minutes, so each step says what it does.
-async fn prepare(config: &ServerConfig) -> Result<(), Failure> {
+/// The driver's guest and the base layer, made at the first start: minutes, so each step says what it does.
+async fn prepare(config: &mut ServerConfig) -> Result<(), Failure> {
     let palette = Palette::of_stderr();
     let step = |line: &str| output::say(&format!("{} {}", palette.dim("set-up"), output::printable(line)));
+    config.host.sandbox.driver = Box::pin(driver::choose(config, step)).await?;
     let prepared = Box::pin(slipway_host::prepare(&config.host, step)).await;
     prepared.map_err(|error| {
         Failure::server(format!("cannot prepare the base system: {error}"))
@@ -153,17 +154,10 @@ fn control_config(config: &ServerConfig, api_listener: TcpListener, addresses: A
         edge_port: addresses.edge.port(),
         upload_bytes_max: config.upload_bytes_max,
         drain_timeout: config.drain_timeout,
-        driver: driver_name(config.driver).to_owned(),
+        driver: driver::name_of(&config.host.sandbox.driver).to_owned(),
         keep_releases: config.keep_releases,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..ControlConfig::new(&config.data_dir, api_listener)
-    }
-}
-
-/// What boots the sandboxes. With one driver there is nothing to choose from yet.
-fn driver_name(wanted: Driver) -> &'static str {
-    match wanted {
-        Driver::Auto | Driver::Oci => "oci",
     }
 }
 

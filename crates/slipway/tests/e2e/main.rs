@@ -8,6 +8,7 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
+mod machine;
 mod migration;
 mod netlify;
 mod private_dependency;

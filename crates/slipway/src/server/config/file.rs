@@ -55,6 +55,13 @@ pub(super) struct SandboxTable {
     pub(super) dns: Vec<IpAddr>,
     pub(super) ca_bundle: Option<PathBuf>,
     pub(super) agent: Option<PathBuf>,
+    pub(super) firecracker: Option<PathBuf>,
+    pub(super) jailer: Option<PathBuf>,
+    pub(super) qemu: Option<PathBuf>,
+    pub(super) vhost_device_vsock: Option<PathBuf>,
+    pub(super) kernel: Option<PathBuf>,
+    pub(super) kernel_modules: Option<PathBuf>,
+    pub(super) kernel_words: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

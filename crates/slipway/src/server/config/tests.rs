@@ -1,6 +1,7 @@
 use super::*;
 use slipway_layers::ColdCredentials;
 use slipway_sandbox::Runtime;
+use slipway_sandbox::guest::KernelSource;
 
 fn global(data: Option<&str>) -> GlobalOptions {
     GlobalOptions { data: data.map(PathBuf::from), url: None, token: None, project: None, service: None, json: false }
@@ -66,6 +67,13 @@ fn every_key_of_the_file_counts() {
         dns = ["1.1.1.1"]
         ca_bundle = "/dev/../etc/hostname"
         agent = "/opt/agent"
+        firecracker = "/dev/../etc/hostname"
+        jailer = "/dev/../etc/hostname"
+        qemu = "/dev/../etc/passwd"
+        vhost_device_vsock = "/dev/../etc/group"
+        kernel = "/dev/../etc/hostname"
+        kernel_modules = "/etc"
+        kernel_words = "quiet"
         [base]
         suite = "trixie"
         mirror = "http://mirror.example/debian"
@@ -97,6 +105,12 @@ fn every_key_of_the_file_counts() {
     assert_eq!((cold.bytes_per_second, cold.allow_http), (Some(10 << 20), true));
     assert_eq!(cold.credentials, ColdCredentials::File("/dev/../etc/hostname".into()));
     assert_eq!(cold.ca_bundle, host.sandbox.ca_bundle, "without its own it trusts what sandboxes trust");
+    let programs = &config.machines.programs;
+    assert_eq!(programs.qemu.as_deref(), Some(Path::new("/dev/../etc/passwd")));
+    assert_eq!(programs.vhost_device_vsock.as_deref(), Some(Path::new("/dev/../etc/group")));
+    assert!(programs.firecracker == programs.jailer && programs.jailer.is_some());
+    let kernel = KernelSource::Files { kernel: "/dev/../etc/hostname".into(), modules: Some("/etc".into()) };
+    assert_eq!((&config.machines.kernel, config.machines.kernel_words.as_str()), (&kernel, "quiet"));
     assert_eq!(host.sandbox.runtime, Runtime::Crun);
     assert_eq!(host.sandbox.network.allow[0].to_string(), "192.168.1.0/24");
     assert_eq!(host.sandbox.network.dns[0].to_string(), "1.1.1.1");
@@ -135,7 +149,10 @@ fn what_cannot_be_is_refused() {
         ("sandbox.subnet = \"10.0.0.0\"", "choose a prefix"),
         ("sandbox.subnet = \"10.0.0\"", "10.0.0"),
         ("sandbox.ca_bundle = \"/missing\"", "no certificate bundle"),
-        ("sandbox.driver = \"qemu\"", "unknown variant"),
+        ("sandbox.driver = \"docker\"", "unknown variant"),
+        ("sandbox.qemu = \"/missing\"", "no file `/missing`"),
+        ("sandbox.kernel_modules = \"/lib\"", "goes with `sandbox.kernel`"),
+        ("sandbox = { kernel = \"/etc/hostname\", kernel_modules = \"/missing\" }", "no directory `/missing`"),
         ("node = { source = \"npm\", url = \"x\" }", "node.url"),
         ("layers.keep_releases = 0", "1 to 1000"),
         ("layers.quota = \"10MB\"", "`layers.quota = \"10MB\"` is too small"),

@@ -1,0 +1,102 @@
+//! Which driver boots the sandboxes of this server: the one that was asked for, or the strongest that really boots here.
+
+use super::config::ServerConfig;
+use crate::cli::Driver;
+use crate::failure::Failure;
+use slipway_sandbox::guest::{self, KernelSource};
+use slipway_sandbox::{
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, GuestImage, IoLimits, QemuConfig, SandboxConfig,
+};
+
+/// Kernel and initramfs of virtual machines, below the data directory.
+const GUEST_DIR: &str = "guest";
+/// The strongest first. `oci` needs no trial: where it does not work, nothing does.
+const MACHINES: [Driver; 2] = [Driver::Firecracker, Driver::Qemu];
+
+/// Makes what the driver needs, the first time: it may fetch a kernel. `step` is told what is done and what was passed over.
+///
+/// # Errors
+/// When the driver that was asked for by name lacks something.
+pub(super) async fn choose(config: &ServerConfig, step: impl Fn(&str)) -> Result<DriverConfig, Failure> {
+    match config.driver {
+        Driver::Oci => return Ok(DriverConfig::Oci),
+        Driver::Auto => {}
+        wanted => return Box::pin(machine(config, wanted, &step)).await,
+    }
+    for candidate in MACHINES.into_iter().filter(|candidate| is_whole(config, *candidate)) {
+        match Box::pin(tried(config, candidate, &step)).await {
+            Ok(driver) => return Ok(driver),
+            Err(why) => step(&format!("the driver `{}` is passed over: {why}", name(candidate))),
+        }
+    }
+    Ok(DriverConfig::Oci)
+}
+
+/// As the API and the CLI call it.
+pub(super) fn name_of(driver: &DriverConfig) -> &'static str {
+    match driver {
+        DriverConfig::Oci => name(Driver::Oci),
+        DriverConfig::Qemu(_) => name(Driver::Qemu),
+        DriverConfig::Firecracker(_) => name(Driver::Firecracker),
+    }
+}
+
+fn name(driver: Driver) -> &'static str {
+    match driver {
+        Driver::Auto => "auto",
+        Driver::Firecracker => "firecracker",
+        Driver::Qemu => "qemu",
+        Driver::Oci => "oci",
+    }
+}
+
+/// Whether nothing that can be seen is missing, the processor's help included: what is slow is not chosen unasked.
+fn is_whole(config: &ServerConfig, driver: Driver) -> bool {
+    let checks = slipway_sandbox::drivers(&config.host.sandbox, &config.machines.programs);
+    checks.iter().any(|check| check.ok && check.name.strip_prefix("driver ") == Some(name(driver)))
+}
+
+async fn tried(config: &ServerConfig, driver: Driver, step: &impl Fn(&str)) -> Result<DriverConfig, String> {
+    let driver = machine(config, driver, step).await.map_err(|failure| failure.in_one_line())?;
+    let trial = SandboxConfig { driver: driver.clone(), ..config.host.sandbox.clone() };
+    slipway_sandbox::try_boot(trial).await.map_err(|error| error.to_string())?;
+    Ok(driver)
+}
+
+async fn machine(config: &ServerConfig, driver: Driver, step: &impl Fn(&str)) -> Result<DriverConfig, Failure> {
+    let guest = prepare_guest(config, step).await?;
+    let (programs, kernel_words) = (config.machines.programs.clone(), config.machines.kernel_words.clone());
+    Ok(match driver {
+        Driver::Firecracker => DriverConfig::Firecracker(FirecrackerConfig {
+            guest,
+            firecracker_program: programs.firecracker,
+            jailer_program: programs.jailer,
+            kernel_words,
+            limits: IoLimits::default(),
+            boot_time_max: FIRECRACKER_BOOT_TIME_MAX,
+            snapshots_dir: None,
+        }),
+        _ => DriverConfig::Qemu(QemuConfig {
+            guest,
+            acceleration: Acceleration::Auto,
+            qemu_program: programs.qemu,
+            vsock_program: programs.vhost_device_vsock,
+        }),
+    })
+}
+
+async fn prepare_guest(config: &ServerConfig, step: &impl Fn(&str)) -> Result<GuestImage, Failure> {
+    let dir = config.data_dir.join(GUEST_DIR);
+    let (kernel, agent) = (config.machines.kernel.clone(), config.host.sandbox.agent_program.clone());
+    if !dir.exists() && kernel == KernelSource::Debian {
+        step("fetching the kernel of virtual machines (about 30 MB, once)");
+    }
+    let prepared = tokio::task::spawn_blocking(move || guest::prepare(&dir, &kernel, &agent)).await;
+    let prepared = prepared.map_err(|error| Failure::server("the guest's kernel was not prepared").caused_by(&error))?;
+    prepared.map_err(|error| {
+        let source = std::error::Error::source(&error);
+        Failure::server(format!("cannot prepare the kernel of virtual machines: {error}"))
+            .caused_by_all(source)
+            .hint("`sandbox.kernel` and `sandbox.kernel_modules` give one of yours; `--driver oci` needs none")
+    })
+}
