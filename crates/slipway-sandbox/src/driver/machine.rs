@@ -13,10 +13,14 @@ use slipway_types::agent::{CacheDevice, FILES_BYTES_MAX, Machine, MachineLimits,
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the kernel, its tables and the agent take of the memory, measured, with room.
 const GUEST_OVERHEAD_BYTES: u64 = 96 << 20;
 const MIB: u64 = 1 << 20;
+/// For the end of a machine whose written image is kept: it removes what does not stay, which may be the hundred thousand files of a
+/// package manager's cache, and writes back the rest.
+pub(crate) const TIDY_MARGIN: Duration = Duration::from_secs(90);
 const CPU_PERIOD_US: f64 = 100_000.0;
 const CPU_QUOTA_US_MIN: u64 = 1000;
 /// Of a /30.

@@ -185,7 +185,7 @@ impl Guest for Running {
     }
 
     fn stop_margin(&self) -> Duration {
-        STOP_MARGIN
+        if self.boot.spec.writable.keep { machine::TIDY_MARGIN } else { STOP_MARGIN }
     }
 
     fn pid(&self) -> i32 {
