@@ -87,7 +87,8 @@ fn configured(stream: &mut File, manner: &str) -> Option<()> {
 }
 
 fn misbehave(stream: &mut File, manner: &str, task: u32) -> Option<()> {
-    let exited = |task| AgentEvent::Exited { task, code: Some(0), signal: None, out_of_memory: false, disk_full: false };
+    let exited =
+        |task| AgentEvent::Exited { task, code: Some(0), signal: None, out_of_memory: false, disk_full: false };
     match manner {
         "liar" => say(stream, &exited(task + 1_000_000)),
         "twice" => (0..2).try_for_each(|_| say(stream, &exited(task))),

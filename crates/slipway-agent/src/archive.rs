@@ -66,12 +66,7 @@ fn files(paths: &[String]) -> Result<(), ArchiveTrouble> {
     archive.end().map_err(|error| trouble("write the archive", &error))
 }
 
-fn site(
-    root: &str,
-    plan: &SitePlan,
-    written: Option<&Path>,
-    report: &mut ArchiveReport,
-) -> Result<(), ArchiveTrouble> {
+fn site(root: &str, plan: &SitePlan, written: Option<&Path>, report: &mut ArchiveReport) -> Result<(), ArchiveTrouble> {
     // Without a layer of its own what was written is not told apart from what was there before.
     let written = written.unwrap_or(Path::new("/"));
     let tree = SiteTree::open(Path::new("/"), Some(written.to_owned())).map_err(|e| trouble("open the root", &e))?;

@@ -10,15 +10,15 @@ mod unpack;
 mod view;
 
 use slipway_layers::{LayerError, LayerStore};
-use slipway_types::LayerRef;
 use slipway_tree::archive::ArchiveError;
+pub(crate) use slipway_tree::site::SiteSpec;
 use slipway_tree::site::{ListError, Notes, list};
+use slipway_types::LayerRef;
 use slipway_types::site::{MANIFEST_BYTES_MAX, SiteFacts};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
-pub(crate) use slipway_tree::site::SiteSpec;
 pub(crate) use unpack::{ARCHIVE_BOUNDS, UNPACKED_DIRECTORY, unpack};
 pub(crate) use view::View;
 

@@ -45,7 +45,8 @@ fn firecracker_driver(programs: &MachinePrograms) -> Check {
     let name = "driver firecracker";
     match firecracker::find_both(programs.firecracker.as_deref(), programs.jailer.as_deref()) {
         Ok((program, _, version)) => {
-            let detail = format!("Firecracker {version} at {}: a kernel of its own for each sandbox", program.display());
+            let detail =
+                format!("Firecracker {version} at {}: a kernel of its own for each sandbox", program.display());
             check(name, true, detail, "")
         }
         Err(error) => check(name, false, error.to_string(), "it needs KVM, `firecracker` and `jailer` in PATH"),
@@ -56,7 +57,9 @@ fn qemu_driver(programs: &MachinePrograms) -> Check {
     let name = "driver qemu";
     match qemu::find(programs.qemu.as_deref(), programs.vhost_device_vsock.as_deref()) {
         Ok((program, _)) => match qemu::kvm_trouble() {
-            None => check(name, true, format!("{} with KVM: a kernel of its own for each sandbox", program.display()), ""),
+            None => {
+                check(name, true, format!("{} with KVM: a kernel of its own for each sandbox", program.display()), "")
+            }
             Some(why) => {
                 let detail = format!("{} without KVM ({why}): about ten times slower", program.display());
                 check(name, false, detail, "`auto` passes it over; `--driver qemu` takes it all the same")

@@ -24,11 +24,11 @@ mod shim;
 mod spec;
 mod wire;
 
-pub use config::{
-    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig, QemuConfig,
-    Runtime, SandboxConfig,
-};
 pub use boot_probe::try_boot;
+pub use config::{
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig,
+    QemuConfig, Runtime, SandboxConfig,
+};
 pub use doctor::{Check, drivers, probe};
 pub use error::SandboxError;
 pub use event::{STOPPED, SandboxEvent, TaskState};

@@ -1,9 +1,9 @@
 //! The tree that a build left behind, mounted as the build saw it: source and what was written above it, read-only.
 
-use slipway_layers::{LayerError, Mounted, image};
-use slipway_tree::site::SiteTree;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, UnmountFlags};
+use slipway_layers::{LayerError, Mounted, image};
+use slipway_tree::site::SiteTree;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use crate::bench::{Bench, base, layers_dir};
 use crate::phases::{Ground, command};
 use crate::replicas::{spec, want};
-use slipway_layers::{LayerError, image};
+use slipway_layers::{LayerError, LayerStore, image};
 use slipway_sandbox::guest::{self, KernelSource};
 use slipway_sandbox::{Acceleration, DriverConfig, QemuConfig};
 use slipway_types::host::{CommandSpec, Env, OnOlderTree, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaState};
@@ -126,6 +126,20 @@ fn is_refused(image: &Path) -> bool {
         && refused.iter().all(|mounted| matches!(mounted, Err(LayerError::GuestWritten { .. })))
 }
 
+/// Publishes an image whose superblock is in order and whose tables are not.
+fn make_hostile(bench: &Bench, layer: &LayerRef) {
+    use std::os::unix::fs::FileExt;
+    let image = bench.dir.path().join("hostile.img");
+    image::create(&image, 16 << 20).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&image).unwrap();
+    file.write_all_at(&[0xff; 256 * 1024], 4096).unwrap();
+    LayerStore::open(layers_dir()).unwrap().publish(&image, layer).unwrap();
+}
+
+fn ground_of(image: &Image, other: &LayerRef) -> Ground {
+    Ground { layers: vec![image.layers[0].clone(), other.clone()], path: vec![] }
+}
+
 #[tokio::test]
 async fn an_app_is_installed_built_published_and_run_in_machines() {
     let Some(mut bench) = machines(50).await else { return };
@@ -180,9 +194,20 @@ async fn an_app_is_installed_built_published_and_run_in_machines() {
         assert!(bench.log.iter().any(|said| said == line), "{line:?} is missing in {:#?}", bench.log);
     }
 
+    // A file system that is made to break who mounts it breaks a machine of its own.
+    let hostile = LayerRef::new(LayerKind::Dependencies, format!("hostile-{tag}")).written(WrittenBy::Guest);
+    make_hostile(&bench, &hostile);
+    let mut build = command(&ground_of(&image, &hostile), &tag, "true");
+    build.limits.memory = ByteSize::mebibytes(256);
+    let outcome = bench.phase(PhaseWork::Build { command: build, site: None }).await;
+    let PhaseOutcome::Failed(evidence) = outcome else { panic!("{outcome:?}") };
+    let error = evidence.host_error.unwrap();
+    assert_eq!(error.code, "sandbox-failed");
+    assert!(error.message.contains("the agent could not make the sandbox: could not mount the image"), "{error:?}");
+
     let cache = layers_dir().join("caches").join(bench.service().as_str());
     let cache = std::fs::read_dir(cache).unwrap().next().unwrap().unwrap().path();
-    let mut layers = vec![first, second, third, fourth, output];
+    let mut layers = vec![first, second, third, fourth, output, hostile];
     for written in layers.iter().map(|layer| layers_dir().join(format!("{layer}.img"))).chain([cache]) {
         assert!(is_refused(&written), "{}", written.display());
     }
@@ -202,7 +227,8 @@ async fn site(bench: &mut Bench) -> (SiteManifest, Vec<String>, SiteFacts, Vec<S
                   echo '/a /b' > _redirects && echo '{}' > package.json && ln -s ../../shared shared && \
                   ln -s /etc/passwd passwd && ln -s ../../.env config && mkfifo pipe && echo x > .env && \
                   cp index.html en/ && ln -s . loop && rm -r ../../public";
-    let plan = |directory: &str| Some(SitePlan { directory: directory.to_owned(), fallback: Some("index.html".into()) });
+    let plan =
+        |directory: &str| Some(SitePlan { directory: directory.to_owned(), fallback: Some("index.html".into()) });
     let mut build = command(&ground, &bench.tag, script);
     build.cwd = "web".to_owned();
     build.command = format!("cd .. && {script}");
@@ -233,7 +259,9 @@ async fn site(bench: &mut Bench) -> (SiteManifest, Vec<String>, SiteFacts, Vec<S
 async fn a_site_of_machines_is_that_of_containers() {
     let Some(mut by_machine) = machines(51).await else { return };
     let mut by_container = Bench::new(52).await;
+    let watch = Watch::begin(by_container.dir.path(), &["/source.img"]);
     let expected = site(&mut by_container).await;
+    assert!(watch.end().iter().any(|file| file.ends_with("/build.img")), "what is mounted is seen");
     let watch = Watch::begin(by_machine.dir.path(), &["/source.img", "/published.img"]);
     let sent = site(&mut by_machine).await;
     assert_eq!(watch.end(), Vec::<String>::new(), "the host mounted what a machine wrote");

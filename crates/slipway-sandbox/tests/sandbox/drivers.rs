@@ -28,7 +28,12 @@ pub(crate) fn oci() -> Driver {
 }
 
 pub(crate) fn qemu() -> Driver {
-    Driver { name: "qemu", first_number: 80, has_own_kernel: true, config: |agent| qemu_config(agent).map(DriverConfig::Qemu) }
+    Driver {
+        name: "qemu",
+        first_number: 80,
+        has_own_kernel: true,
+        config: |agent| qemu_config(agent).map(DriverConfig::Qemu),
+    }
 }
 
 pub(crate) fn firecracker() -> Driver {

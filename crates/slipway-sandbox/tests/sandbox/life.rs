@@ -30,7 +30,10 @@ pub(crate) async fn stop_kills_what_ignores_sigterm_and_needs_no_reader(place: P
     let sandbox = machine.boot("life-4").await;
     let pids = [shim_pid(&machine.config, "life-4"), init_pid(&machine.config, "life-4")];
     sandbox.start_task(task(1, "trap '' TERM; echo deaf; while :; do sleep 1; done")).await.unwrap();
-    sandbox.start_task(task(2, "trap 'echo heard; exit 5' TERM; echo ready; while :; do sleep 0.1; done")).await.unwrap();
+    sandbox
+        .start_task(task(2, "trap 'echo heard; exit 5' TERM; echo ready; while :; do sleep 0.1; done"))
+        .await
+        .unwrap();
     let mut events = sandbox.events();
     let mut seen = String::new();
     while !(seen.contains("deaf") && seen.contains("ready")) {

@@ -3,8 +3,8 @@
 use futures_util::FutureExt;
 use slipway_layers::image;
 use slipway_sandbox::{
-    Cidr, DriverConfig, Events, NetworkConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent,
-    SandboxSpec, Sandboxes, WritableSpec,
+    Cidr, DriverConfig, Events, NetworkConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes,
+    WritableSpec,
 };
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::ExitFacts;

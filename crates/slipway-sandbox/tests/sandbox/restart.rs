@@ -1,7 +1,9 @@
 //! The server dies and comes back; a shim dies; the sandbox's first process dies.
 
 use crate::drivers::Place;
-use crate::machine::{assert_nothing_left, ended, gone, init_pid, kill, named, next, run, shim_pid, tag, task, until, wrote};
+use crate::machine::{
+    assert_nothing_left, ended, gone, init_pid, kill, named, next, run, shim_pid, tag, task, until, wrote,
+};
 use slipway_sandbox::SandboxEvent;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
@@ -40,7 +42,8 @@ pub(crate) async fn a_sandbox_outlives_the_server_and_its_output_goes_on(place: 
     drop(adopted);
     let machine = machine.restarted_after(async || {}).await;
     let adopted = machine.sandboxes.adopt().await.unwrap();
-    let exits: Vec<_> = adopted[0].tasks().iter().map(|task| (task.task, task.exit.and_then(|facts| facts.code))).collect();
+    let exits: Vec<_> =
+        adopted[0].tasks().iter().map(|task| (task.task, task.exit.and_then(|facts| facts.code))).collect();
     assert!(exits.starts_with(&[(1, Some(3)), (2, None)]), "{exits:?}");
 
     // A shim that does not answer, as if the server had died before the shim listened.

@@ -176,7 +176,8 @@ async fn unpacked(files: &[(&str, &[u8])]) -> Result<(), SiteError> {
     let (image, at) = (dir.path().join("site.img"), dir.path().join("at"));
     let mut events = VecDeque::from([output(Stream::Stdout, archive(files)), output(Stream::Stderr, b"{}"), exited(0)]);
     let take = move |incoming: Incoming| unpack(&image, &at, 8 << 20, |sink| incoming.read(sink));
-    let received = receive(&mut Script(|| events.pop_front()), &CancellationToken::new(), ARCHIVE_BOUNDS, SOON, take).await;
+    let received =
+        receive(&mut Script(|| events.pop_front()), &CancellationToken::new(), ARCHIVE_BOUNDS, SOON, take).await;
     let own = dir.path().to_str().unwrap();
     assert!(!std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(own), "a mount is left");
     let mut left: Vec<_> = std::fs::read_dir(own).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -195,11 +196,7 @@ async fn a_hostile_site_stays_in_its_image() {
         assert_eq!(error.code(), "sandbox-failed");
     }
     // The same name twice, a file in place of a directory and the other way round.
-    for files in [
-        [("a", b"1".as_slice()), ("a", b"2")],
-        [("a", b"1"), ("a/b", b"2")],
-        [("a/b", b"1"), ("a", b"2")],
-    ] {
+    for files in [[("a", b"1".as_slice()), ("a", b"2")], [("a", b"1"), ("a/b", b"2")], [("a/b", b"1"), ("a", b"2")]] {
         assert!(unpacked(&files).await.is_err(), "{files:?}");
     }
     let error = unpacked(&[("large", &vec![1; 16 << 20])]).await.unwrap_err();

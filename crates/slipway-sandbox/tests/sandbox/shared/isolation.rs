@@ -25,7 +25,8 @@ pub(super) async fn the_file_system_is_made_of_these_mounts(here: &Here<'_>) {
     let seen = run(here.sandbox, "cat /proc/self/mounts").await.stdout;
     let rows: Vec<Vec<&str>> = seen.lines().map(|line| line.split(' ').collect()).collect();
     for (at, kind, options) in MOUNTS {
-        let row = rows.iter().rev().find(|row| row[1] == at).unwrap_or_else(|| panic!("nothing is mounted at {at}:\n{seen}"));
+        let row =
+            rows.iter().rev().find(|row| row[1] == at).unwrap_or_else(|| panic!("nothing is mounted at {at}:\n{seen}"));
         assert!(kind == "*" || row[2] == kind, "{at}: {row:?}");
         let has: Vec<&str> = row[3].split(',').collect();
         assert!(options.iter().all(|option| has.contains(option)), "{at}: {row:?} lacks one of {options:?}");
@@ -83,8 +84,11 @@ pub(super) async fn not_even_root_inside_can_mount_or_make_namespaces(here: &Her
         "[ -e /machine ]",
         "[ -e /modules ]",
     ];
-    let script: String =
-        attempts.iter().enumerate().map(|(at, attempt)| format!("{attempt} 2>/dev/null && echo escaped: {at}\n")).collect();
+    let script: String = attempts
+        .iter()
+        .enumerate()
+        .map(|(at, attempt)| format!("{attempt} 2>/dev/null && echo escaped: {at}\n"))
+        .collect();
     for done in [run(here.sandbox, &script).await, run_as_root(here.sandbox, &script).await] {
         assert_eq!(done.stdout, "", "{attempts:?}");
     }

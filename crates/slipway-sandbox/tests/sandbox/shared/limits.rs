@@ -44,7 +44,8 @@ pub(super) async fn a_full_disk_is_an_error_to_the_task_and_told(here: &Here<'_>
     let full = run(here.sandbox, script).await;
     assert!(full.stderr.contains("No space left on device"), "{full:?}");
     assert!(full.disk_full);
-    let temporary = run(here.sandbox, "dd if=/dev/zero of=/tmp/big bs=1M count=200; x=$?; sleep 0.5; rm /tmp/big; exit $x").await;
+    let temporary =
+        run(here.sandbox, "dd if=/dev/zero of=/tmp/big bs=1M count=200; x=$?; sleep 0.5; rm /tmp/big; exit $x").await;
     assert!(temporary.disk_full && temporary.facts.code != Some(0), "/tmp counts too");
     let after = run(here.sandbox, "echo x > /app/x && rm /app/x").await;
     assert!(after.facts.code == Some(0) && !after.disk_full, "there is room again");

@@ -48,7 +48,8 @@ pub(super) async fn the_host_is_closed_and_the_sandbox_is_open_to_it(here: &Here
                   Listen => 1) or die; while ($c = $l->accept) { print $c \"hello\"; close $c }'";
     let number = start(sandbox, server).await;
     let mut events = sandbox.events();
-    let is_listening = |sockets: &[slipway_types::agent::ListeningSocket]| sockets.iter().any(|socket| socket.port == 80);
+    let is_listening =
+        |sockets: &[slipway_types::agent::ListeningSocket]| sockets.iter().any(|socket| socket.port == 80);
     loop {
         if let SandboxEvent::Listening { sockets } = next(&mut events).await
             && is_listening(&sockets)
@@ -116,7 +117,9 @@ pub(super) async fn a_forged_source_address_goes_nowhere(here: &Here<'_>) {
     let gateway = Ipv4Addr::from_bits(here.sandbox.address().to_bits() - 1).to_string();
     let device = named("/sys/class/net", &format!("slp{}", tag(config)))
         .into_iter()
-        .find(|name| String::from_utf8_lossy(&inside(&["addr", "show", "dev", name]).stdout).contains(&format!("{gateway}/")))
+        .find(|name| {
+            String::from_utf8_lossy(&inside(&["addr", "show", "dev", name]).stdout).contains(&format!("{gateway}/"))
+        })
         .unwrap();
     let namespace = format!("slipway-{}-{}", tag(config), &device[device.len() - 4..]);
     let link = std::fs::read_to_string(format!("/sys/class/net/{device}/address")).unwrap();

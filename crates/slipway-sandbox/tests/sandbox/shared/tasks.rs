@@ -7,7 +7,8 @@ use slipway_types::Secret;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(super) async fn a_task_runs_as_the_app_user_and_its_output_and_exit_code_come_back(here: &Here<'_>) {
-    let done = run(here.sandbox, "id -u; id -g; echo to-stderr >&2; pwd; cat; uname -n; cat /etc/hostname; exit 7").await;
+    let done =
+        run(here.sandbox, "id -u; id -g; echo to-stderr >&2; pwd; cat; uname -n; cat /etc/hostname; exit 7").await;
     assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("10001\n10001\n/\nbox\nbox\n", "to-stderr\n"));
     assert_eq!((done.facts.code, done.facts.signal, done.facts.out_of_memory), (Some(7), None, false));
     assert!(!done.disk_full);
@@ -21,7 +22,8 @@ pub(super) async fn a_signal_is_no_exit_code(here: &Here<'_>) {
 pub(super) async fn a_task_has_the_environment_that_it_was_given_and_no_other(here: &Here<'_>) {
     let mut spec = task(fresh(), "");
     spec.argv = ["/usr/bin/env", "-0"].map(str::to_owned).to_vec();
-    spec.env = [("PATH", "/usr/bin"), ("TOKEN", "a\nb=\u{fc} \"$x\"")].map(|(k, v)| (k.to_owned(), Secret::new(v))).into();
+    spec.env =
+        [("PATH", "/usr/bin"), ("TOKEN", "a\nb=\u{fc} \"$x\"")].map(|(k, v)| (k.to_owned(), Secret::new(v))).into();
     let number = spec.task;
     here.sandbox.start_task(spec).await.unwrap();
     let seen = ended(&mut here.sandbox.events(), number).await.stdout;
@@ -34,7 +36,9 @@ pub(super) async fn a_task_has_the_environment_that_it_was_given_and_no_other(he
 }
 
 pub(super) async fn what_cannot_start_is_said(here: &Here<'_>) {
-    for (program, cwd, expect) in [("/no/such/program", "/", 2), ("/bin/sh", "/no/such/directory", 2), ("/etc/passwd", "/", 13)] {
+    for (program, cwd, expect) in
+        [("/no/such/program", "/", 2), ("/bin/sh", "/no/such/directory", 2), ("/etc/passwd", "/", 13)]
+    {
         let mut spec = task(fresh(), "");
         (spec.argv, spec.cwd) = (vec![program.to_owned()], cwd.to_owned());
         let number = spec.task;
@@ -88,7 +92,8 @@ pub(super) async fn a_child_that_holds_the_output_does_not_hold_up_the_exit(here
 
 pub(super) async fn orphans_are_reaped(here: &Here<'_>) {
     run(here.sandbox, "for i in 1 2 3 4 5; do sh -c 'sleep 0.1 &'; done; sleep 0.5").await;
-    let zombies = "for p in /proc/[0-9]*; do while read -r k v r; do [ \"$k$v\" = State:Z ] && echo $p; done < $p/status; done";
+    let zombies =
+        "for p in /proc/[0-9]*; do while read -r k v r; do [ \"$k$v\" = State:Z ] && echo $p; done < $p/status; done";
     assert_eq!(run(here.sandbox, zombies).await.stdout, "");
 }
 
