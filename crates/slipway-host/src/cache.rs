@@ -7,7 +7,7 @@
 use crate::branch_file::file_name;
 use slipway_layers::LayerError;
 use slipway_layers::copy::{self, Copied};
-use slipway_layers::image::{allocated_bytes, mark_guest_written, written_by};
+use slipway_layers::image::{allocated_bytes, is_clean, mark_guest_written, written_by};
 use slipway_types::source::Lineage;
 use slipway_types::{ServiceId, WrittenBy};
 use std::fs;
@@ -75,6 +75,10 @@ impl Caches {
     pub(crate) fn publish(&self, service: &ServiceId, lineage: &Lineage, image: &Path) -> Result<(), LayerError> {
         if self.written_by == WrittenBy::Guest {
             mark_guest_written(image)?;
+            // Whoever mounts it does not look: a machine takes what it is given.
+            if !is_clean(image)? {
+                return Err(LayerError::NotClean { path: image.to_owned() });
+            }
         }
         let path = self.path(service, &lineage.branch);
         let directory = self.directory.join(service.as_str());

@@ -253,6 +253,7 @@ impl Guest for Running {
         self.vm.end();
         self.vm.jail.remove();
         cgroup::remove(&self.boot.cgroup).map_err(failed)?;
-        settle_images(&self.boot).map_err(failed)
+        settle_images(&self.boot).map_err(failed)?;
+        machine::check_whole(&self.boot, &self.vm.console)
     }
 }

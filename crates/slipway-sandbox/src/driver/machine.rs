@@ -1,5 +1,6 @@
 //! What every virtual machine of ours is made of, whichever VMM runs it: its disks in order, its memory, and what its agent is told.
 
+use super::console::Console;
 use super::{DriverError, Setup, tap};
 use crate::config::CA_BUNDLE_IN_SANDBOX;
 use crate::home::BootSpec;
@@ -65,6 +66,18 @@ pub(crate) fn ensure_images(boot: &BootSpec) -> Result<Vec<Image>, DriverError> 
         images.push(Image { path: path.clone(), read_only: false });
     }
     Ok(images)
+}
+
+/// Whether the guest tidied what it wrote and ended it in order, where that is to become a layer; else its last words.
+pub(crate) fn check_whole(boot: &BootSpec, console: &Console) -> Result<(), DriverError> {
+    let writable = &boot.spec.writable;
+    match writable.keep.then(|| image::is_clean(&writable.image)) {
+        None | Some(Ok(true)) => Ok(()),
+        Some(_) => {
+            let words = console.last_words().unwrap_or_else(|| "nothing".to_owned());
+            Err(DriverError::new(format!("the machine did not end what it wrote in order; its console ends with: {words}")))
+        }
+    }
 }
 
 fn open(path: &Path, write: bool) -> Result<OwnedFd, DriverError> {

@@ -213,7 +213,8 @@ impl Guest for Running {
         self.device.kill();
         self.device.wait(END_TIME_MAX);
         cgroup::remove(&self.boot.cgroup).map_err(failed)?;
-        settle_images(&self.boot).map_err(failed)
+        settle_images(&self.boot).map_err(failed)?;
+        machine::check_whole(&self.boot, &self.console)
     }
 }
 
