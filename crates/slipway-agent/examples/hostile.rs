@@ -14,7 +14,7 @@ mod kernel_module;
 mod listener;
 
 use listener::Listener;
-use slipway_types::agent::{AgentCommand, AgentEvent, PROTOCOL_VERSION, VSOCK_PORT};
+use slipway_types::agent::{AgentCommand, AgentEvent, LISTENING_LINE, PROTOCOL_VERSION, VSOCK_PORT};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -36,7 +36,9 @@ fn main() {
         None => {
             base::mount().unwrap();
             kernel_module::load_all().unwrap();
-            Listener::vsock(VSOCK_PORT).unwrap()
+            let listener = Listener::vsock(VSOCK_PORT).unwrap();
+            let _ = writeln!(std::io::stderr(), "{LISTENING_LINE}");
+            listener
         }
     };
     let mut newest = None;

@@ -22,7 +22,7 @@ use crate::listener::Listener;
 use crate::supervisor::Supervisor;
 use greeting::Order;
 use rustix::system::RebootCommand;
-use slipway_types::agent::{AgentEvent, VSOCK_PORT};
+use slipway_types::agent::{AgentEvent, CHECK_TIMER_VARIABLE, LISTENING_LINE, TIMER_LINE, VSOCK_PORT};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -58,10 +58,16 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn live() -> Result<(), MachineError> {
+    // The kernel makes variables of the words on its command line that it does not know.
+    if std::env::var_os(CHECK_TIMER_VARIABLE).is_some() && !clock::timer_is_right() {
+        console(TIMER_LINE);
+        return Err(MachineError::new("a machine that measured its timer wrong cannot be used"));
+    }
     base::mount()?;
     kernel_module::load_all()?;
     base::harden();
     let listener = Listener::vsock(VSOCK_PORT).map_err(|e| MachineError::because("listen for the host", e))?;
+    console(LISTENING_LINE);
     let (mut connection, order) = greeting::greet(&listener)?;
     let root = match become_machine(&mut connection, &order) {
         Ok(root) => root,

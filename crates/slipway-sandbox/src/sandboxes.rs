@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 /// From the start of a shim until the agent is ready. It takes a tenth of a second; a loaded machine gets this.
 const BOOT_TIME_MAX: Duration = Duration::from_secs(30);
 /// A virtual machine without the processor's help takes seconds. More than its driver waits, which knows what to say.
-const MACHINE_BOOT_TIME_MAX: Duration = Duration::from_secs(120);
+const MACHINE_BOOT_TIME_MAX: Duration = Duration::from_secs(240);
 /// The one line of a shim's report.
 const REPORT_BYTES_MAX: u64 = 64 * 1024;
 /// Of the log, when a boot failed without a word.

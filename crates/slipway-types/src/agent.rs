@@ -21,6 +21,12 @@ pub const FILE_CHUNK_BYTES_MAX: usize = 128 * 1024;
 pub const FILES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Where the agent of a virtual machine listens: its vsock port.
 pub const VSOCK_PORT: u32 = 1024;
+/// What it writes to the machine's console once it listens there.
+pub const LISTENING_LINE: &str = "slipway-agent: listening";
+/// What it writes there instead, and ends, when the kernel got the speed of its timer wrong.
+pub const TIMER_LINE: &str = "slipway-agent: the timer is too slow";
+/// On the kernel's command line: the agent is to look at the timer before it listens.
+pub const CHECK_TIMER_VARIABLE: &str = "SLIPWAY_CHECK_TIMER";
 
 /// Host to guest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

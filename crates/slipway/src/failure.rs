@@ -93,7 +93,10 @@ impl Failure {
 
     /// In one line, for a log that goes on.
     pub(crate) fn in_one_line(&self) -> String {
-        std::iter::once(self.message.as_str()).chain(self.causes.iter().map(String::as_str)).collect::<Vec<_>>().join(": ")
+        std::iter::once(self.message.as_str())
+            .chain(self.causes.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(": ")
     }
 
     /// Says it on standard error.

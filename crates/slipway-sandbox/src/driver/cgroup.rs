@@ -101,6 +101,22 @@ pub(crate) fn create(cgroup: &str, limits: &Limits) -> Result<Vec<File>, Sandbox
     Ok(procs)
 }
 
+/// Changes how much processor time it gets.
+pub(crate) fn limit_cpu(cgroup: &str, cpu_quota_us: u64) -> Result<(), SandboxError> {
+    for hierarchy in hierarchies() {
+        let dir = hierarchy.dir(cgroup);
+        let (name, value) = match hierarchy.unified {
+            true => ("cpu.max", format!("{cpu_quota_us} {CPU_PERIOD_US}")),
+            false => ("cpu.cfs_quota_us", cpu_quota_us.to_string()),
+        };
+        let file = dir.join(name);
+        if file.exists() {
+            std::fs::write(&file, value).map_err(SandboxError::file("write", &file))?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads how many processes the kernel killed for memory in one cgroup.
 #[derive(Debug)]
 pub(crate) struct MemoryKills {

@@ -1,10 +1,12 @@
 //! What a virtual machine writes to its serial console: the beginning in a file, the end in memory. A guest writes it, as much
 //! as it likes: both are bounded.
 
+use slipway_types::agent::{LISTENING_LINE, TIMER_LINE};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{PipeReader, Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,16 +17,18 @@ const TAIL_BYTES_MAX: usize = 1500;
 const READ_BYTES: usize = 4096;
 const END_PAUSE: Duration = Duration::from_millis(1);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Console {
     tail: Arc<Mutex<VecDeque<u8>>>,
+    agent_listens: Arc<AtomicBool>,
+    timer_is_wrong: Arc<AtomicBool>,
 }
 
 impl Console {
     /// Reads to the end on a thread of its own: a machine never waits for its console.
     pub(crate) fn follow(pipe: PipeReader, path: &Path) -> std::io::Result<Self> {
         let file = File::create(path)?;
-        let console = Self { tail: Arc::default() };
+        let console = Self::default();
         let reader = console.clone();
         std::thread::spawn(move || reader.read(pipe, file));
         Ok(console)
@@ -40,6 +44,11 @@ impl Console {
             let _ = file.write_all(&chunk[..written]);
             let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
             tail.extend(&chunk[..length]);
+            for (line, seen) in [(LISTENING_LINE, &self.agent_listens), (TIMER_LINE, &self.timer_is_wrong)] {
+                if tail.make_contiguous().windows(line.len()).any(|window| window == line.as_bytes()) {
+                    seen.store(true, Ordering::Release);
+                }
+            }
             let over = tail.len().saturating_sub(TAIL_BYTES_MAX);
             tail.drain(..over);
         }
@@ -52,6 +61,15 @@ impl Console {
             std::thread::sleep(END_PAUSE);
         }
         self.last_words()
+    }
+
+    /// Whether the agent has said so. Anything in the machine can say so.
+    pub(crate) fn agent_listens(&self) -> bool {
+        self.agent_listens.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn timer_is_wrong(&self) -> bool {
+        self.timer_is_wrong.load(Ordering::Acquire)
     }
 
     /// The last lines as one line of plain text; none when nothing was written.
@@ -80,6 +98,7 @@ mod tests {
             }
         });
         writing.join().unwrap();
+        assert!(!console.agent_listens());
         while !console.last_words().is_some_and(|words| words.ends_with("line 49999")) {
             std::thread::yield_now();
         }

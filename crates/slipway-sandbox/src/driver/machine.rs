@@ -37,6 +37,12 @@ pub(crate) struct Disk {
     pub(crate) read_only: bool,
 }
 
+impl Disk {
+    pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, read_only: self.read_only })
+    }
+}
+
 /// The file of a disk.
 #[derive(Debug)]
 pub(crate) struct Image {

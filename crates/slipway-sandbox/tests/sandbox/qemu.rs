@@ -1,7 +1,7 @@
 //! The `qemu` driver's own matters.
 
 use crate::drivers::{Place, qemu};
-use crate::machine::{assert_nothing_left, gone, init_pid, kill, shim_pid};
+use crate::machine::{assert_nothing_left, gone, init_pid, kill, run, shim_pid};
 use slipway_sandbox::{DriverConfig, SandboxError, Sandboxes};
 use std::time::Duration;
 
@@ -23,7 +23,13 @@ async fn the_end_of_the_vsock_device_is_the_end_of_the_machine() {
 async fn the_programs_of_a_machine_are_nobody_s_and_confined() {
     let Some(place) = Place::find(qemu(), 62) else { return };
     let machine = place.machine().await;
-    let sandbox = machine.boot("qemu-2").await;
+    let mut spec = machine.spec("qemu-2");
+    spec.limits.cpus = 2.0;
+    let sandbox = machine.sandboxes.boot(spec).await.unwrap();
+    let processors =
+        run(&sandbox, "while read -r k r; do [ \"$k\" = processor ] && echo x; done < /proc/cpuinfo; sleep 0.2").await;
+    let there = std::thread::available_parallelism().unwrap().get().min(2);
+    assert_eq!(processors.stdout, "x\n".repeat(there));
     let programs = children(shim_pid(&machine.config, "qemu-2"));
     assert_eq!(programs.len(), 2);
     let mut users = Vec::new();

@@ -5,7 +5,8 @@ use crate::cli::Driver;
 use crate::failure::Failure;
 use slipway_sandbox::guest::{self, KernelSource};
 use slipway_sandbox::{
-    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, GuestImage, IoLimits, QemuConfig, SandboxConfig,
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, GuestImage, IoLimits, QemuConfig,
+    SandboxConfig,
 };
 
 /// Kernel and initramfs of virtual machines, below the data directory.
@@ -92,7 +93,8 @@ async fn prepare_guest(config: &ServerConfig, step: &impl Fn(&str)) -> Result<Gu
         step("fetching the kernel of virtual machines (about 30 MB, once)");
     }
     let prepared = tokio::task::spawn_blocking(move || guest::prepare(&dir, &kernel, &agent)).await;
-    let prepared = prepared.map_err(|error| Failure::server("the guest's kernel was not prepared").caused_by(&error))?;
+    let prepared =
+        prepared.map_err(|error| Failure::server("the guest's kernel was not prepared").caused_by(&error))?;
     prepared.map_err(|error| {
         let source = std::error::Error::source(&error);
         Failure::server(format!("cannot prepare the kernel of virtual machines: {error}"))

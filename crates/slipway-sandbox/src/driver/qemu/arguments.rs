@@ -3,6 +3,7 @@
 use crate::driver::machine::Disk;
 use crate::network::Slot;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use slipway_types::agent::CHECK_TIMER_VARIABLE;
 use std::os::fd::AsRawFd;
 
 /// Translated code that is kept. The default is an eighth of the host's memory.
@@ -10,7 +11,7 @@ const TRANSLATED_MIB: u32 = 128;
 /// Of the kernel: end the machine for a reboot or a panic, and say little.
 const KERNEL_WORDS: &str = "console=ttyS0 reboot=t panic=-1 quiet loglevel=4 8250.nr_uarts=1 audit=0";
 /// No defence against a processor that is not there. The counter is the host's: a machine that waits for its turn on a busy host
-/// sees it jump ahead of its timer, and must not take it for broken.
+/// sees it jump ahead, and must not take it for broken.
 const TRANSLATED_WORDS: &str = "mitigations=off tsc=reliable";
 /// On the bus: place 0 is the bus' own.
 const FIRST_PLACE: usize = 1;
@@ -42,10 +43,8 @@ impl Parts<'_> {
         let mut words = Vec::new();
         // PCI, because the machine's own bus has eight places, or interrupts that get lost under translation.
         let mut add = |name: &str, value: String| words.extend([format!("-{name}"), value]);
-        add(
-            "machine",
-            "microvm,acpi=on,pcie=on,rtc=on,pic=off,pit=off,ioapic2=off,isa-serial=on,memory-backend=memory".to_owned(),
-        );
+        let parts = "acpi=on,pcie=on,rtc=on,pic=off,pit=off,ioapic2=off,isa-serial=on,memory-backend=memory";
+        add("machine", format!("microvm,{parts}"));
         add("accel", if self.kvm { "kvm".to_owned() } else { format!("tcg,thread=multi,tb-size={TRANSLATED_MIB}") });
         add("cpu", if self.kvm { "host" } else { "max" }.to_owned());
         add("smp", self.processors.to_string());
@@ -79,7 +78,7 @@ impl Parts<'_> {
     fn kernel_words(&self) -> String {
         let mut words = KERNEL_WORDS.to_owned();
         if !self.kvm {
-            words.push_str(&format!(" {TRANSLATED_WORDS}"));
+            words.push_str(&format!(" {TRANSLATED_WORDS} {CHECK_TIMER_VARIABLE}=1"));
         }
         if let Some(khz) = self.counter_khz {
             words.push_str(&format!(" tsc_early_khz={khz}"));
