@@ -10,15 +10,16 @@ const FILE_LINES_MAX: usize = 500;
 const FORBIDDEN_MODULES: [&str; 6] = ["utils", "util", "common", "helpers", "helper", "manager"];
 
 /// Which of the workspace's crates each may depend on, outside its tests.
-const DIRECTION: [(&str, &[&str]); 12] = [
+const DIRECTION: [(&str, &[&str]); 13] = [
     ("slipway-types", &[]),
     ("slipway-build", &["slipway-types"]),
     ("slipway-pipeline", &["slipway-types"]),
     ("slipway-store", &["slipway-types", "slipway-pipeline"]),
     ("slipway-layers", &["slipway-types"]),
-    ("slipway-sandbox", &["slipway-types", "slipway-layers"]),
-    ("slipway-agent", &["slipway-types"]),
-    ("slipway-host", &["slipway-types", "slipway-layers", "slipway-sandbox"]),
+    ("slipway-tree", &["slipway-types"]),
+    ("slipway-sandbox", &["slipway-types", "slipway-layers", "slipway-tree"]),
+    ("slipway-agent", &["slipway-types", "slipway-tree"]),
+    ("slipway-host", &["slipway-types", "slipway-layers", "slipway-sandbox", "slipway-tree"]),
     ("slipway-edge", &["slipway-types"]),
     ("slipway-control", &["slipway-types", "slipway-build", "slipway-pipeline", "slipway-store"]),
     (

@@ -110,6 +110,8 @@ fn supervise(listener: Listener, connection: Connection, root: &root::Root, orde
 
 /// In the child.
 fn serve(listener: Listener, mut connection: Connection, root: &root::Root, order: &Order) -> i32 {
+    // It is out of reach as soon as the tasks' root is entered.
+    let top_layer = root.top_layer.as_ref().and_then(|path| path::open_root(path).ok());
     if let Err(error) = confine::enter(root, &order.files) {
         let message = error.to_string();
         console(&format!("slipway-agent: {message}"));
@@ -118,7 +120,7 @@ fn serve(listener: Listener, mut connection: Connection, root: &root::Root, orde
     }
     let run = || {
         let mut supervisor = Supervisor::new(listener)?;
-        supervisor.resume(connection);
+        supervisor.resume(connection, top_layer);
         supervisor.run()
     };
     match run() {

@@ -5,6 +5,7 @@
 //!
 //! As the first process of a virtual machine, started as `/init`, it makes the machine first: see [`machine`].
 
+mod archive;
 mod clock;
 mod connection;
 mod disk;

@@ -1,16 +1,21 @@
-//! Starting one process: fork, prepare, exec. What fails before the exec comes back as an errno and the step that failed.
+//! Starting one process: fork, prepare, exec. What fails before the exec comes back as an errno and the step that failed. The
+//! agent's own tasks are forks that exec nothing.
 
+use crate::archive;
 use crate::signals;
-use slipway_types::agent::TaskSpec;
+use slipway_types::agent::{ArchiveSpec, TaskSpec};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 /// Where a program without a slash is looked for when the task's environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Exit code of a child whose exec failed; the parent learns the reason by the pipe.
 const EXEC_FAILED: i32 = 127;
+/// In the child that writes an archive.
+const TOP_LAYER_FD: RawFd = 3;
 
 /// A process that runs, with the reading ends of its output.
 pub(crate) struct Spawned {
@@ -115,6 +120,50 @@ pub(crate) fn spawn(spec: &TaskSpec) -> Result<Spawned, SpawnError> {
     }
 }
 
+/// A task of the agent's own. Its user may read what it is to read, and nothing of the agent's.
+pub(crate) fn spawn_archive(spec: &ArchiveSpec, top_layer: Option<&OwnedFd>) -> Result<Spawned, SpawnError> {
+    let failed = |e: io::Error| SpawnError::new("start the archive", &e);
+    let null = File::open("/dev/null").map_err(failed)?;
+    let (stdout, stdout_task) = pipe().map_err(failed)?;
+    let (stderr, stderr_task) = pipe().map_err(failed)?;
+    for fd in [&stdout, &stderr] {
+        rustix::io::ioctl_fionbio(fd, true).map_err(|e| failed(e.into()))?;
+    }
+    let descriptors = [null.as_raw_fd(), stdout_task.as_raw_fd(), stderr_task.as_raw_fd()];
+    // SAFETY: this process has one thread, so that the child's memory is consistent.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => Err(failed(io::Error::last_os_error())),
+        0 => archive_child(spec, top_layer.map(AsRawFd::as_raw_fd), descriptors),
+        _ => Ok(Spawned { pid, stdout, stderr }),
+    }
+}
+
+fn archive_child(spec: &ArchiveSpec, top_layer: Option<RawFd>, descriptors: [RawFd; 3]) -> ! {
+    signals::reset_in_child();
+    let mut whole = false;
+    // SAFETY: plain system calls. Only descriptors are closed that the child never uses: it ends by `_exit`, which drops nothing.
+    unsafe {
+        let ready = (|| {
+            connect_output(descriptors)?;
+            match top_layer {
+                Some(fd) if libc::dup2(fd, TOP_LAYER_FD) < 0 => return Err(Step::Descriptors),
+                Some(_) => libc::syscall(libc::SYS_close_range, TOP_LAYER_FD + 1, u32::MAX, 0),
+                None => libc::syscall(libc::SYS_close_range, TOP_LAYER_FD, u32::MAX, 0),
+            };
+            become_user(spec.uid, spec.gid)?;
+            // A process that changed its user is shown nothing of itself in /proc; this one looks paths up there.
+            libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
+            Ok(())
+        })();
+        if ready.is_ok() {
+            let path = PathBuf::from(format!("/proc/self/fd/{TOP_LAYER_FD}"));
+            whole = archive::write(&spec.of, top_layer.is_some().then_some(path.as_path()));
+        }
+        libc::_exit(i32::from(!whole))
+    }
+}
+
 fn prepare(spec: &TaskSpec) -> io::Result<Prepared> {
     let text = |text: &str| CString::new(text).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
     let Some(program) = spec.argv.first().filter(|program| !program.is_empty()) else {
@@ -189,30 +238,16 @@ fn become_task(
     // SAFETY: plain system calls; every pointer is to a NUL-terminated string or a NULL-terminated list in `prepared` or made
     // from it, which live until this process execs or exits.
     unsafe {
-        libc::setsid();
-        for (target, source) in (0..).zip(descriptors) {
-            // The sources are above 2: the agent itself was started with 0, 1 and 2 open, or std opened them.
-            if libc::dup2(source, target) < 0 {
-                return Step::Descriptors;
-            }
+        if let Err(step) = connect_output(descriptors) {
+            return step;
         }
         // Whatever else was inherited from who started the agent.
         libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
         if !limit_open_files(prepared.open_files_max) {
             return Step::OpenFiles;
         }
-        // Only root may; another user has no groups to drop that it could drop.
-        if libc::geteuid() == 0 && libc::setgroups(0, std::ptr::null()) != 0 {
-            return Step::Groups;
-        }
-        if libc::setgid(prepared.gid) != 0 {
-            return Step::Group;
-        }
-        if libc::setuid(prepared.uid) != 0 {
-            return Step::User;
-        }
-        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
-            return Step::Privileges;
+        if let Err(step) = become_user(prepared.uid, prepared.gid) {
+            return step;
         }
         if libc::chdir(prepared.cwd.as_ptr()) != 0 {
             return Step::Directory;
@@ -220,6 +255,42 @@ fn become_task(
         exec(&prepared.programs, argv, env);
         Step::Program
     }
+}
+
+/// Only system calls.
+fn connect_output(descriptors: [RawFd; 3]) -> Result<(), Step> {
+    // SAFETY: plain system calls.
+    unsafe {
+        libc::setsid();
+        for (target, source) in (0..).zip(descriptors) {
+            // The sources are above 2: the agent itself was started with 0, 1 and 2 open, or std opened them.
+            if libc::dup2(source, target) < 0 {
+                return Err(Step::Descriptors);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// For good. Only system calls.
+fn become_user(uid: u32, gid: u32) -> Result<(), Step> {
+    // SAFETY: plain system calls.
+    unsafe {
+        // Only root may; another user has no groups to drop that it could drop.
+        if libc::geteuid() == 0 && libc::setgroups(0, std::ptr::null()) != 0 {
+            return Err(Step::Groups);
+        }
+        if libc::setgid(gid) != 0 {
+            return Err(Step::Group);
+        }
+        if libc::setuid(uid) != 0 {
+            return Err(Step::User);
+        }
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+            return Err(Step::Privileges);
+        }
+    }
+    Ok(())
 }
 
 /// As `execvpe` does: a directory of PATH without the program is passed over, and "permission denied" wins over "not found".

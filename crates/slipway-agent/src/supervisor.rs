@@ -8,12 +8,13 @@ use crate::memory;
 use crate::outbox::{self, Outbox};
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
-use crate::spawn;
+use crate::spawn::{self, SpawnError, Spawned};
 use crate::statistics;
 use crate::task::Task;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use slipway_types::agent::{AgentCommand, AgentEvent, ListeningSocket, PROTOCOL_VERSION, TaskSpec};
+use slipway_types::agent::{AgentCommand, AgentEvent, ListeningSocket, PROTOCOL_VERSION};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// Tasks at once. A host runs one, and another to look at it.
@@ -34,6 +35,8 @@ const READS_PER_TURN_MAX: usize = 16;
 pub(crate) struct Supervisor {
     listener: Listener,
     signals: Signals,
+    /// The tree of the uppermost layer alone, where it is known.
+    top_layer: Option<OwnedFd>,
     connection: Option<Connection>,
     outbox: Outbox,
     tasks: Vec<Task>,
@@ -62,6 +65,7 @@ impl Supervisor {
         Ok(Self {
             listener,
             signals,
+            top_layer: None,
             connection: None,
             outbox: Outbox::default(),
             tasks: Vec::new(),
@@ -73,7 +77,8 @@ impl Supervisor {
     }
 
     /// Goes on with a host that was greeted already and whose `configure` was carried out.
-    pub(crate) fn resume(&mut self, connection: Connection) {
+    pub(crate) fn resume(&mut self, connection: Connection, top_layer: Option<OwnedFd>) {
+        self.top_layer = top_layer;
         self.connection = Some(connection);
         self.reply(&AgentEvent::Ready);
     }
@@ -242,8 +247,8 @@ impl Supervisor {
                 }
                 self.reply(&AgentEvent::Ready);
             }
-            AgentCommand::StartTask(spec) => self.start_task(&spec),
-            AgentCommand::StartArchive(spec) => self.refuse(&format!("task {}: no archives yet", spec.task)),
+            AgentCommand::StartTask(spec) => self.start(spec.task, |_| spawn::spawn(&spec)),
+            AgentCommand::StartArchive(spec) => self.start(spec.task, |top| spawn::spawn_archive(&spec, top)),
             AgentCommand::Signal { task, signal } => self.signal(task, signal),
             AgentCommand::Credit { bytes } => self.outbox.credit(bytes),
             AgentCommand::Stats => self.reply(&statistics::statistics()),
@@ -251,8 +256,7 @@ impl Supervisor {
         }
     }
 
-    fn start_task(&mut self, spec: &TaskSpec) {
-        let id = spec.task;
+    fn start(&mut self, id: u32, spawn: impl FnOnce(Option<&OwnedFd>) -> Result<Spawned, SpawnError>) {
         if self.shutdown.is_some() {
             return self.refuse(&format!("task {id}: the sandbox is shutting down"));
         }
@@ -260,7 +264,7 @@ impl Supervisor {
             return self.refuse(&format!("task {id}: it runs already, or {TASKS_MAX} others do"));
         }
         let oom_kills_before = memory::oom_kills();
-        match spawn::spawn(spec) {
+        match spawn(self.top_layer.as_ref()) {
             Ok(spawned) => {
                 self.childless = false;
                 self.outbox.push_event(AgentEvent::Started { task: id, pid: spawned.pid });

@@ -7,9 +7,9 @@
 use crate::branch_file::file_name;
 use slipway_layers::LayerError;
 use slipway_layers::copy::{self, Copied};
-use slipway_layers::image::allocated_bytes;
-use slipway_types::ServiceId;
+use slipway_layers::image::{allocated_bytes, is_clean, mark_guest_written, written_by};
 use slipway_types::source::Lineage;
+use slipway_types::{ServiceId, WrittenBy};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug, Clone)]
 pub(crate) struct Caches {
     directory: PathBuf,
+    /// Whose kernel writes the builds' copies.
+    written_by: WrittenBy,
 }
 
 /// What a build begins with.
@@ -35,6 +37,8 @@ pub(crate) enum CacheBegin {
     /// There is none yet.
     Empty,
     NearlyFull,
+    /// There is one that only a virtual machine could mount, and builds run in containers.
+    WrittenByGuest,
     /// That of the branch.
     CopyOf {
         branch: String,
@@ -43,8 +47,8 @@ pub(crate) enum CacheBegin {
 }
 
 impl Caches {
-    pub(crate) fn new(layers: &Path) -> Self {
-        Self { directory: layers.join("caches") }
+    pub(crate) fn new(layers: &Path, written_by: WrittenBy) -> Self {
+        Self { directory: layers.join("caches"), written_by }
     }
 
     /// Copies what a build of that lineage begins with to `image`, where nothing is left by an attempt before.
@@ -54,6 +58,9 @@ impl Caches {
             let from = self.path(service, branch);
             match allocated_bytes(&from) {
                 Ok(bytes) if bytes > CACHE_BYTES_KEPT => return Ok(CacheBegin::NearlyFull),
+                Ok(_) if written_by(&from)? == WrittenBy::Guest && self.written_by == WrittenBy::Host => {
+                    return Ok(CacheBegin::WrittenByGuest);
+                }
                 Ok(_) => {
                     let copied = copy::copy(&from, image)?;
                     note_use(&from);
@@ -67,6 +74,13 @@ impl Caches {
 
     /// Puts the image of a build that succeeded in the place of its branch's cache.
     pub(crate) fn publish(&self, service: &ServiceId, lineage: &Lineage, image: &Path) -> Result<(), LayerError> {
+        if self.written_by == WrittenBy::Guest {
+            mark_guest_written(image)?;
+            // Whoever mounts it does not look: a machine takes what it is given.
+            if !is_clean(image)? {
+                return Err(LayerError::NotClean { path: image.to_owned() });
+            }
+        }
         let path = self.path(service, &lineage.branch);
         let directory = self.directory.join(service.as_str());
         fs::create_dir_all(&directory).map_err(|error| LayerError::io("make the directory", &directory, error))?;
@@ -136,7 +150,7 @@ mod tests {
     #[test]
     fn a_branch_begins_with_its_own_cache_and_else_with_the_default_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let caches = Caches::new(dir.path());
+        let caches = Caches::new(dir.path(), WrittenBy::Host);
         let image = dir.path().join("scratch.img");
         let web = ServiceId::parse("web").unwrap();
         let begin = |branch: &str| match caches.begin(&web, &lineage(branch), &image).unwrap() {
@@ -163,7 +177,7 @@ mod tests {
     #[test]
     fn one_that_is_nearly_full_begins_afresh() {
         let dir = tempfile::tempdir().unwrap();
-        let caches = Caches::new(dir.path());
+        let caches = Caches::new(dir.path(), WrittenBy::Host);
         let web = ServiceId::parse("web").unwrap();
         let path = caches.path(&web, "main");
         fs::create_dir_all(path.parent().unwrap()).unwrap();

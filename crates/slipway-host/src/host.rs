@@ -8,7 +8,7 @@ use crate::toolchain::Toolchains;
 use slipway_layers::{LayerStore, Tiers};
 use slipway_sandbox::Sandboxes;
 use slipway_types::id::ID_BYTES_MAX;
-use slipway_types::{DeploymentId, LayerRef, ReplicaId};
+use slipway_types::{DeploymentId, LayerRef, ReplicaId, WrittenBy};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
@@ -34,6 +34,22 @@ impl Host {
     /// Everything that a deployment needs while it is built, and nothing else.
     pub(crate) fn scratch(&self, deployment: &DeploymentId) -> PathBuf {
         self.scratch_root().join(deployment.as_str())
+    }
+
+    /// Whose kernel writes what sandboxes of this host write.
+    pub(crate) fn written_by(&self) -> WrittenBy {
+        self.config.sandbox.written_by()
+    }
+
+    /// Why sandboxes of this host cannot be booted on the layer, whatever tier it is in.
+    pub(crate) fn objection(&self, layer: &LayerRef) -> Option<String> {
+        let foreign = layer.written_by() == WrittenBy::Guest && self.written_by() == WrittenBy::Host;
+        foreign.then(|| {
+            format!(
+                "the layer `{layer}` was written in a virtual machine, and this server runs containers: the host's kernel does not \
+                 mount what another kernel wrote"
+            )
+        })
     }
 
     pub(crate) fn scratch_root(&self) -> PathBuf {

@@ -3,7 +3,7 @@
 use crate::key_file::{KeyFile, Part};
 use slipway_layers::LayerKey;
 use slipway_types::host::CommandSpec;
-use slipway_types::{DeploymentId, LayerKind, LayerRef, ServiceId};
+use slipway_types::{DeploymentId, LayerKind, LayerRef, ServiceId, WrittenBy};
 use std::collections::BTreeMap;
 
 /// Rises when what a key stands for changes, so that older layers are never taken for newer ones.
@@ -28,15 +28,21 @@ impl Dependencies {
     /// the lines that trust it.
     pub(crate) fn of_line(&self, service: &ServiceId, branch: &str) -> LayerRef {
         let line = format!("{service} {branch}");
-        LayerKey::new(LINE_FORMAT).part("layer", &self.layer.key).part("line", line).layer(LayerKind::Dependencies)
+        let key = LayerKey::new(LINE_FORMAT).part("layer", &self.layer.key).part("line", line);
+        key.layer(LayerKind::Dependencies).written(self.layer.written_by())
     }
 }
 
-pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, KeyFile>) -> Dependencies {
+/// What a virtual machine writes has names and a family of its own: a server that changes its driver installs again, and never meets
+/// what it can't mount.
+pub(crate) fn dependencies(spec: &CommandSpec, files: &BTreeMap<String, KeyFile>, by: WrittenBy) -> Dependencies {
     let key = files.iter().fold(of_command(FORMAT, spec), |key, (path, file)| add_file(key, path, &file.key));
-    let family =
-        files.iter().fold(of_command(FAMILY_FORMAT, spec), |key, (path, file)| add_file(key, path, &file.family));
-    Dependencies { layer: key.layer(LayerKind::Dependencies), family: family.finish() }
+    let family = match by {
+        WrittenBy::Host => of_command(FAMILY_FORMAT, spec),
+        WrittenBy::Guest => of_command(FAMILY_FORMAT, spec).part("written by", "guest"),
+    };
+    let family = files.iter().fold(family, |key, (path, file)| add_file(key, path, &file.family));
+    Dependencies { layer: key.layer(LayerKind::Dependencies).written(by), family: family.finish() }
 }
 
 fn add_file(key: LayerKey, path: &str, part: &Part) -> LayerKey {
@@ -92,8 +98,8 @@ pub(crate) fn source(deployment: &DeploymentId) -> LayerRef {
     LayerRef::new(LayerKind::Source, deployment.as_str())
 }
 
-pub(crate) fn output(deployment: &DeploymentId) -> LayerRef {
-    LayerRef::new(LayerKind::Output, deployment.as_str())
+pub(crate) fn output(deployment: &DeploymentId, by: WrittenBy) -> LayerRef {
+    LayerRef::new(LayerKind::Output, deployment.as_str()).written(by)
 }
 
 pub(crate) fn site(deployment: &DeploymentId) -> LayerRef {
@@ -131,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_changes_the_result_changes_the_key() {
-        let key = dependencies(&spec(), &files("1"));
+        let key = dependencies(&spec(), &files("1"), WrittenBy::Host);
         type Change = fn(&mut CommandSpec);
         let changes: [Change; 8] = [
             |spec| spec.command = "npm install".into(),
@@ -146,10 +152,10 @@ mod tests {
         for (index, change) in changes.into_iter().enumerate() {
             let mut other = spec();
             change(&mut other);
-            let other = dependencies(&other, &files("1"));
+            let other = dependencies(&other, &files("1"), WrittenBy::Host);
             assert!(other.layer != key.layer && other.family != key.family, "change {index}");
         }
-        let other = dependencies(&spec(), &files("2"));
+        let other = dependencies(&spec(), &files("2"), WrittenBy::Host);
         assert!(other.layer != key.layer && other.family == key.family);
     }
 
@@ -167,7 +173,7 @@ mod tests {
     fn the_index_counts_and_who_asks_it_does_not() {
         let key = |url: &str| {
             let env = [("PIP_EXTRA_INDEX_URL".to_owned(), Secret::new(url))].into();
-            dependencies(&CommandSpec { env, ..spec() }, &files("1"))
+            dependencies(&CommandSpec { env, ..spec() }, &files("1"), WrittenBy::Host)
         };
         let plain = key("https://a.example/simple https://b.example/simple");
         assert_eq!(plain, key("https://me:pw@a.example/simple https://x:y@b.example/simple"));
@@ -175,13 +181,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_machine_wrote_is_another_layer_of_another_family() {
+        let [host, guest] = [WrittenBy::Host, WrittenBy::Guest].map(|by| dependencies(&spec(), &files("1"), by));
+        assert!(host.layer != guest.layer && host.family != guest.family);
+        assert_eq!([host.layer.written_by(), guest.layer.written_by()], [WrittenBy::Host, WrittenBy::Guest]);
+        let deployment = DeploymentId::parse("dpl-1").unwrap();
+        let outputs = [WrittenBy::Host, WrittenBy::Guest].map(|by| output(&deployment, by));
+        let all: Vec<LayerRef> = slipway_types::cache::layers_of(&deployment).collect();
+        assert!(outputs.iter().all(|output| all.contains(output)), "{all:?}");
+    }
+
+    #[test]
     fn what_does_not_keeps_it() {
-        let key = dependencies(&spec(), &files("1"));
+        let key = dependencies(&spec(), &files("1"), WrittenBy::Host);
         let mut other = spec();
         other.env.insert("NPM_TOKEN".into(), Secret::new("another"));
         other.key_words.reverse();
         other.timeout = DurationMs::seconds(9);
         other.env.insert("GIT_CREDENTIALS".into(), Secret::new("https://me:token@git.example"));
-        assert_eq!(dependencies(&other, &files("1")), key);
+        assert_eq!(dependencies(&other, &files("1"), WrittenBy::Host), key);
     }
 }

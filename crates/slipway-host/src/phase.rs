@@ -1,5 +1,6 @@
 //! The phases of a deployment that run on a build worker, and what they share.
 
+mod archive;
 mod build;
 pub(crate) mod command;
 mod environment;

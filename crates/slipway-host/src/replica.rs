@@ -196,7 +196,14 @@ impl Replica {
         if let Err(error) = &lease {
             tracing::warn!(%error, replica = %self.spec.replica, "the layers of a replica can't be held");
         }
+        let host_error = |code: &str, message| {
+            let host_error = Some(HostError { code: code.to_owned(), message });
+            Err(Box::new(Evidence { host_error, ..self.bare_evidence() }))
+        };
         for layer in &self.spec.image.layers {
+            if let Some(why) = self.host.objection(layer) {
+                return host_error("driver-changed", why);
+            }
             let why = match tier::bring_back(&self.host.tiers, layer).await {
                 Brought::Hot => continue,
                 Brought::Back(line) => {
@@ -206,8 +213,7 @@ impl Replica {
                 Brought::Missing => tier::missing(layer, self.host.config.layers.cold.is_some()),
                 Brought::Trouble(note) => note,
             };
-            let host_error = Some(HostError { code: "release-gone".to_owned(), message: why });
-            return Err(Box::new(Evidence { host_error, ..self.bare_evidence() }));
+            return host_error("release-gone", why);
         }
         Ok(lease.ok())
     }

@@ -6,35 +6,25 @@
 
 mod compress;
 mod pack;
+mod unpack;
 mod view;
-mod walk;
 
 use slipway_layers::{LayerError, LayerStore};
+use slipway_tree::archive::ArchiveError;
+pub(crate) use slipway_tree::site::SiteSpec;
+use slipway_tree::site::{ListError, Notes, list};
 use slipway_types::LayerRef;
-use slipway_types::site::{FILES_MAX, MANIFEST_BYTES_MAX, SiteFacts, SitePlan};
+use slipway_types::site::{MANIFEST_BYTES_MAX, SiteFacts};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
+pub(crate) use unpack::{ARCHIVE_BOUNDS, UNPACKED_DIRECTORY, unpack};
 pub(crate) use view::View;
-use view::open_file;
 
-/// Files of one site together, uncompressed: far above any site, below what would surprise a disk.
-const BYTES_MAX: u64 = 16 << 30;
-/// Of all paths together: the manifest is read as a whole.
-const PATHS_BYTES_MAX: usize = 32 << 20;
-/// Sentences about single files; a count stands for the rest.
-const NOTES_MAX: usize = 20;
 /// Room of a layer beside its files, and for each file: the file system's own tables, and two compressed forms.
 const LAYER_BYTES_MIN: u64 = 64 << 20;
 const LAYER_BYTES_PER_FILE: u64 = 3 * 8192;
-
-/// What is published of which directory.
-#[derive(Debug, Clone)]
-pub(crate) struct SiteSpec {
-    /// The service's, relative to the source tree.
-    pub(crate) root: String,
-    pub(crate) plan: SitePlan,
-}
 
 /// A packed site.
 #[derive(Debug, Default)]
@@ -48,22 +38,10 @@ pub(crate) struct Packed {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SiteError {
-    #[error("there is no directory `{directory}` {place}; {instead}")]
-    DirectoryMissing { directory: String, place: String, instead: String },
-    #[error("the directory `{directory}` holds no file to publish; {instead}")]
-    DirectoryEmpty { directory: String, instead: String },
-    #[error("`{fallback}` is not among the {files} published files of `{directory}`")]
-    FallbackMissing { fallback: String, directory: String, files: u64 },
-    #[error("it has more than {FILES_MAX} files")]
-    TooManyFiles,
-    #[error("its files have more than {} GB", BYTES_MAX >> 30)]
-    TooManyBytes,
-    #[error("the paths of its files have more than {} MB together", PATHS_BYTES_MAX >> 20)]
-    PathsTooLong,
+    #[error(transparent)]
+    List(#[from] ListError),
     #[error("the list of its files has more than {} MB", MANIFEST_BYTES_MAX >> 20)]
     ManifestTooLarge,
-    #[error("`{file}` is larger than {bytes_max} bytes")]
-    RulesTooLarge { file: &'static str, bytes_max: u64 },
     #[error("cannot {action} `{}`", path.display())]
     Io {
         action: &'static str,
@@ -75,6 +53,8 @@ pub(crate) enum SiteError {
     Manifest(#[source] serde_json::Error),
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("packing was broken off")]
     Canceled,
 }
@@ -87,13 +67,12 @@ impl SiteError {
     /// As in [`slipway_types::host::HostError`].
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            SiteError::DirectoryMissing { .. } | SiteError::DirectoryEmpty { .. } => "site-directory-missing",
-            SiteError::FallbackMissing { .. } => "site-fallback-missing",
-            SiteError::TooManyFiles
-            | SiteError::TooManyBytes
-            | SiteError::PathsTooLong
-            | SiteError::ManifestTooLarge
-            | SiteError::RulesTooLarge { .. } => "site-too-large",
+            SiteError::List(error) => error.code(),
+            SiteError::ManifestTooLarge
+            | SiteError::Archive(
+                ArchiveError::TooManyFiles(_) | ArchiveError::TooManyBytes(_) | ArchiveError::PathsTooLong(_),
+            ) => "site-too-large",
+            SiteError::Archive(_) => "sandbox-failed",
             SiteError::Layer(LayerError::DiskFull { .. }) => "disk-full",
             SiteError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "disk-full",
             SiteError::Io { .. } | SiteError::Manifest(_) | SiteError::Layer(_) | SiteError::Canceled => "layer-failed",
@@ -101,28 +80,8 @@ impl SiteError {
     }
 }
 
-/// Lines for a log, of which only the first are kept.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    lines: Vec<String>,
-    more: usize,
-}
-
-impl Notes {
-    fn add(&mut self, line: impl Into<String>) {
-        if self.lines.len() < NOTES_MAX {
-            self.lines.push(line.into());
-        } else {
-            self.more += 1;
-        }
-    }
-
-    pub(crate) fn into_lines(mut self) -> Vec<String> {
-        if self.more > 0 {
-            self.lines.push(format!("and {} more of the kind", self.more));
-        }
-        self.lines
-    }
+fn open_file(path: &Path) -> Result<File, SiteError> {
+    slipway_tree::site::open_file(path).map_err(SiteError::io("open", path))
 }
 
 /// Makes the site's layer of what stands in the view. One that is there already is replaced: the newer build is the right
@@ -134,7 +93,7 @@ pub(crate) fn package(
     spec: &SiteSpec,
     cancel: &CancellationToken,
 ) -> Result<Packed, SiteError> {
-    let listing = walk::list(view, spec)?;
+    let listing = list(&view.tree, spec)?;
     store.remove(layer)?;
     let mut packed = Packed::default();
     let files = listing.files.len() as u64;

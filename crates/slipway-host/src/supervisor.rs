@@ -178,7 +178,8 @@ async fn open(
     let tiers = Tiers::new(store.clone(), config.layers.cold.clone())?;
     let toolchains = Toolchains::new(tiers.clone(), versions, sources);
     let server_id = server_id::ensure(&data_dir)?;
-    let (caches, heads) = (Caches::new(&config.layers_dir), Heads::new(&config.layers_dir));
+    let (caches, heads) =
+        (Caches::new(&config.layers_dir, config.sandbox.written_by()), Heads::new(&config.layers_dir));
     let swept = caches.clone();
     let host = Host { caches, heads, config, store, tiers, custodian, server_id, sandboxes, toolchains, base };
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();

@@ -127,15 +127,6 @@ fn open_inside(root: &Path, file: &str) -> io::Result<Option<File>> {
     Ok(opened.metadata()?.is_file().then_some(opened))
 }
 
-/// Whether every part of the path below `root` is a directory and no link.
-pub(crate) fn is_real_directory(root: &Path, relative: &Path) -> bool {
-    let mut path = root.to_owned();
-    relative.components().all(|part| {
-        path.push(part);
-        fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

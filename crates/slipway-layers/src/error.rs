@@ -19,6 +19,8 @@ pub enum LayerError {
     NotAnImage { path: PathBuf },
     #[error("image `{}` was not unmounted cleanly, or holds errors", path.display())]
     NotClean { path: PathBuf },
+    #[error("`{}` was written in a virtual machine, and only a virtual machine mounts it", path.display())]
+    GuestWritten { path: PathBuf },
     #[error("image `{}` is mounted already", path.display())]
     ImageInUse { path: PathBuf },
     #[error("could not mount `{}` at `{}`", path.display(), at.display())]

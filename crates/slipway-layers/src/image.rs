@@ -5,6 +5,7 @@
 
 use crate::error::LayerError;
 pub use crate::mount::{Mounted, unmount};
+pub use crate::written::{mark_guest_written, written_by};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -82,7 +83,8 @@ fn search_path() -> String {
     format!("{path}:/usr/sbin:/sbin")
 }
 
-/// Mounts an image at a directory, which is made where it is missing.
+/// Mounts an image at a directory, which is made where it is missing. One that a virtual machine wrote is refused: its file system
+/// may have been made to break the kernel that reads it.
 pub fn mount(path: &Path, at: &Path, access: Access) -> Result<Mounted, LayerError> {
     Mounted::new(path, at, access)
 }
@@ -109,8 +111,8 @@ pub fn allocated_bytes(path: &Path) -> Result<u64, LayerError> {
     Ok(metadata.blocks() * 512)
 }
 
-/// Whether nobody writes the image, and it holds no error.
-pub(crate) fn is_clean(path: &Path) -> Result<bool, LayerError> {
+/// Whether nobody writes the image, and it holds no error, as two numbers at fixed places say.
+pub fn is_clean(path: &Path) -> Result<bool, LayerError> {
     Ok(read_state(path)? == STATE_CLEAN)
 }
 

@@ -32,6 +32,7 @@ mod sweep;
 mod temp_file;
 mod tiers;
 mod write_back;
+mod written;
 
 pub use cold::{ColdBounds, ColdConfig, ColdCredentials, ColdError};
 pub use digest::LayerDigest;

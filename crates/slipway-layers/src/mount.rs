@@ -4,6 +4,7 @@ use crate::error::LayerError;
 use crate::image::Access;
 use crate::loop_device::LoopDevice;
 use crate::write_back::{self, EarlyWriteBack};
+use crate::written::check_host_written;
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -31,6 +32,7 @@ pub struct Mounted {
 
 impl Mounted {
     pub(crate) fn new(image: &Path, at: &Path, access: Access) -> Result<Self, LayerError> {
+        check_host_written(image)?;
         std::fs::create_dir_all(at).map_err(|e| LayerError::io("create the directory", at, e))?;
         let (device, flags, options) = match access {
             Access::ReadOnly => (LoopDevice::attach_read_only(image)?, MountFlags::RDONLY, READ_OPTIONS),

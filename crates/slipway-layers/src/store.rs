@@ -13,9 +13,10 @@ use crate::lock::{LOCK_WAIT_MAX, LayerLock};
 use crate::loop_device;
 use crate::record::{LayerRecord, RECORDS};
 use crate::temp_file;
+use crate::written::{check_host_written, mark_guest_written};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
-use slipway_types::{LayerKind, LayerRef};
+use slipway_types::{LayerKind, LayerRef, WrittenBy};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -98,7 +99,8 @@ impl LayerStore {
     }
 
     /// Moves an unmounted image into the store; from another disk it is copied. `false`: the layer was there already, and
-    /// the image is removed. Does not wait for the disk; [`LayerStore::sync`] does.
+    /// the image is removed. Does not wait for the disk; [`LayerStore::sync`] does. What a virtual machine wrote becomes no layer
+    /// whose name does not say so ([`LayerRef::written_by`]).
     pub fn publish(&self, image: &Path, layer: &LayerRef) -> Result<bool, LayerError> {
         // A key may stand for a deployment, and these bytes be others than those that had it before.
         self.publish_with(image, layer, LayerRecord::forget_content)
@@ -114,6 +116,10 @@ impl LayerStore {
     ) -> Result<bool, LayerError> {
         check_key(layer)?;
         loop_device::wait_until_clean(image)?;
+        match layer.written_by() {
+            WrittenBy::Guest => mark_guest_written(image)?,
+            WrittenBy::Host => check_host_written(image)?,
+        }
         durability::mark_unsynced(image)?;
         let published = match self.place(image, layer, &note) {
             Err(LayerError::Io { source, .. }) if source.kind() == io::ErrorKind::CrossesDevices => {

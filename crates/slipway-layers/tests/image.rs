@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use slipway_layers::image::{self, ReadOnly, ReadWrite};
-use slipway_layers::{LayerError, LayerStore, Usage};
-use slipway_types::{LayerKind, LayerRef};
+use slipway_layers::{LayerDigest, LayerError, LayerStore, Usage};
+use slipway_types::{LayerKind, LayerRef, WrittenBy};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -174,4 +174,52 @@ fn a_copy_of_the_mount_in_another_namespace_does_not_matter() {
     assert_eq!(std::fs::read_to_string(mounted.upper().join("file")).unwrap(), "text");
     holder.kill().unwrap();
     holder.wait().unwrap();
+}
+
+/// An image whose superblock is in order and whose tables are not, as a hostile kernel writes it.
+fn hostile(path: &Path) {
+    use std::os::unix::fs::FileExt;
+    image::create(path, 16 * MIB).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[0xff; 64 * 1024], 4096).unwrap();
+    image::mark_guest_written(path).unwrap();
+}
+
+#[test]
+fn what_a_virtual_machine_wrote_is_never_mounted_and_stays_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, copied, at) = (dir.path().join("a.img"), dir.path().join("b.img"), dir.path().join("at"));
+    hostile(&path);
+    slipway_layers::copy::copy(&path, &copied).unwrap();
+    let is_attached = |image: &Path| {
+        std::fs::read_dir("/sys/block").unwrap().flatten().any(|device| {
+            let file = std::fs::read_to_string(device.path().join("loop/backing_file"));
+            file.is_ok_and(|file| file.trim_end() == image.to_str().unwrap())
+        })
+    };
+    for image in [&path, &copied] {
+        assert_eq!(image::written_by(image).unwrap(), WrittenBy::Guest);
+        for access in [ReadOnly, ReadWrite] {
+            let error = image::mount(image, &at, access).unwrap_err();
+            assert!(matches!(error, LayerError::GuestWritten { .. }), "{error}");
+            assert!(!is_attached(image) && !at.exists(), "nothing was begun");
+        }
+    }
+
+    // It becomes a layer only by a name that says so; there the mark is made if it is missing.
+    let store = LayerStore::open(dir.path().join("layers")).unwrap();
+    let host = LayerRef::new(LayerKind::Dependencies, "a");
+    let guest = host.clone().written(WrittenBy::Guest);
+    assert_eq!(guest.to_string(), "dependencies-a.vm");
+    assert!(matches!(store.publish(&path, &host), Err(LayerError::GuestWritten { .. })));
+    assert!(!store.contains(&host) && path.exists());
+    let unmarked = dir.path().join("c.img");
+    image::create(&unmarked, 16 * MIB).unwrap();
+    let digest = LayerDigest::of_image(&unmarked).unwrap();
+    assert!(store.publish(&unmarked, &guest).unwrap());
+    assert_eq!(image::written_by(&store.path(&guest)).unwrap(), WrittenBy::Guest);
+    assert!(matches!(image::mount(&store.path(&guest), &at, ReadOnly), Err(LayerError::GuestWritten { .. })));
+    store.sync(&guest).unwrap();
+    assert_eq!(LayerDigest::of_image(&store.path(&guest)).unwrap(), digest, "the mark is no part of the layer");
+    assert_eq!(store.list().unwrap()[0].layer.written_by(), WrittenBy::Guest);
 }

@@ -25,11 +25,21 @@ use std::time::Duration;
 #[error("{what}")]
 pub(crate) struct DriverError {
     what: String,
+    told: bool,
 }
 
 impl DriverError {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into() }
+        Self { what: what.into(), told: false }
+    }
+
+    /// The agent itself said what is wrong: nothing else has to be looked for.
+    pub(crate) fn told(what: impl Into<String>) -> Self {
+        Self { told: true, ..Self::new(what) }
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
     }
 
     /// `what` and the whole chain of causes.
@@ -40,7 +50,7 @@ impl DriverError {
             text.push_str(&format!(": {cause}"));
             next = cause.source();
         }
-        Self { what: text }
+        Self::new(text)
     }
 }
 

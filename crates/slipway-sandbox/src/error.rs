@@ -32,6 +32,8 @@ pub enum SandboxError {
     #[error(transparent)]
     Network(#[from] NetworkError),
     #[error(transparent)]
+    Layer(#[from] slipway_layers::LayerError),
+    #[error(transparent)]
     Program(#[from] ProgramError),
     #[error("cannot start the shim `{program}`")]
     ShimStart {

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 use slipway_types::agent::{ListeningSocket, Stream};
 use slipway_types::host::ExitFacts;
 
+/// Why a sandbox is gone that was stopped, and of which all is in order: a kept image is whole. Whatever else happened is said
+/// instead or behind it.
+pub const STOPPED: &str = "it was stopped";
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum SandboxEvent {

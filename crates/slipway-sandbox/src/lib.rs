@@ -32,7 +32,7 @@ pub use config::{
 pub use doctor::{Check, drivers, probe};
 pub use driver::firecracker::release::{RELEASE_URL, Release, ReleaseError, ReleaseSource, fetch_release};
 pub use error::SandboxError;
-pub use event::{SandboxEvent, TaskState};
+pub use event::{STOPPED, SandboxEvent, TaskState};
 pub use guest::GuestImage;
 pub use network::cidr::{Cidr, CidrError};
 pub use sandbox::{Events, Sandbox};

@@ -2,7 +2,8 @@
 
 use crate::driver::cgroup;
 use crate::error::SandboxError;
-use crate::home::{BootSpec, Home};
+use crate::home::{BootDriver, BootSpec, Home};
+use slipway_layers::image;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -21,21 +22,30 @@ pub(crate) fn reap(home: &Home) -> Result<(), SandboxError> {
     }
     if let Ok(boot) = home.boot_spec() {
         cgroup::remove(&boot.cgroup)?;
-        remove_writable(&boot)?;
+        settle_images(&boot)?;
     }
     remove_dir(&home.dir)
 }
 
-/// The image itself may be in use for an instant after the last process: the name goes, the file follows.
-pub(crate) fn remove_writable(boot: &BootSpec) -> Result<(), SandboxError> {
+/// What becomes of the images when the sandbox is gone: the writable one goes, unless it is to be kept; what a virtual machine wrote
+/// is marked so, whatever the guest did to the mark. The file may be in use for an instant after the last process: the name goes,
+/// the file follows.
+pub(crate) fn settle_images(boot: &BootSpec) -> Result<(), SandboxError> {
     let writable = &boot.spec.writable;
-    if writable.keep {
-        return Ok(());
+    if !writable.keep {
+        match std::fs::remove_file(&writable.image) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(SandboxError::file("remove", &writable.image)(error));
+            }
+            _ => {}
+        }
     }
-    match std::fs::remove_file(&writable.image) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(SandboxError::file("remove", &writable.image)(error)),
-        _ => Ok(()),
+    let is_machine = !matches!(boot.driver, BootDriver::Oci);
+    let written = [Some(&writable.image), boot.spec.cache.as_ref().map(|cache| &cache.image)];
+    for image in written.into_iter().flatten().filter(|image| is_machine && image.exists()) {
+        image::mark_guest_written(image)?;
     }
+    Ok(())
 }
 
 /// Never descends into a mount: what is mounted there belongs to others.

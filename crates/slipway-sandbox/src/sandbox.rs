@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
 
-/// Beyond the grace time: SIGKILL, unmounting and removal, on a loaded machine.
-const STOP_MARGIN: Duration = Duration::from_secs(20);
+/// Beyond the grace time: SIGKILL, tidying, unmounting and removal, on a loaded machine. More than any driver waits, which knows
+/// what to say: this is for a shim that hangs.
+const STOP_MARGIN: Duration = Duration::from_secs(110);
 
 #[derive(Debug, Clone)]
 pub struct Sandbox {

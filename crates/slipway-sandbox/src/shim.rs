@@ -98,7 +98,7 @@ fn boot(home: &Home, steps: &mut Steps) -> Result<(Arc<Hold>, UnixListener), Dri
         }
         Err(error) => {
             end(guest.as_ref());
-            let error = match guest.last_words() {
+            let error = match guest.last_words().filter(|_| !error.is_told()) {
                 Some(words) => DriverError::new(format!("{error}; its console ends with: {words}")),
                 None => error,
             };

@@ -264,7 +264,7 @@ pub struct LimitFacts {
 
 /// Stable codes: `git-unreachable`, `git-reference-missing`, `git-authentication`, `git-failed`, `upload-missing`,
 /// `upload-unusable`, `toolchain-unavailable`, `version-unavailable`, `sandbox-failed`, `layer-failed`, `disk-full`,
-/// `disk-nearly-full`, `release-gone`.
+/// `disk-nearly-full`, `release-gone`, `driver-changed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostError {
     pub code: String,

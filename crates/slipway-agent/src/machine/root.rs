@@ -6,7 +6,7 @@ use super::base::MACHINE_DIR;
 use super::path::make_dirs_inside;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
-use slipway_types::agent::{CacheDevice, Machine};
+use slipway_types::agent::{CacheDevice, Machine, Tidy};
 use std::ffi::{CStr, CString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -30,9 +30,12 @@ pub(super) struct Root {
     pub(super) merged: PathBuf,
     /// Shown as `/tmp`: beside the written layer, not in it.
     pub(super) temporary: PathBuf,
+    /// The tree of the uppermost layer alone.
+    pub(super) top_layer: Option<PathBuf>,
     /// Directory of the cache image, directory in the sandbox.
     pub(super) caches: Vec<(PathBuf, String)>,
-    /// To be unmounted at the end, in that order.
+    tidy: Option<Tidy>,
+    /// To be unmounted at the end, in that order. The first takes what the tasks write.
     written: Vec<PathBuf>,
 }
 
@@ -50,10 +53,15 @@ impl Root {
         }
         std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o1777))
             .map_err(|e| MachineError::because("open the temporary directory to all", e))?;
+        if machine.older_tree {
+            make_ready(machine, &writable)?;
+        }
         make_skeleton(&dir.join("skeleton"), machine)?;
         let merged = dir.join("root");
         mount_overlay(dir, &merged, machine.layers.len())?;
-        let mut root = Self { merged, temporary, caches: Vec::new(), written: vec![writable] };
+        let top_layer = machine.layers.len().checked_sub(1).map(|top| dir.join(layer_name(top)).join("upper"));
+        let tidy = machine.tidy.clone();
+        let mut root = Self { merged, temporary, top_layer, caches: Vec::new(), tidy, written: vec![writable] };
         if let Some(cache) = &machine.cache {
             root.mount_cache(cache, machine)?;
         }
@@ -77,13 +85,25 @@ impl Root {
         Ok(())
     }
 
-    /// Ends all writing: afterwards the images are whole and clean. Every task is gone.
+    /// Tidies what was written and ends all writing: afterwards the images are whole and clean. Every task is gone. After an error
+    /// the written image says that it is not clean, and so nobody takes it for a layer.
     pub(super) fn end(self) -> Result<(), MachineError> {
         let _ = rustix::mount::unmount(&self.merged, UnmountFlags::DETACH);
         // Best effort: what stays of it costs room in a layer, nothing else.
         let _ = std::fs::remove_dir_all(&self.temporary);
+        if let (Some(tidy), Some(written)) = (&self.tidy, self.written.first()) {
+            slipway_tree::tidy(&written.join("upper"), tidy)
+                .map_err(|e| MachineError::because("tidy what was written", e))?;
+        }
         self.written.iter().try_for_each(|at| end_writing(at))
     }
+}
+
+/// Before it is shown to anybody: what the image holds is what an earlier install wrote, and the uppermost layer is the source.
+fn make_ready(machine: &Machine, writable: &Path) -> Result<(), MachineError> {
+    let source = Path::new(MACHINE_DIR).join(layer_name(machine.layers.len().saturating_sub(1)));
+    slipway_tree::older::make_ready(&writable.join("upper/app"), &source.join("upper/app"))
+        .map_err(|error| MachineError::new(error.to_string()))
 }
 
 /// Makes the file system itself read-only: the tasks' mount namespace may still hold it, and an unmount would not end the writing.

@@ -2,9 +2,10 @@
 
 use super::case::Case;
 use super::entry::{
-    DISK_NEARLY_FULL, Entry, GIT_AUTHENTICATION, GIT_FAILED, GIT_REFERENCE_MISSING, GIT_UNREACHABLE, HOST_DISK_FULL,
-    HOST_ERROR, LAYER_FAILED, RELEASE_GONE, SANDBOX_FAILED, SITE_DIRECTORY_MISSING, SITE_FALLBACK_MISSING,
-    SITE_TOO_LARGE, TOOLCHAIN_UNAVAILABLE, UNKNOWN_FAILURE, UPLOAD_MISSING, UPLOAD_UNUSABLE, VERSION_UNAVAILABLE,
+    DISK_NEARLY_FULL, DRIVER_CHANGED, Entry, GIT_AUTHENTICATION, GIT_FAILED, GIT_REFERENCE_MISSING, GIT_UNREACHABLE,
+    HOST_DISK_FULL, HOST_ERROR, LAYER_FAILED, RELEASE_GONE, SANDBOX_FAILED, SITE_DIRECTORY_MISSING,
+    SITE_FALLBACK_MISSING, SITE_TOO_LARGE, TOOLCHAIN_UNAVAILABLE, UNKNOWN_FAILURE, UPLOAD_MISSING, UPLOAD_UNUSABLE,
+    VERSION_UNAVAILABLE,
 };
 use slipway_types::Diagnosis;
 
@@ -17,7 +18,7 @@ struct HostFailure {
     hints: &'static [&'static str],
 }
 
-const HOST_FAILURES: [HostFailure; 16] = [
+const HOST_FAILURES: [HostFailure; 17] = [
     HostFailure {
         code: "git-unreachable",
         entry: GIT_UNREACHABLE,
@@ -145,6 +146,15 @@ const HOST_FAILURES: [HostFailure; 16] = [
         hints: &[
             "build it again: `slipway redeploy --rebuild`, or `slipway deploy --git URL --ref COMMIT` for a certain commit",
             "set a larger `layers.keep_releases` of the server to keep more releases",
+        ],
+    },
+    HostFailure {
+        code: "driver-changed",
+        entry: DRIVER_CHANGED,
+        what: "the release was built by another driver",
+        hints: &[
+            "build it again with the driver that the server has now: `slipway redeploy --rebuild`",
+            "or start the server with the driver that built it (`--driver qemu`, `--driver firecracker`)",
         ],
     },
 ];

@@ -167,6 +167,10 @@ pub(crate) fn hosts(checked: &mut Checked) {
         ("release-gone", "the phase `start`", "no layer", "slipway redeploy --rebuild"),
     );
     checked.check(
+        host(Phase::Start, "driver-changed", "written in a virtual machine"),
+        ("driver-changed", "the phase `start`", "written in a virtual machine", "slipway redeploy --rebuild"),
+    );
+    checked.check(
         host(Phase::Build, "new-code", "odd"),
         ("host-error", "the phase `build`", "new-code: odd", "server's log"),
     );

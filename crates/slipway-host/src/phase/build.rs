@@ -5,9 +5,9 @@ use super::command::SandboxCommand;
 use super::install::directory_in_app;
 use super::{PhaseContext, PhaseEnd, with_causes};
 use crate::cache::{CACHE_BYTES, CacheBegin};
-use crate::site::SiteSpec;
 use crate::{blocking, environment, key};
 use slipway_sandbox::CacheSpec;
+use slipway_tree::site::SiteSpec;
 use slipway_types::host::{CommandSpec, PhaseOutput};
 use slipway_types::site::SitePlan;
 use slipway_types::source::Lineage;
@@ -21,11 +21,11 @@ impl PhaseContext<'_> {
         if spec.command.trim().is_empty() {
             self.log.say("there is no build command").await;
             return match site {
-                Some(site) => self.publish_site(site, None).await,
+                Some(site) => self.publish_site(site, spec, None).await,
                 None => Ok(PhaseOutput::Build { layers: vec![source], site: None }),
             };
         }
-        let output = key::output(&self.spec.deployment);
+        let output = key::output(&self.spec.deployment, self.host.written_by());
         let cwd = directory_in_app(&spec.cwd);
         let cache = self.begin_cache(spec, &cwd).await;
         let cache_image = cache.as_ref().map(|cache| cache.image.clone());
@@ -42,6 +42,9 @@ impl PhaseContext<'_> {
             env: environment::of_build(&spec.path, self.host.config.sandbox.ca_env(), &spec.env),
             limits: spec.limits,
             timeout: spec.timeout,
+            becomes_layer: site.is_none(),
+            older_tree: false,
+            look_at: Vec::new(),
         })
         .await?;
         // Its service may be destroyed by now, and nobody would look for the cache again.
@@ -49,7 +52,7 @@ impl PhaseContext<'_> {
             self.publish_cache(cache).await;
         }
         if let Some(site) = site {
-            return self.publish_site(site, Some(image)).await;
+            return self.publish_site(site, spec, Some(image)).await;
         }
         // Built again: the newer output is the right one.
         let (store, older) = (self.host.store.clone(), output.clone());
@@ -70,6 +73,9 @@ impl PhaseContext<'_> {
         let began = Instant::now();
         match blocking(move || caches.begin(&service, &lineage, &copy)).await {
             Ok(CacheBegin::Empty) => {}
+            Ok(CacheBegin::WrittenByGuest) => {
+                self.log.say("the build cache was written in a virtual machine and begins afresh").await;
+            }
             Ok(CacheBegin::NearlyFull) => {
                 self.log.say("the build cache was nearly full and begins afresh").await;
             }

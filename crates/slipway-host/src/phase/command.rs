@@ -1,14 +1,19 @@
 //! One command in a sandbox of its own, to its end.
 
+use super::archive::{Asked, Incoming};
 use super::{PhaseContext, PhaseEnd, with_causes};
 use crate::line::LineSplitter;
 use crate::process::LineSink;
 use crate::tree::{APP_GID, APP_UID};
-use slipway_sandbox::{CacheSpec, Events, Sandbox, SandboxEvent, SandboxSpec, WritableSpec};
+use slipway_sandbox::{CacheSpec, Events, STOPPED, Sandbox, SandboxEvent, SandboxSpec, WritableSpec};
+use slipway_tree::archive::{ArchiveError, Bounds};
+use slipway_tree::site::DEPTH_MAX;
 use slipway_types::LayerRef;
-use slipway_types::agent::{Stream, TaskSpec};
+use slipway_types::agent::{ArchiveOf, Stream, TaskSpec, Tidy};
 use slipway_types::host::{Env, Evidence, ExitFacts};
 use slipway_types::settings::{DurationMs, ResourceLimits};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,7 +35,33 @@ pub(super) struct SandboxCommand<'c> {
     pub(super) env: Env,
     pub(super) limits: ResourceLimits,
     pub(super) timeout: DurationMs,
+    /// Whether the written tree is to become a layer, and so holds nothing but the app and its home directory in the end.
+    pub(super) becomes_layer: bool,
+    /// The image holds the tree of an earlier install, for a machine to make ready.
+    pub(super) older_tree: bool,
+    /// Files of the app that are looked at when the command succeeded.
+    pub(super) look_at: Vec<String>,
 }
+
+/// What stays of a tree that becomes a layer.
+const KEPT: [&str; 2] = ["app", "home"];
+/// Caches of package managers below the home directory: large, and never read again.
+const CACHES: [&str; 8] = [
+    "home/app/.npm",
+    "home/app/.cache/yarn",
+    "home/app/.local/share/pnpm/store",
+    "home/app/.cache/pnpm",
+    "home/app/.bun/install/cache",
+    "home/app/.cache/pip",
+    "home/app/.cache/uv",
+    "home/app/.cache/pypoetry",
+];
+/// Of the files that are looked at: lockfiles.
+const LOOK_BYTES_MAX: u64 = 256 << 20;
+const LOOK_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Digests of the files that were looked at and are there.
+pub(super) type Looked = BTreeMap<String, blake3::Hash>;
 
 /// How a task ended.
 struct TaskEnd {
@@ -48,29 +79,55 @@ impl PhaseContext<'_> {
     }
 
     /// Runs the command; on success the written image is complete and unmounted.
-    pub(super) async fn run_in_sandbox(&self, command: SandboxCommand<'_>) -> Result<(), PhaseEnd> {
+    pub(super) async fn run_in_sandbox(&self, command: SandboxCommand<'_>) -> Result<Looked, PhaseEnd> {
         let sandbox = self.boot(&command).await?;
+        let mut events = sandbox.events();
         let timeout = command.timeout;
         let end = tokio::select! {
             () = self.cancel.cancelled() => Err(PhaseEnd::Canceled),
-            end = tokio::time::timeout(timeout.as_duration(), self.follow(&sandbox, &command)) => {
+            end = tokio::time::timeout(timeout.as_duration(), self.follow(&sandbox, &mut events, &command)) => {
                 end.unwrap_or_else(|_| Err(timed_out(timeout)))
             }
+        };
+        let looked = match &end {
+            Ok(end) if end.exit.code == Some(0) => self.look(&sandbox, &mut events, &command.look_at).await,
+            _ => Ok(Looked::new()),
         };
         // Whatever still runs in it is no part of the result.
         let stopped = sandbox.stop(Duration::ZERO).await;
         let end = end?;
         stopped.map_err(|error| sandbox_failed(&error))?;
-        if end.exit.code == Some(0) && !end.exit.out_of_memory {
-            return Ok(());
+        if end.exit.code != Some(0) {
+            let evidence = Evidence { exit: Some(end.exit), disk_full: end.disk_full, ..Evidence::default() };
+            return Err(PhaseEnd::Failed(Box::new(evidence)));
         }
         // A command may survive the loss of a child to the memory limit: only its own word counts then.
-        if end.exit.code == Some(0) {
+        if end.exit.out_of_memory {
             self.log.say("a process was killed because the memory limit was reached; the command went on").await;
-            return Ok(());
         }
-        let evidence = Evidence { exit: Some(end.exit), disk_full: end.disk_full, ..Evidence::default() };
-        Err(PhaseEnd::Failed(Box::new(evidence)))
+        in_order(&mut events).await?;
+        looked
+    }
+
+    async fn look(&self, sandbox: &Sandbox, events: &mut Events, files: &[String]) -> Result<Looked, PhaseEnd> {
+        if files.is_empty() {
+            return Ok(Looked::new());
+        }
+        let bounds = Bounds {
+            files_max: files.len() as u64,
+            bytes_max: LOOK_BYTES_MAX,
+            paths_bytes_max: files.iter().map(|file| file.len() as u64).sum(),
+            depth_max: DEPTH_MAX,
+        };
+        let of = ArchiveOf::Files { paths: files.to_vec() };
+        let asked = Asked { of, bounds, within: LOOK_TIME_MAX };
+        let (looked, report) = self.ask(sandbox, events, asked, digests).await?;
+        match (report.trouble, looked) {
+            (Some(trouble), _) => Err(PhaseEnd::host_error("layer-failed", trouble.message)),
+            (None, looked) => looked.map_err(|error: ArchiveError| {
+                PhaseEnd::host_error("sandbox-failed", format!("cannot read what the command wrote: {error}"))
+            }),
+        }
     }
 
     async fn boot(&self, command: &SandboxCommand<'_>) -> Result<Sandbox, PhaseEnd> {
@@ -79,7 +136,11 @@ impl PhaseContext<'_> {
         let spec = SandboxSpec {
             id: self.host.build_sandbox_id(&self.spec.deployment),
             layers: command.layers.iter().map(|layer| store.path(layer)).collect(),
-            writable: WritableSpec::kept(command.image.clone(), command.limits.disk.0),
+            writable: WritableSpec {
+                tidy: command.becomes_layer.then(tidy),
+                older_tree: command.older_tree,
+                ..WritableSpec::kept(command.image.clone(), command.limits.disk.0)
+            },
             cache: command.cache.clone(),
             limits: command.limits,
             hostname: format!("{}-build", self.spec.service),
@@ -95,7 +156,12 @@ impl PhaseContext<'_> {
         self.host.sandboxes.boot(spec).await.map_err(|error| sandbox_failed(&error))
     }
 
-    async fn follow(&self, sandbox: &Sandbox, command: &SandboxCommand<'_>) -> Result<TaskEnd, PhaseEnd> {
+    async fn follow(
+        &self,
+        sandbox: &Sandbox,
+        events: &mut Events,
+        command: &SandboxCommand<'_>,
+    ) -> Result<TaskEnd, PhaseEnd> {
         let task = TaskSpec {
             task: TASK,
             argv: ["/bin/sh", "-c", command.command].map(str::to_owned).into(),
@@ -105,9 +171,8 @@ impl PhaseContext<'_> {
             gid: APP_GID,
             open_files_max: OPEN_FILES_MAX,
         };
-        let mut events = sandbox.events();
         sandbox.start_task(task).await.map_err(|error| sandbox_failed(&error))?;
-        self.until_exit(&mut events).await
+        self.until_exit(events).await
     }
 
     async fn until_exit(&self, events: &mut Events) -> Result<TaskEnd, PhaseEnd> {
@@ -142,6 +207,36 @@ impl PhaseContext<'_> {
         }
         Err(PhaseEnd::host_error("sandbox-failed", "the sandbox ended without a word"))
     }
+}
+
+fn tidy() -> Tidy {
+    Tidy { keep: KEPT.map(str::to_owned).into(), remove: CACHES.map(str::to_owned).into() }
+}
+
+fn digests(incoming: Incoming) -> Result<Looked, ArchiveError> {
+    let mut looked = Looked::new();
+    incoming.read(|path, _, content| {
+        let mut hasher = blake3::Hasher::new();
+        io::copy(content, &mut hasher).map_err(ArchiveError::Read)?;
+        looked.insert(path.to_owned(), hasher.finalize());
+        Ok::<_, ArchiveError>(())
+    })?;
+    Ok(looked)
+}
+
+/// A sandbox that ended otherwise than by being stopped may have left an image that is not whole.
+async fn in_order(events: &mut Events) -> Result<(), PhaseEnd> {
+    while let Some(event) = events.next().await {
+        match event {
+            SandboxEvent::Gone { reason } if reason == STOPPED => break,
+            SandboxEvent::Gone { reason } => {
+                let message = format!("what the command wrote is not kept: {reason}");
+                return Err(PhaseEnd::host_error("sandbox-failed", message));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn timed_out(after: DurationMs) -> PhaseEnd {

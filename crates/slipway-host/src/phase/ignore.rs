@@ -24,11 +24,14 @@ impl PhaseContext<'_> {
                 env: environment::of_build(path, self.host.config.sandbox.ca_env(), &spec.env),
                 limits: spec.limits,
                 timeout: spec.timeout,
+                becomes_layer: false,
+                older_tree: false,
+                look_at: Vec::new(),
             })
             .await;
         let _ = tokio::fs::remove_file(&image).await;
         match ended {
-            Ok(()) => Err(PhaseEnd::Ignored),
+            Ok(_) => Err(PhaseEnd::Ignored),
             Err(PhaseEnd::Failed(evidence)) if evidence.host_error.is_none() => {
                 self.log.say(format!("`{}` {}: the deployment goes on", spec.command, said(&evidence))).await;
                 Ok(())

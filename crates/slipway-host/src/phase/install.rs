@@ -1,34 +1,22 @@
 //! Install: the dependencies of a lockfile, once for all builds with the same key.
 
-use super::command::SandboxCommand;
+use super::command::{Looked, SandboxCommand};
 use super::{PhaseContext, PhaseEnd, older, with_causes};
 use crate::head::Head;
 use crate::key::Dependencies;
 use crate::tier::held_for_long;
+use crate::tree::TreeError;
 use crate::{blocking, environment, key, key_file, tree};
 use slipway_layers::{LayerLock, image};
-use slipway_types::LayerRef;
 use slipway_types::host::{CommandSpec, Evidence, PhaseOutput};
 use slipway_types::settings::DurationMs;
+use slipway_types::{LayerRef, WrittenBy};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long one try for the lock of a layer lasts; between two, a cancel is noticed.
 const LOCK_TRY: Duration = Duration::from_millis(200);
-
-/// Caches of package managers below the home directory: large, and never read again.
-const CACHES: [&str; 8] = [
-    "home/app/.npm",
-    "home/app/.cache/yarn",
-    "home/app/.local/share/pnpm/store",
-    "home/app/.cache/pnpm",
-    "home/app/.bun/install/cache",
-    "home/app/.cache/pip",
-    "home/app/.cache/uv",
-    "home/app/.cache/pypoetry",
-];
 
 impl PhaseContext<'_> {
     pub(super) async fn install(&self, spec: &CommandSpec) -> Result<PhaseOutput, PhaseEnd> {
@@ -125,8 +113,8 @@ impl PhaseContext<'_> {
         let image = self.empty_image("older.img").await;
         let Some(older) = self.older_tree(spec, wanted, &image).await else { return Ok(None) };
         let half = DurationMs(spec.timeout.0 / 2);
-        let end = match self.run_install(spec, &older.command, &image, half).await {
-            Ok(()) => self.rewritten(spec, &image).await,
+        let end = match self.run_install(spec, &older.command, &image, half, true).await {
+            Ok(looked) => self.rewritten(spec, &image, &looked).await,
             Err(end) => Err(end),
         };
         let why = match end {
@@ -151,8 +139,8 @@ impl PhaseContext<'_> {
         let left = spec.timeout.as_duration().saturating_sub(began.elapsed());
         // An older tree had the first half, and copying it is not this install's fault.
         let left = DurationMs(u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(spec.timeout.0 / 2));
-        match self.run_install(spec, &spec.command, &image, left).await {
-            Ok(()) => Ok(image),
+        match self.run_install(spec, &spec.command, &image, left, false).await {
+            Ok(_) => Ok(image),
             Err(PhaseEnd::Failed(mut evidence)) => {
                 evidence.timed_out_after = evidence.timed_out_after.map(|_| spec.timeout.0);
                 Err(PhaseEnd::Failed(evidence))
@@ -167,7 +155,9 @@ impl PhaseContext<'_> {
         command: &str,
         image: &Path,
         timeout: DurationMs,
-    ) -> Result<(), PhaseEnd> {
+        on_older: bool,
+    ) -> Result<Looked, PhaseEnd> {
+        let in_machine = on_older && self.host.written_by() == WrittenBy::Guest;
         let mut layers = spec.layers.clone();
         layers.push(key::source(&self.spec.deployment));
         self.log.say(format!("$ {command}")).await;
@@ -180,32 +170,51 @@ impl PhaseContext<'_> {
             env: environment::of_build(&spec.path, self.host.config.sandbox.ca_env(), &spec.env),
             limits: spec.limits,
             timeout,
+            becomes_layer: true,
+            older_tree: in_machine,
+            look_at: if in_machine { older::lockfiles(&spec.key_files) } else { Vec::new() },
         })
         .await
     }
 
-    async fn rewritten(&self, spec: &CommandSpec, image: &Path) -> Result<Option<String>, PhaseEnd> {
-        let (image, at, files) = (image.to_owned(), self.scratch.join("written"), spec.key_files.clone());
+    /// A lockfile that the install has changed, instead of doing what it says.
+    async fn rewritten(&self, spec: &CommandSpec, image: &Path, looked: &Looked) -> Result<Option<String>, PhaseEnd> {
+        let files = older::lockfiles(&spec.key_files);
+        if self.host.written_by() == WrittenBy::Guest {
+            let asked = files.clone();
+            let source = self.in_source(move |app| tree::digests(app, &asked)).await?;
+            return Ok(files.into_iter().find(|file| source.get(file).copied().flatten() != looked.get(file).copied()));
+        }
+        let (image, at) = (image.to_owned(), self.scratch.join("written"));
         blocking(move || {
             let mounted = image::mount(&image, &at, image::ReadOnly)?;
-            let file = older::rewritten(&mounted.upper().join("app"), &files).cloned();
+            let file = older::written(&mounted.upper().join("app"), &files).cloned();
             mounted.unmount()?;
             Ok(file)
         })
         .await
     }
 
-    async fn dependencies_key(&self, spec: &CommandSpec) -> Result<Dependencies, PhaseEnd> {
+    /// Reads the source, which is the host's own work on every driver.
+    async fn in_source<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Path) -> Result<T, TreeError> + Send + 'static,
+    ) -> Result<T, PhaseEnd> {
         let source = self.host.store.path(&key::source(&self.spec.deployment));
-        let (at, files) = (self.scratch.join("read"), spec.key_files.clone());
-        let files = blocking(move || {
+        let at = self.scratch.join("read");
+        blocking(move || {
             let mounted = image::mount(&source, &at, image::ReadOnly)?;
-            let files = key_file::read(&mounted.upper().join("app"), &files);
+            let read = read(&mounted.upper().join("app"));
             mounted.unmount()?;
-            files.map_err(|error| PhaseEnd::host_error("layer-failed", with_causes(&error)))
+            read.map_err(|error| PhaseEnd::host_error("layer-failed", with_causes(&error)))
         })
-        .await?;
-        Ok(key::dependencies(spec, &files))
+        .await
+    }
+
+    async fn dependencies_key(&self, spec: &CommandSpec) -> Result<Dependencies, PhaseEnd> {
+        let files = spec.key_files.clone();
+        let files = self.in_source(move |app| key_file::read(app, &files)).await?;
+        Ok(key::dependencies(spec, &files, self.host.written_by()))
     }
 
     /// Two builds with the same key install once.
@@ -229,15 +238,11 @@ impl PhaseContext<'_> {
         }
     }
 
-    /// Makes a layer of what a command wrote: `/app` and the home directory, without caches.
+    /// Makes a layer of what a command wrote. Its sandbox tidied it; here it is a rename.
     pub(super) async fn publish_written(&self, image: std::path::PathBuf, layer: &LayerRef) -> Result<(), PhaseEnd> {
-        let (store, layer, at) = (self.host.store.clone(), layer.clone(), self.scratch.join("written"));
+        let (store, layer) = (self.host.store.clone(), layer.clone());
         let service = self.spec.service_id.clone();
         blocking(move || {
-            let mounted = image::mount(&image, &at, image::ReadWrite)?;
-            let pruned = prune(&mounted.upper());
-            mounted.unmount()?;
-            pruned.map_err(|error| PhaseEnd::host_error("layer-failed", format!("cannot tidy a layer: {error}")))?;
             store.publish(&image, &layer)?;
             if let Err(error) = store.update_record(&layer, |record| record.made_for = Some(service)) {
                 tracing::warn!(%error, %layer, "whose layer it is stays unknown");
@@ -279,49 +284,9 @@ pub(super) fn directory_in_app(cwd: &str) -> String {
     if cwd.is_empty() || cwd == "." { "/app".to_owned() } else { format!("/app/{cwd}") }
 }
 
-fn prune(upper: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(upper)? {
-        let entry = entry?;
-        if entry.file_name() != "app" && entry.file_name() != "home" {
-            remove(&entry.path())?;
-        }
-    }
-    // Whoever wrote the tree chose what stands at these names: a link on the way must lead nowhere.
-    for cache in CACHES {
-        if tree::is_real_directory(upper, Path::new(cache)) {
-            remove(&upper.join(cache))?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes a file or a tree without following links.
-fn remove(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn only_the_tree_and_the_home_directory_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        fs::create_dir_all(outside.path().join("yarn")).unwrap();
-        let upper = dir.path();
-        for path in ["app/node_modules/a", "tmp/npm/x", "home/app/.npm/_cacache", "home/app/keep", "etc"] {
-            fs::create_dir_all(upper.join(path)).unwrap();
-        }
-        fs::write(upper.join("file"), "").unwrap();
-        symlink(outside.path(), upper.join("home/app/.cache")).unwrap();
-        prune(upper).unwrap();
-        let kept = |path: &str| upper.join(path).exists();
-        assert!(kept("app/node_modules/a") && kept("home/app/keep"));
-        assert!(!kept("tmp") && !kept("etc") && !kept("file") && !kept("home/app/.npm"));
-        assert!(outside.path().join("yarn").exists(), "a link was followed");
-    }
 
     #[test]
     fn an_age_is_said_in_its_largest_unit() {

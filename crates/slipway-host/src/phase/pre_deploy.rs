@@ -30,10 +30,13 @@ impl PhaseContext<'_> {
             env: environment::of_release(&start.path, self.host.config.sandbox.ca_env(), &start.env, env),
             limits,
             timeout,
+            becomes_layer: false,
+            older_tree: false,
+            look_at: Vec::new(),
         });
         let ended = run.await;
         // The release of the worker removes what could not be removed now.
         let _ = tokio::fs::remove_file(&written).await;
-        ended.map(|()| PhaseOutput::PreDeploy)
+        ended.map(|_| PhaseOutput::PreDeploy)
     }
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Of the image: the largest tree with the repository that it comes from; the file is sparse.
-const SOURCE_LAYER_BYTES: u64 = 6 << 30;
+pub(super) const SOURCE_LAYER_BYTES: u64 = 6 << 30;
 
 impl PhaseContext<'_> {
     pub(super) async fn source(&self, source: &SourceSpec, wanted: &[String]) -> Result<PhaseOutput, PhaseEnd> {

@@ -30,6 +30,9 @@ impl PhaseContext<'_> {
         self.hold(layers).await;
         // A release's layers can't be made again here; those of a build are, when it is started again.
         let code = if self.log.phase == Phase::PreDeploy { "release-gone" } else { "layer-failed" };
+        if let Some(why) = layers.iter().find_map(|layer| self.host.objection(layer)) {
+            return Err(PhaseEnd::host_error("driver-changed", why));
+        }
         for layer in layers {
             match bring_back(&self.host.tiers, layer).await {
                 Brought::Hot => {}

@@ -3,8 +3,8 @@
 //! On a few threads of low priority: a deploy that waits is bad, apps of the same machine that wait are worse.
 
 use super::compress::{Effort, Encoding, is_compressible, pays};
-use super::walk::Listing;
-use super::{Notes, Packed, SiteError, open_file};
+use super::{Packed, SiteError, open_file};
+use slipway_tree::site::{Listing, Notes};
 use slipway_types::site::{FILES_DIRECTORY, MANIFEST_BYTES_MAX, MANIFEST_FILE, SiteFacts, SiteFile, SiteManifest};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;

@@ -1,7 +1,7 @@
 use super::*;
 use slipway_layers::image;
 use slipway_types::LayerKind;
-use slipway_types::site::{FILES_DIRECTORY, MANIFEST_FILE, RULES_TEXT_BYTES_MAX, SiteManifest};
+use slipway_types::site::{FILES_DIRECTORY, MANIFEST_FILE, RULES_TEXT_BYTES_MAX, SiteManifest, SitePlan};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;

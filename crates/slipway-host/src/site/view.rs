@@ -1,36 +1,25 @@
-//! The tree that a build left behind, as the build saw it: source and what was written above it, read-only.
+//! The tree that a build left behind, mounted as the build saw it: source and what was written above it, read-only.
 
-use super::SiteError;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, UnmountFlags};
 use slipway_layers::{LayerError, Mounted, image};
+use slipway_tree::site::SiteTree;
 use std::ffi::CString;
-use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// As the overlay of the sandbox: nothing in the written layer can name a place elsewhere.
 const OVERLAY_OPTIONS: &str = "redirect_dir=off,metacopy=off,index=off,xino=off";
-/// Where the source tree stands in a layer.
-const SOURCE_DIRECTORY: &str = "app";
 
 /// Mounted until dropped.
 #[derive(Debug)]
 pub(crate) struct View {
-    root: PathBuf,
-    directory: OwnedFd,
-    /// Above the layers that it shows: dropped first.
+    /// It keeps the mounts in use: dropped first.
+    pub(super) tree: SiteTree,
+    /// Above the layers that it shows: dropped before them.
     _overlay: Option<Overlay>,
-    written: Option<Mounted>,
+    _written: Option<Mounted>,
     _source: Mounted,
-}
-
-/// What a path is in the end, links followed.
-#[derive(Debug)]
-pub(super) struct Resolved {
-    /// Without links.
-    pub(super) path: PathBuf,
-    pub(super) kind: FileType,
 }
 
 impl View {
@@ -42,61 +31,16 @@ impl View {
             written.as_ref().map(|written| Overlay::mount(&written.upper(), &source.upper(), &at.join("merged")));
         let overlay = overlay.transpose()?;
         let root = overlay.as_ref().map_or_else(|| source.upper(), |overlay| overlay.at.clone());
-        // As the kernel names it: paths of open files begin with it.
-        let root = root.canonicalize().map_err(|error| LayerError::io("resolve", &root, error))?;
-        let directory = open_directory(&root)?;
-        Ok(Self { root, directory, _overlay: overlay, written, _source: source })
+        let tree = SiteTree::open(&root, written.as_ref().map(Mounted::upper));
+        let tree = tree.map_err(|error| LayerError::io("open", &root, error))?;
+        Ok(Self { tree, _overlay: overlay, _written: written, _source: source })
     }
-
-    /// A path of the source tree. None: there is nothing, or a link leads nowhere.
-    pub(super) fn in_source(&self, path: &str) -> Option<Resolved> {
-        self.resolve(&Path::new(SOURCE_DIRECTORY).join(path.trim_matches('/')))
-    }
-
-    /// A path below the root. Links in it end inside of the source tree, whatever they say.
-    pub(super) fn real(&self, path: &Path) -> Option<Resolved> {
-        self.resolve(path.strip_prefix(&self.root).ok()?)
-    }
-
-    /// A real path as seen from the root.
-    pub(super) fn inside<'p>(&self, path: &'p Path) -> &'p Path {
-        path.strip_prefix(&self.root).unwrap_or(path)
-    }
-
-    fn resolve(&self, path: &Path) -> Option<Resolved> {
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let found = openat2(&self.directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), inside).ok()?;
-        let kind = FileType::from_raw_mode(fstat(&found).ok()?.st_mode);
-        let path = std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?;
-        path.starts_with(self.root.join(SOURCE_DIRECTORY)).then_some(Resolved { path, kind })
-    }
-
-    /// The directory of the written layer that stands for `path` of the source tree. None: nothing was built.
-    pub(super) fn written(&self, path: &str) -> Option<PathBuf> {
-        let app = self.written.as_ref()?.upper().join(SOURCE_DIRECTORY);
-        let relative = Path::new(path.trim_matches('/'));
-        // A link on the way would lead out of the layer.
-        let real = crate::tree::is_real_directory(&app, relative);
-        Some(if real { app.join(relative) } else { app })
-    }
-
-    pub(super) fn was_built(&self) -> bool {
-        self.written.is_some()
-    }
-}
-
-/// Opens a regular file of the view by its real path.
-pub(super) fn open_file(path: &Path) -> Result<File, SiteError> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = open(path, flags, Mode::empty()).map_err(|errno| SiteError::io("open", path)(errno.into()))?;
-    Ok(File::from(opened))
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, LayerError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     open(path, flags, Mode::empty()).map_err(|errno| LayerError::io("open", path, errno.into()))
 }
-
 /// Two trees as one, read-only.
 #[derive(Debug)]
 struct Overlay {

@@ -1,7 +1,7 @@
 //! One running host for one test: its directories, its commands, what it reports.
 
 use slipway_host::{BaseConfig, HostConfig, HostRunError, LayersConfig, NodeSource};
-use slipway_sandbox::{Cidr, NetworkConfig, Runtime, SandboxConfig};
+use slipway_sandbox::{Cidr, DriverConfig, NetworkConfig, Runtime, SandboxConfig};
 use slipway_testing::slot::Slot;
 use slipway_types::host::{HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaState};
 use slipway_types::source::Lineage;
@@ -61,6 +61,7 @@ impl Bench {
                 shim_program,
                 agent_program,
                 runtime: Runtime::Auto,
+                driver: DriverConfig::default(),
                 network: NetworkConfig { subnet, ..NetworkConfig::default() },
                 ca_bundle: std::env::var_os("SSL_CERT_FILE").map(PathBuf::from),
             },
@@ -251,6 +252,7 @@ async fn base_made(base: &BaseConfig) {
             shim_program: placeholder.into(),
             agent_program: placeholder.into(),
             runtime: Runtime::Auto,
+            driver: DriverConfig::default(),
             network: NetworkConfig::default(),
             ca_bundle: None,
         },
@@ -268,7 +270,7 @@ async fn base_made(base: &BaseConfig) {
 }
 
 /// The shim and the static agent, built by whichever test comes first.
-fn programs() -> (PathBuf, PathBuf) {
+pub(crate) fn programs() -> (PathBuf, PathBuf) {
     let lock = File::create(scratch().join("programs.lock")).unwrap();
     lock.lock().unwrap();
     let target = scratch().parent().unwrap().to_owned();

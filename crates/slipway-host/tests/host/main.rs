@@ -7,6 +7,7 @@
 mod bench;
 mod custodian;
 mod inherit;
+mod machines;
 mod managers;
 mod phases;
 mod prepare;

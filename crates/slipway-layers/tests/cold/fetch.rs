@@ -3,8 +3,9 @@
 use crate::setup::{
     Archiver, MIB, Setup, archive, archive_until, assert_clean, journal, layer, make_cold, publish, trouble, wait_for,
 };
-use slipway_layers::{Ensured, LayerDigest, LayerRecord};
+use slipway_layers::{Ensured, LayerDigest, LayerError, LayerRecord, image};
 use slipway_testing::Fault;
+use slipway_types::WrittenBy;
 use std::cell::Cell;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -187,4 +188,19 @@ async fn without_a_cold_tier_layers_get_digests_and_nothing_else_happens() {
     assert_eq!(tiers.ensure(&layer("other")).await, Ensured::Missing);
     assert_eq!(tiers.ensure(&layer("../other")).await, Ensured::Missing);
     assert_clean(dir.path());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_virtual_machine_wrote_comes_back_marked() {
+    let setup = Setup::new();
+    let wanted = layer("wanted").written(WrittenBy::Guest);
+    make_cold(&setup.host("one"), &wanted, MIB).await;
+    assert_eq!(setup.objects(), [format!("{wanted}.layer")]);
+    // A host that never heard of it, and has nothing but the name.
+    let other = setup.host("other");
+    assert!(matches!(other.ensure(&wanted).await, Ensured::Fetched { .. }));
+    let path = other.store().path(&wanted);
+    assert_eq!(image::written_by(&path).unwrap(), WrittenBy::Guest);
+    let mounted = image::mount(&path, &setup.directory("at"), image::ReadOnly);
+    assert!(matches!(mounted, Err(LayerError::GuestWritten { .. })));
 }

@@ -22,7 +22,7 @@ use super::vmm::{Confinement, Process, uid_of};
 use super::{Driver, DriverError, Guest, Setup, cgroup, kvm, machine, tap, vsock};
 use crate::error::SandboxError;
 use crate::home::{BootSpec, FirecrackerPrograms, Home};
-use crate::reap::remove_writable;
+use crate::reap::settle_images;
 use api::Api;
 use body::{Speech, VSOCK_SOCKET};
 use jail::Jail;
@@ -92,7 +92,7 @@ impl Driver for Firecracker {
             Err(error) => {
                 // Ends every process of it. What is said is why it failed, not what followed.
                 let _ = cgroup::remove(&boot.cgroup);
-                let _ = remove_writable(boot);
+                let _ = settle_images(boot);
                 Err(error)
             }
         }
@@ -245,7 +245,7 @@ impl Guest for Running {
     }
 
     fn stop_margin(&self) -> Duration {
-        STOP_MARGIN
+        if self.boot.spec.writable.keep { machine::TIDY_MARGIN } else { STOP_MARGIN }
     }
 
     fn pid(&self) -> i32 {
@@ -273,7 +273,8 @@ impl Guest for Running {
         self.vm.end();
         self.vm.jail.remove();
         cgroup::remove(&self.boot.cgroup).map_err(failed)?;
-        remove_writable(&self.boot).map_err(failed)
+        settle_images(&self.boot).map_err(failed)?;
+        machine::check_whole(&self.boot, &self.vm.console)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every virtual machine of ours is made of, whichever VMM runs it: its disks in order, its memory, and what its agent is told.
 
+use super::console::Console;
 use super::{DriverError, Setup, tap};
 use crate::config::CA_BUNDLE_IN_SANDBOX;
 use crate::home::BootSpec;
@@ -13,10 +14,14 @@ use slipway_types::agent::{CacheDevice, DeviceSize, FILES_BYTES_MAX, Machine, Ma
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the kernel, its tables and the agent take of the memory, measured, with room.
 const GUEST_OVERHEAD_BYTES: u64 = 96 << 20;
 const MIB: u64 = 1 << 20;
+/// For the end of a machine whose written image is kept: it removes what does not stay, which may be the hundred thousand files of a
+/// package manager's cache, and writes back the rest.
+pub(crate) const TIDY_MARGIN: Duration = Duration::from_secs(90);
 const CPU_PERIOD_US: f64 = 100_000.0;
 const CPU_QUOTA_US_MIN: u64 = 1000;
 /// Of a /30.
@@ -62,9 +67,23 @@ pub(crate) fn ensure_images(boot: &BootSpec) -> Result<Vec<Image>, DriverError> 
         if !path.exists() {
             image::create(path, bytes).map_err(|e| DriverError::because("cannot make an image", &e))?;
         }
+        // The guest can take the mark away; it is there again when the guest is gone.
+        image::mark_guest_written(path).map_err(|e| DriverError::because("cannot mark an image", &e))?;
         images.push(Image { path: path.clone(), read_only: false });
     }
     Ok(images)
+}
+
+/// Whether the guest tidied what it wrote and ended it in order, where that is to become a layer; else its last words.
+pub(crate) fn check_whole(boot: &BootSpec, console: &Console) -> Result<(), DriverError> {
+    let writable = &boot.spec.writable;
+    match writable.keep.then(|| image::is_clean(&writable.image)) {
+        None | Some(Ok(true)) => Ok(()),
+        Some(_) => {
+            let words = console.last_words().unwrap_or_else(|| "nothing".to_owned());
+            Err(DriverError::new(format!("the machine did not end what it wrote in order; its console ends with: {words}")))
+        }
+    }
 }
 
 fn open(path: &Path, write: bool) -> Result<OwnedFd, DriverError> {

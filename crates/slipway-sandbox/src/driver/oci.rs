@@ -8,7 +8,7 @@ use super::{Driver, DriverError, Guest, cgroup};
 use crate::error::SandboxError;
 use crate::home::{AGENT_SOCKET, BootSpec, Home, short_path};
 use crate::process::wait_fd;
-use crate::reap::remove_writable;
+use crate::reap::settle_images;
 use cgroup::MemoryKills;
 use rootfs::Rootfs;
 use rustix::fd::OwnedFd;
@@ -80,7 +80,7 @@ impl Driver for Oci {
             Err(error) => {
                 // What is said is why it failed, not what followed.
                 let _ = cgroup::remove(&boot.cgroup);
-                let _ = rootfs.unmount(boot.spec.writable.keep);
+                let _ = rootfs.unmount(&boot.spec.writable);
                 Err(error)
             }
         }
@@ -134,8 +134,8 @@ impl Guest for Container {
         let failed = |error: SandboxError| DriverError::because("cannot clean up", &error);
         let cgroup = cgroup::remove(&self.boot.cgroup).map_err(failed);
         let rootfs = self.rootfs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        rootfs.map_or(Ok(()), |rootfs| rootfs.unmount(self.boot.spec.writable.keep))?;
-        remove_writable(&self.boot).map_err(failed)?;
+        rootfs.map_or(Ok(()), |rootfs| rootfs.unmount(&self.boot.spec.writable))?;
+        settle_images(&self.boot).map_err(failed)?;
         cgroup
     }
 }

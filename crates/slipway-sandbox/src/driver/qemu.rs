@@ -12,7 +12,7 @@ use crate::config::{Acceleration, QemuConfig};
 use crate::error::SandboxError;
 use crate::home::{BootSpec, Home, QemuPrograms, short_path};
 use crate::program;
-use crate::reap::remove_writable;
+use crate::reap::settle_images;
 use arguments::Parts;
 use rustix::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -112,7 +112,7 @@ impl Driver for Qemu {
             Err(error) => {
                 // Ends every process of it. What is said is why it failed, not what followed.
                 let _ = cgroup::remove(&boot.cgroup);
-                let _ = remove_writable(boot);
+                let _ = settle_images(boot);
                 Err(error)
             }
         }
@@ -220,7 +220,7 @@ impl Guest for Running {
     }
 
     fn stop_margin(&self) -> Duration {
-        STOP_MARGIN
+        if self.boot.spec.writable.keep { machine::TIDY_MARGIN } else { STOP_MARGIN }
     }
 
     fn greet_time_max(&self) -> Duration {
@@ -252,7 +252,8 @@ impl Guest for Running {
         self.device.kill();
         self.device.wait(END_TIME_MAX);
         cgroup::remove(&self.boot.cgroup).map_err(failed)?;
-        remove_writable(&self.boot).map_err(failed)
+        settle_images(&self.boot).map_err(failed)?;
+        machine::check_whole(&self.boot, &self.console)
     }
 }
 

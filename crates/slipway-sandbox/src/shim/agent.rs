@@ -61,7 +61,7 @@ impl Reader {
                 // The sockets of an empty sandbox say nothing.
                 Some(AgentEvent::Listening { .. }) => {}
                 Some(AgentEvent::ConfigureFailed { message } | AgentEvent::Refused { message }) => {
-                    return Err(DriverError::new(format!("the agent could not make the sandbox: {message}")));
+                    return Err(DriverError::told(format!("the agent could not make the sandbox: {message}")));
                 }
                 _ => return Err(DriverError::new("the agent was not ready after it was configured")),
             }

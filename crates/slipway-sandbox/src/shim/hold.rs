@@ -2,7 +2,7 @@
 
 use super::ring::{self, Record, Ring};
 use crate::driver::Guest;
-use crate::event::{SandboxEvent, TaskState};
+use crate::event::{STOPPED, SandboxEvent, TaskState};
 use slipway_types::agent::{AgentCommand, ListeningSocket, OUTPUT_CREDIT_BYTES};
 use slipway_types::host::ExitFacts;
 use std::collections::{BTreeMap, VecDeque};
@@ -156,7 +156,7 @@ impl Hold {
             let kill_at = Instant::now() + grace + self.guest.stop_margin();
             // A second, more urgent stop shortens the first.
             state.kill_at = Some(state.kill_at.map_or(kill_at, |before| before.min(kill_at)));
-            state.ending.get_or_insert_with(|| "it was stopped".to_owned());
+            state.ending.get_or_insert_with(|| STOPPED.to_owned());
             let credit = state.due_credit();
             self.changed.notify_all();
             drop(state);

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 const E2E_CACHE: &str = "crates/slipway/tests/e2e/cache.rs";
+const HOST_MACHINES: &str = "crates/slipway-host/tests/host/machines.rs";
 const HOST_CUSTODIAN: &str = "crates/slipway-host/tests/host/custodian.rs";
 const E2E_FAILURE: &str = "crates/slipway/tests/e2e/failure.rs";
 const E2E_RUN_FAILURE: &str = "crates/slipway/tests/e2e/run_failure.rs";
@@ -16,9 +17,10 @@ const HOST_GIT: &str = "crates/slipway-host/src/git/tests.rs";
 const HOST_TOOLCHAINS: &str = "crates/slipway-host/src/toolchain/tests.rs";
 
 /// Code, file and name of the test that provokes it with the real thing.
-const ELSEWHERE: [(&str, &str, &str); 25] = [
+const ELSEWHERE: [(&str, &str, &str); 26] = [
     ("disk-nearly-full", E2E_CACHE, "a_disk_that_is_nearly_full_stops_builds_and_nothing_else"),
     ("release-gone", HOST_CUSTODIAN, "a_replica_whose_layers_are_gone_says_so"),
+    ("driver-changed", HOST_MACHINES, "a_release_of_machines_is_refused_by_containers"),
     ("git-unreachable", E2E_GIT, "refused_credentials_are_said"),
     ("git-reference-missing", E2E_GIT, "a_branch_a_tag_and_a_commit_deploy_and_a_missing_one_is_said"),
     ("git-authentication", E2E_GIT, "refused_credentials_are_said"),

@@ -25,6 +25,12 @@ super::catalogue! { PLATFORM:
         "`slipway redeploy --rebuild` builds the newest source again; `slipway deploy --git URL --ref COMMIT` builds any other.",
         "`layers.keep_releases` of the server says how many releases stay.",
     ];
+    DRIVER_CHANGED = Host, "driver-changed", "The release was built by another driver",
+        "The release was built in virtual machines, and the server now runs containers. The kernel of the host never mounts a file \
+         system that a virtual machine wrote, since it may have been made to break it.", [
+        "`slipway redeploy --rebuild` builds it again, with the driver that the server has now.",
+        "Start the server with the driver that built it: `--driver`, or `driver` of its configuration.",
+    ];
     HOST_ERROR = Platform, "host-error", "The host could not do its part",
         "Something failed outside of the source and of its commands; the message says what.", [
         "Deploy again; if it stays, look at the server's log.",

@@ -4,6 +4,7 @@
 
 use crate::driver::DriverError;
 use crate::home::{BootSpec, Home};
+use crate::spec::WritableSpec;
 use crate::{APP_GID, APP_UID};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, mkdirat, openat, openat2};
 use rustix::io::Errno;
@@ -68,7 +69,7 @@ impl Rootfs {
             Ok(()) => Ok(rootfs),
             Err(error) => {
                 // What is said is why it failed, not what followed.
-                let _ = rootfs.unmount(false);
+                let _ = rootfs.unmount(&WritableSpec { keep: false, ..boot.spec.writable.clone() });
                 Err(error)
             }
         }
@@ -101,8 +102,9 @@ impl Rootfs {
         })
     }
 
-    /// Unmounts everything and waits until the kernel has let go of what was written.
-    pub(super) fn unmount(self, keeps_writable: bool) -> Result<(), DriverError> {
+    /// Tidies what was written, unmounts everything and waits until the kernel has let go of it. A tree that could not be tidied is
+    /// removed: it must not become a layer.
+    pub(super) fn unmount(self, spec: &WritableSpec) -> Result<(), DriverError> {
         let failed = |error: LayerError| DriverError::because("cannot unmount the sandbox's file system", &error);
         let devices: Vec<PathBuf> = [Some(&self.writable), self.cache.as_ref()]
             .into_iter()
@@ -110,14 +112,22 @@ impl Rootfs {
             .filter_map(|mounted| loop_device(mounted.path()))
             .collect();
         slipway_layers::image::unmount(&self.merged).map_err(failed)?;
-        if keeps_writable {
+        let mut tidied = Ok(());
+        if spec.keep {
             // Best effort: what stays of it costs room in a layer, nothing else.
             let _ = std::fs::remove_dir_all(&self.temporary);
+            if let Some(tidy) = &spec.tidy {
+                tidied = slipway_tree::tidy(&self.writable.upper(), tidy);
+            }
         }
         self.writable.unmount().map_err(failed)?;
         self.cache.map_or(Ok(()), Mounted::unmount).map_err(failed)?;
         self.layers.into_iter().try_for_each(Mounted::unmount).map_err(failed)?;
-        wait_released(&devices)
+        wait_released(&devices)?;
+        tidied.map_err(|error| {
+            let _ = std::fs::remove_file(&spec.image);
+            DriverError::because("cannot tidy what was written", &error)
+        })
     }
 }
 

@@ -1,16 +1,13 @@
 //! Which files of a tree are published, and under which paths.
 
-use super::view::{Resolved, View};
-use super::{BYTES_MAX, Notes, PATHS_BYTES_MAX, SiteError, SiteSpec, open_file};
+use super::view::{Resolved, SiteTree};
+use super::{BYTES_MAX, DEPTH_MAX, HEADERS, ListError, Listing, PATHS_BYTES_MAX, REDIRECTS, SiteSpec, open_file};
 use rustix::fs::FileType;
 use slipway_types::site::{FILES_MAX, RULES_TEXT_BYTES_MAX};
-use std::collections::BTreeMap;
 use std::fs::DirEntry;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Directories below each other: links may lead back up.
-const DEPTH_MAX: usize = 64;
 /// Directories of one site, the same one by several links counted each time.
 const DIRECTORIES_MAX: usize = FILES_MAX;
 /// Directories that a diagnosis names.
@@ -19,10 +16,6 @@ const CANDIDATES_MAX: usize = 8;
 const CANDIDATE_DEPTH_MAX: usize = 3;
 /// Directories looked at for them.
 const CANDIDATES_LOOKED_AT_MAX: usize = 2000;
-
-/// Texts of the published directory that are rules, not files.
-const REDIRECTS: &str = "_redirects";
-const HEADERS: &str = "_headers";
 
 /// Never published, wherever they stand: history and credentials.
 const WITHHELD: [&str; 8] =
@@ -54,27 +47,15 @@ const WITHHELD_AT_THE_ROOT: [&str; 20] = [
     ".tool-versions",
 ];
 
-/// What is to be packed.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    /// As the spec says, or the top of the tree.
-    pub(super) directory: String,
-    pub(super) fallback: Option<String>,
-    /// Real path by published path.
-    pub(super) files: BTreeMap<String, PathBuf>,
-    pub(super) bytes: u64,
-    pub(super) redirects_text: Option<String>,
-    pub(super) headers_text: Option<String>,
-    pub(super) notes: Notes,
-}
-
+/// The files of the published directory.
+///
 /// # Errors
 /// When there is nothing to publish, or more than is allowed.
-pub(super) fn list(view: &View, spec: &SiteSpec) -> Result<Listing, SiteError> {
+pub fn list(view: &SiteTree, spec: &SiteSpec) -> Result<Listing, ListError> {
     let root = spec.root.trim_matches('/');
     let relative = spec.plan.directory.trim_start_matches("./").trim_matches('/');
     let directory = format!("{root}/{relative}");
-    let missing = || SiteError::DirectoryMissing {
+    let missing = || ListError::DirectoryMissing {
         directory: named(relative),
         place: if view.was_built() { "after the build" } else { "in the source, and there is no build command" }
             .to_owned(),
@@ -87,7 +68,7 @@ pub(super) fn list(view: &View, spec: &SiteSpec) -> Result<Listing, SiteError> {
     walk.directory("", &top.path, &mut Vec::new())?;
     let mut listing = walk.listing;
     if listing.files.is_empty() {
-        return Err(SiteError::DirectoryEmpty { directory: named(relative), instead: instead(view, root) });
+        return Err(ListError::DirectoryEmpty { directory: named(relative), instead: instead(view, root) });
     }
     listing.fallback = fallback(&listing, spec.plan.fallback.as_deref())?;
     Ok(listing)
@@ -97,13 +78,13 @@ fn named(directory: &str) -> String {
     if directory.is_empty() || directory == "." { ".".to_owned() } else { directory.to_owned() }
 }
 
-fn fallback(listing: &Listing, wanted: Option<&str>) -> Result<Option<String>, SiteError> {
+fn fallback(listing: &Listing, wanted: Option<&str>) -> Result<Option<String>, ListError> {
     let wanted = wanted.map(|path| path.trim_start_matches("./").trim_start_matches('/'));
     let Some(wanted) = wanted.filter(|path| !path.is_empty()) else { return Ok(None) };
     if listing.files.contains_key(wanted) {
         return Ok(Some(wanted.to_owned()));
     }
-    Err(SiteError::FallbackMissing {
+    Err(ListError::FallbackMissing {
         fallback: wanted.to_owned(),
         directory: listing.directory.clone(),
         files: listing.files.len() as u64,
@@ -111,7 +92,7 @@ fn fallback(listing: &Listing, wanted: Option<&str>) -> Result<Option<String>, S
 }
 
 struct Walk<'v> {
-    view: &'v View,
+    view: &'v SiteTree,
     /// The service's own directory is published, not one that a build writes.
     is_root: bool,
     directories: usize,
@@ -121,24 +102,24 @@ struct Walk<'v> {
 
 impl Walk<'_> {
     /// `prefix` is empty or ends with a slash; `above` are the real directories that lead here.
-    fn directory(&mut self, prefix: &str, real: &Path, above: &mut Vec<PathBuf>) -> Result<(), SiteError> {
+    fn directory(&mut self, prefix: &str, real: &Path, above: &mut Vec<PathBuf>) -> Result<(), ListError> {
         self.directories += 1;
         if self.directories > DIRECTORIES_MAX {
-            return Err(SiteError::TooManyFiles);
+            return Err(ListError::TooManyFiles);
         }
         if above.len() >= DEPTH_MAX || above.iter().any(|directory| directory == real) {
             self.listing.notes.add(format!("`{prefix}` is left out: it contains itself, or is too deep"));
             return Ok(());
         }
         above.push(real.to_owned());
-        for entry in std::fs::read_dir(real).map_err(SiteError::io("list", real))? {
-            self.entry(prefix, &entry.map_err(SiteError::io("list", real))?, above)?;
+        for entry in std::fs::read_dir(real).map_err(ListError::io("list", real))? {
+            self.entry(prefix, &entry.map_err(ListError::io("list", real))?, above)?;
         }
         above.pop();
         Ok(())
     }
 
-    fn entry(&mut self, prefix: &str, entry: &DirEntry, above: &mut Vec<PathBuf>) -> Result<(), SiteError> {
+    fn entry(&mut self, prefix: &str, entry: &DirEntry, above: &mut Vec<PathBuf>) -> Result<(), ListError> {
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
             self.listing.notes.add(format!("a file in `{prefix}` is left out: its name is not UTF-8"));
             return Ok(());
@@ -151,7 +132,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let path = entry.path();
-        let kind = entry.file_type().map_err(SiteError::io("inspect", &path))?;
+        let kind = entry.file_type().map_err(ListError::io("inspect", &path))?;
         let published = format!("{prefix}{name}");
         let found = if kind.is_symlink() {
             let Some(found) = self.followed(&published, &path) else { return Ok(()) };
@@ -193,23 +174,23 @@ impl Walk<'_> {
         Some(found)
     }
 
-    fn file(&mut self, published: String, real: PathBuf) -> Result<(), SiteError> {
+    fn file(&mut self, published: String, real: PathBuf) -> Result<(), ListError> {
         match published.as_str() {
             REDIRECTS => return rules_text(REDIRECTS, &real).map(|text| self.listing.redirects_text = Some(text)),
             HEADERS => return rules_text(HEADERS, &real).map(|text| self.listing.headers_text = Some(text)),
             _ => {}
         }
-        let metadata = std::fs::symlink_metadata(&real).map_err(SiteError::io("inspect", &real))?;
+        let metadata = std::fs::symlink_metadata(&real).map_err(ListError::io("inspect", &real))?;
         self.listing.bytes += metadata.len();
         self.path_bytes += published.len();
         if self.listing.files.len() >= FILES_MAX {
-            return Err(SiteError::TooManyFiles);
+            return Err(ListError::TooManyFiles);
         }
         if self.listing.bytes > BYTES_MAX {
-            return Err(SiteError::TooManyBytes);
+            return Err(ListError::TooManyBytes);
         }
         if self.path_bytes > PATHS_BYTES_MAX {
-            return Err(SiteError::PathsTooLong);
+            return Err(ListError::PathsTooLong);
         }
         self.listing.files.insert(published, real);
         Ok(())
@@ -220,18 +201,18 @@ fn is_withheld(name: &str) -> bool {
     WITHHELD.contains(&name) || name == ".env" || name.starts_with(".env.")
 }
 
-fn rules_text(file: &'static str, path: &Path) -> Result<String, SiteError> {
+fn rules_text(file: &'static str, path: &Path) -> Result<String, ListError> {
     let mut bytes = Vec::new();
-    let read = open_file(path)?.take(RULES_TEXT_BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(SiteError::io("read", path))?;
+    let opened = open_file(path).map_err(ListError::io("open", path))?;
+    opened.take(RULES_TEXT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(ListError::io("read", path))?;
     if bytes.len() as u64 > RULES_TEXT_BYTES_MAX {
-        return Err(SiteError::RulesTooLarge { file, bytes_max: RULES_TEXT_BYTES_MAX });
+        return Err(ListError::RulesTooLarge { file, bytes_max: RULES_TEXT_BYTES_MAX });
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What the build did write: the directory that was meant is usually among it.
-fn instead(view: &View, root: &str) -> String {
+fn instead(view: &SiteTree, root: &str) -> String {
     let (top, who) = match view.written(root) {
         Some(top) => (Some(top), "the build"),
         None => (view.in_source(root).map(|found| found.path), "the source"),

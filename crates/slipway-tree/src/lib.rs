@@ -1,0 +1,28 @@
+//! Trees that commands wrote: tidied, looked through, carried away.
+//!
+//! The same work is done by two: by the host on what a container wrote, and by the agent in a virtual machine on what was written
+//! there, because the host does not mount that. What stands in such a tree is untrusted: no path is followed out of it, and
+//! every number is bounded.
+//!
+//! - [`tidy`]: what stays of a tree when its sandbox ends.
+//! - [`older`]: the tree of an earlier install, made ready to be installed on.
+//! - [`site`]: which files of a tree a site publishes.
+//! - [`archive`]: files as a stream, and how the other side reads one that may be hostile.
+
+pub mod archive;
+pub mod older;
+pub mod site;
+mod tidied;
+
+pub use tidied::tidy;
+
+use std::path::Path;
+
+/// Whether every part of the path below `root` is a directory and no link.
+pub fn is_real_directory(root: &Path, relative: &Path) -> bool {
+    let mut path = root.to_owned();
+    relative.components().all(|part| {
+        path.push(part);
+        std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir())
+    })
+}
