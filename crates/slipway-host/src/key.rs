@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_was_made_on_an_older_tree_is_of_its_line() {
-        let [one, other] = ["1", "2"].map(|text| dependencies(&spec(), &files(text)));
+        let [one, other] = ["1", "2"].map(|text| dependencies(&spec(), &files(text), WrittenBy::Host));
         let [web, api] = ["web", "api"].map(|id| ServiceId::parse(id).unwrap());
         let mut layers = vec![one.layer.clone(), other.layer.clone(), other.of_line(&web, "main")];
         layers.extend([one.of_line(&web, "main"), one.of_line(&web, "next"), one.of_line(&api, "main")]);
