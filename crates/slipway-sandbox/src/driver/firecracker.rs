@@ -39,6 +39,8 @@ const STOP_MARGIN: Duration = Duration::from_secs(15);
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 /// Firecracker itself, its copy in memory, and the kernel's tables for the guest's memory.
 const OVERHEAD_BYTES: u64 = 64 << 20;
+/// While it boots, whatever its limit: that work is not the sandbox's. In each period of 100 ms.
+const BOOT_CPU_QUOTA_US: u64 = 200_000;
 /// One for each processor, and its own.
 const VMM_THREADS_MAX: u64 = 64;
 /// What the machine has interrupts for, beside network, vsock and entropy.
@@ -107,16 +109,23 @@ impl Firecracker {
         }
         let limits = cgroup::Limits {
             memory_bytes: machine::memory_mib(boot) * (1 << 20) + OVERHEAD_BYTES,
-            cpu_quota_us: machine::cpu_quota_us(boot),
+            cpu_quota_us: machine::cpu_quota_us(boot).max(BOOT_CPU_QUOTA_US),
             processes: VMM_THREADS_MAX,
         };
         let cgroup = cgroup::create(&boot.cgroup, &limits)
             .map_err(|error| DriverError::because("cannot make the cgroup", &error))?;
         tap::leave_for(&boot.slot, uid_of(&boot.slot))?;
         let ground = Ground { programs: &self.programs, home, boot, images, cgroup };
-        if let Some(running) = snapshot::restore(&ground) {
-            return Ok(running);
-        }
+        let running = match snapshot::restore(&ground) {
+            Some(running) => running,
+            None => self.boot(&ground)?,
+        };
+        cgroup::limit_cpu(&boot.cgroup, machine::cpu_quota_us(boot))
+            .map_err(|error| DriverError::because("cannot limit the machine's processor time", &error))?;
+        Ok(running)
+    }
+
+    fn boot(&self, ground: &Ground<'_>) -> Result<Running, DriverError> {
         let (vm, stream) = match ground.boot_cold(Speech::Silent) {
             Ok(booted) => booted,
             Err(error) => {
@@ -124,7 +133,7 @@ impl Firecracker {
                 ground.boot_cold(Speech::Talking)?
             }
         };
-        Ok(ground.running(vm, stream, boot.spec.layers.len()))
+        Ok(ground.running(vm, stream, ground.boot.spec.layers.len()))
     }
 }
 
