@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 const REMOVE_TIME_MAX: Duration = Duration::from_secs(5);
 const REMOVE_PAUSE: Duration = Duration::from_millis(2);
 const CPU_PERIOD_US: u64 = 100_000;
+/// Version 1: against each process of the root, which weighs 1024. All sandboxes of a server together would else get as much as one
+/// such process, and a translated machine on a busy host would not boot.
+const CPU_SHARES: u64 = 20 * 1024;
 
 /// One mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +89,11 @@ pub(crate) fn create(cgroup: &str, limits: &Limits) -> Result<Vec<File>, Sandbox
         std::fs::create_dir_all(&dir).map_err(SandboxError::file("make", &dir))?;
         if hierarchy.unified {
             hierarchy.delegate(cgroup)?;
+        }
+        if let Some(above) = dir.parent().filter(|above| !hierarchy.unified && **above != hierarchy.mount) {
+            // Best effort; only the processor's hierarchy has the file.
+            let shares = above.join("cpu.shares");
+            let _ = shares.exists().then(|| std::fs::write(&shares, CPU_SHARES.to_string()));
         }
         for (name, value, needed) in values {
             let file = dir.join(name);
