@@ -87,12 +87,11 @@ async fn follow(said: &mut impl Said, chunks: mpsc::Sender<Vec<u8>>) -> Result<A
     let mut report = Vec::new();
     while let Some(event) = said.next().await {
         match event {
-            SandboxEvent::Output { task: ARCHIVE, stream: Stream::Stdout, bytes } => {
-                if chunks.send(bytes).await.is_err() {
-                    // Refused by who reads, who says why.
-                    return Ok(ArchiveReport::default());
-                }
-            }
+            SandboxEvent::Output { task: ARCHIVE, stream: Stream::Stdout, bytes } => match chunks.send(bytes).await {
+                Ok(()) => {}
+                // Refused by who reads, who says why.
+                Err(_) => return Ok(ArchiveReport::default()),
+            },
             SandboxEvent::Output { task: ARCHIVE, stream: Stream::Stderr, bytes } => {
                 if report.len() + bytes.len() > REPORT_BYTES_MAX {
                     return Err(failed("its report is too long".to_owned()));

@@ -81,7 +81,9 @@ pub(crate) fn check_whole(boot: &BootSpec, console: &Console) -> Result<(), Driv
         None | Some(Ok(true)) => Ok(()),
         Some(_) => {
             let words = console.last_words().unwrap_or_else(|| "nothing".to_owned());
-            Err(DriverError::new(format!("the machine did not end what it wrote in order; its console ends with: {words}")))
+            Err(DriverError::new(format!(
+                "the machine did not end what it wrote in order; its console ends with: {words}"
+            )))
         }
     }
 }
