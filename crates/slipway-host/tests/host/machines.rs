@@ -29,7 +29,6 @@ async fn machines(number: u8) -> Option<Bench> {
         Err(why) => {
             let required = std::env::var(REQUIRED).unwrap_or_default();
             assert!(!required.split(' ').any(|name| name == "qemu"), "`qemu`: {why}");
-            #[allow(clippy::print_stderr, reason = "a skip is loud")]
             eprintln!("SKIPPED: nothing of virtual machines is tested: {why}");
             None
         }

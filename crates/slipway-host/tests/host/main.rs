@@ -2,6 +2,7 @@
 //!
 //! The base system and the toolchains are made once and kept in `target/tmp`.
 
+#![allow(clippy::print_stderr, reason = "a skip is loud")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bench;
