@@ -124,13 +124,26 @@ async fn a_site_that_cannot_be_published_or_mounted_says_why() {
         "there is no directory `dist` after the build; the build wrote `out/en` (with an `index.html`)"
     );
     let layer = LayerRef::new(LayerKind::Site, bench.deployment().as_str());
-    let image = Image { layers: vec![layer], start: ImageStart::Site, rules: Default::default() };
+    let path = bench.config.layers_dir.join(format!("{layer}.img"));
+    let image = Image { layers: vec![layer.clone()], start: ImageStart::Site, rules: Default::default() };
     let lost = spec(&bench, &image, &format!("lost-{}", bench.tag), None, Default::default());
     want(&bench, 1, vec![lost.clone()]).await;
     assert_eq!(bench.state_of(&lost.replica).await, ReplicaState::Starting);
     let ReplicaState::Failed { evidence } = bench.state_of(&lost.replica).await else { panic!() };
     assert_eq!(evidence.host_error.unwrap().code, "release-gone");
-    want(&bench, 2, vec![]).await;
+    // There, and no file system.
+    std::fs::write(&path, [0; 64 * 1024]).unwrap();
+    let broken = spec(&bench, &image, &format!("broken-{}", bench.tag), None, Default::default());
+    want(&bench, 2, vec![broken.clone()]).await;
+    let evidence = loop {
+        match bench.state_of(&broken.replica).await {
+            ReplicaState::Starting => {}
+            ReplicaState::Failed { evidence } => break evidence,
+            other => panic!("{other:#?}"),
+        }
+    };
+    assert_eq!(evidence.host_error.unwrap().code, "layer-failed");
+    want(&bench, 3, vec![]).await;
     let source = LayerRef::new(LayerKind::Source, bench.deployment().as_str());
-    bench.end(&[source]).await;
+    bench.end(&[source, layer]).await;
 }
