@@ -98,7 +98,7 @@ async fn a_sweep_is_ordered_and_its_report_is_asked_for() {
             break view;
         }
     };
-    assert_eq!(ended["state"]["outcome"]["removed"][0]["layer"]["key"], "old", "{ended}");
+    assert_eq!(ended["state"]["outcome"]["removed"][0]["id"]["layer"]["key"], "old", "{ended}");
     assert_eq!(ended["state"]["names"][0][1], json!({"project": "shop", "service": "web"}), "{ended}");
 
     let cleared =
@@ -128,7 +128,7 @@ async fn a_listing_says_what_layers_are_kept_for() {
     let view: Value = world.client.get("/v1/cache?project=shop").await.json();
     let kept = |key: &str| {
         let items = view["items"].as_array().unwrap();
-        items.iter().find(|one| one["layer"]["key"] == key).unwrap()["kept_for"].clone()
+        items.iter().find(|one| one["id"]["layer"]["key"] == key).unwrap()["kept_for"].clone()
     };
     assert_eq!(kept("o"), json!(["v1 (live)"]), "live, running and newest are one");
     assert_eq!(kept("of-another-server"), json!(["another server"]));

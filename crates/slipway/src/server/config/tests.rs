@@ -160,7 +160,7 @@ fn what_cannot_be_is_refused() {
         ("sandbox = { kernel = \"/etc/hostname\", kernel_modules = \"/missing\" }", "no directory `/missing`"),
         ("node = { source = \"npm\", url = \"x\" }", "node.url"),
         ("layers.keep_releases = 0", "1 to 1000"),
-        ("layers.quota = \"10MB\"", "`layers.quota = \"10 MB\"` is too small"),
+        ("layers.quota = \"10MB\"", "is too small"),
         ("layers.service_quota = \"many\"", "is not a size"),
         ("layers.cold = {}", "is not the name of a bucket"),
         ("layers.cold = { bucket = \"B\" }", "is not the name of a bucket"),
