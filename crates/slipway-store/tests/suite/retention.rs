@@ -59,7 +59,8 @@ async fn an_unfinished_deployment_keeps_what_its_phases_made_and_will_make() {
     let fixture = Fixture::new().await;
     let web = fixture.service("web").await;
     fixture.create(10, &web, "d1").await;
-    let own: Vec<LayerKind> = vec![LayerKind::Source, LayerKind::Output, LayerKind::Site];
+    // The output by either name: of a container and of a virtual machine.
+    let own: Vec<LayerKind> = vec![LayerKind::Source, LayerKind::Output, LayerKind::Output, LayerKind::Site];
     let kinds = |retained: &[slipway_store::Retained]| -> Vec<LayerKind> {
         retained.iter().flat_map(|entry| &entry.layers).map(|layer| layer.kind).collect()
     };
