@@ -13,7 +13,6 @@ mod entropy;
 mod greeting;
 mod kernel_module;
 mod network;
-mod path;
 mod root;
 
 use crate::clock;
@@ -111,7 +110,7 @@ fn supervise(listener: Listener, connection: Connection, root: &root::Root, orde
 /// In the child.
 fn serve(listener: Listener, mut connection: Connection, root: &root::Root, order: &Order) -> i32 {
     // It is out of reach as soon as the tasks' root is entered.
-    let top_layer = root.top_layer.as_ref().and_then(|path| path::open_root(path).ok());
+    let top_layer = root.top_layer.as_ref().and_then(|path| slipway_tree::root::open_root(path).ok());
     if let Err(error) = confine::enter(root, &order.files) {
         let message = error.to_string();
         console(&format!("slipway-agent: {message}"));

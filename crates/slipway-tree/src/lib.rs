@@ -1,9 +1,10 @@
-//! Trees that commands wrote: tidied, looked through, carried away.
+//! The root that commands see, and trees that they wrote: made, tidied, looked through, carried away.
 //!
-//! The same work is done by two: by the host on what a container wrote, and by the agent in a virtual machine on what was written
-//! there, because the host does not mount that. What stands in such a tree is untrusted: no path is followed out of it, and
+//! The same work is done by two: by the host for a container and on what it wrote, and by the agent in a virtual machine on what was
+//! written there, because the host does not mount that. What stands in such a tree is untrusted: no path is followed out of it, and
 //! every number is bounded.
 //!
+//! - [`root`]: what tasks see, made of layers.
 //! - [`tidy`]: what stays of a tree when its sandbox ends.
 //! - [`older`]: the tree of an earlier install, made ready to be installed on.
 //! - [`site`]: which files of a tree a site publishes.
@@ -11,6 +12,7 @@
 
 pub mod archive;
 pub mod older;
+pub mod root;
 pub mod site;
 mod tidied;
 

@@ -5,16 +5,16 @@
 use super::MachineError;
 use super::base::MACHINE_DIR;
 use super::cgroup;
-use super::path::{make_dirs_inside, name_of, open_inside, open_root};
 use super::root::Root;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
+use slipway_tree::root::{MASKED_PATHS, READ_ONLY_PATHS, make_dirs_inside, open_inside, open_root};
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// To become the app's user and to signal its processes. Nothing else, for nobody.
 const CAPABILITIES: CapabilitySet = CapabilitySet::SETUID.union(CapabilitySet::SETGID).union(CapabilitySet::KILL);
@@ -30,21 +30,6 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
-const MASKED_PATHS: [&str; 12] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-const READ_ONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Puts the calling process, the first of its PID namespace, into the tasks' world. There is no way back.
 pub(super) fn enter(root: &Root, files: &BTreeMap<String, Vec<u8>>) -> Result<(), MachineError> {
@@ -130,6 +115,11 @@ impl Target<'_> {
             false => rustix::mount::mount_bind("/dev/null", name_of(&target)).map_err(|e| self.failed(e)),
         }
     }
+}
+
+/// A name for what the descriptor is of, for calls that take names.
+fn name_of(fd: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
 fn fill_dev(root: &OwnedFd) -> Result<(), MachineError> {

@@ -3,11 +3,11 @@
 
 use super::MachineError;
 use super::base::MACHINE_DIR;
-use super::path::make_dirs_inside;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
+use slipway_tree::root::{cache_name, layer_name, make_dirs_inside, mount_overlay};
 use slipway_types::agent::{CacheDevice, Machine, Tidy};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 /// As the host mounts them: layers have no journal to replay, deleted files give disk back.
 const READ_OPTIONS: &CStr = c"errors=continue";
 const WRITE_OPTIONS: &CStr = c"nobarrier,noinit_itable,discard,errors=remount-ro";
-const OVERLAY_OPTIONS: &str = "redirect_dir=off,metacopy=off,index=off,xino=off";
 /// What is mounted on in the root: the lowest layer of all, so that no written layer gets it.
 const SKELETON_DIRS: [&str; 8] = ["proc", "sys", "dev", "tmp", "etc/slipway", "run", "app", "home/app"];
 const SKELETON_FILES: [&str; 4] = ["etc/resolv.conf", "etc/hosts", "etc/hostname", "etc/slipway/ca.pem"];
@@ -58,7 +57,7 @@ impl Root {
         }
         make_skeleton(&dir.join("skeleton"), machine)?;
         let merged = dir.join("root");
-        mount_overlay(dir, &merged, machine.layers.len())?;
+        mount_overlay(dir, &merged, machine.layers.len()).map_err(|e| MachineError::because("mount the overlay", e))?;
         let top_layer = machine.layers.len().checked_sub(1).map(|top| dir.join(layer_name(top)).join("upper"));
         let tidy = machine.tidy.clone();
         let mut root = Self { merged, temporary, top_layer, caches: Vec::new(), tidy, written: vec![writable] };
@@ -144,27 +143,4 @@ fn make_skeleton(dir: &Path, machine: &Machine) -> Result<(), MachineError> {
 
 fn make_dir(path: &Path) -> Result<(), MachineError> {
     std::fs::create_dir_all(path).map_err(|e| MachineError::because(format!("make `{}`", path.display()), e))
-}
-
-/// Paths are relative to `dir`, so that many layers fit into the options.
-fn mount_overlay(dir: &Path, merged: &Path, layers: usize) -> Result<(), MachineError> {
-    let failed = |error: std::io::Error| MachineError::because("mount the overlay", error);
-    make_dir(merged)?;
-    std::env::set_current_dir(dir).map_err(failed)?;
-    let lower: String = (0..layers).rev().map(|index| format!("{}/upper:", layer_name(index))).collect();
-    let options = format!("lowerdir={lower}skeleton,upperdir=writable/upper,workdir=writable/work,{OVERLAY_OPTIONS}");
-    let options = CString::new(options).map_err(|error| failed(error.into()))?;
-    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME;
-    let mounted = rustix::mount::mount(c"overlay", merged, c"overlay", flags, options.as_c_str());
-    std::env::set_current_dir("/").map_err(failed)?;
-    mounted.map_err(|errno| failed(errno.into()))
-}
-
-fn layer_name(index: usize) -> String {
-    format!("layer{index}")
-}
-
-/// A cache directory's name in the image: the whole target, so that two targets never share one. The `oci` driver names it alike.
-fn cache_name(target: &str) -> String {
-    target.trim_matches('/').replace('%', "%25").replace('/', "%2F")
 }

@@ -6,6 +6,7 @@ use crate::config::CA_BUNDLE_IN_SANDBOX;
 use crate::error::SandboxError;
 use crate::home::{BootSpec, Home};
 use serde_json::{Value, json};
+use slipway_tree::root::{MASKED_PATHS, READ_ONLY_PATHS};
 use std::path::Path;
 
 const AGENT_IN_SANDBOX: &str = "/slipway/agent";
@@ -51,12 +52,8 @@ fn config(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Value {
             "resources": resources(boot),
             "rootfsPropagation": "private",
             "seccomp": seccomp::profile(),
-            "maskedPaths": [
-                "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-                "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
-                "/sys/devices/virtual/powercap", "/sys/firmware",
-            ],
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+            "maskedPaths": MASKED_PATHS,
+            "readonlyPaths": READ_ONLY_PATHS,
         },
     })
 }

@@ -6,18 +6,12 @@ use crate::driver::DriverError;
 use crate::home::{BootSpec, Home};
 use crate::spec::WritableSpec;
 use crate::{APP_GID, APP_UID};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, mkdirat, openat, openat2};
-use rustix::io::Errno;
-use rustix::mount::MountFlags;
 use slipway_layers::{Access, LayerError, Mounted, image};
-use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use slipway_tree::root::{cache_name, layer_name, make_dirs_inside, mount_overlay};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Lower layers are read, never renamed or copied by reference; the upper one is a plain tree that can become a layer.
-const OVERLAY_OPTIONS: &str = "redirect_dir=off,metacopy=off,index=off,xino=off";
 /// The container's own copies of the mounts go an instant after its last process.
 const RELEASE_TIME_MAX: Duration = Duration::from_secs(5);
 const RELEASE_PAUSE: Duration = Duration::from_millis(2);
@@ -62,7 +56,9 @@ impl Rootfs {
         // What becomes a layer is to be saved in no time when the command has ended.
         let writable = if spec.writable.keep { writable.write_back_early() } else { writable };
         let merged = dir.join("root");
-        mount_overlay(&dir, &merged, layers.len(), &boot.skeleton)?;
+        std::os::unix::fs::symlink(&boot.skeleton, dir.join("skeleton"))
+            .and_then(|()| mount_overlay(&dir, &merged, layers.len()))
+            .map_err(|error| DriverError::because("cannot mount the overlay", &error))?;
         let mut rootfs =
             Self { merged, temporary: writable.path().join("tmp"), caches: Vec::new(), layers, writable, cache };
         match rootfs.prepare_directories(boot) {
@@ -88,7 +84,7 @@ impl Rootfs {
             let source = mounted.upper().join(cache_name(target));
             std::fs::create_dir_all(&source).map_err(failed("a cache directory"))?;
             std::os::unix::fs::lchown(&source, Some(APP_UID), Some(APP_GID)).map_err(failed("a cache directory"))?;
-            make_dirs_inside(&self.merged, target)
+            make_dirs_inside(&self.merged, target, APP_UID, APP_GID)
                 .map_err(|errno| failed(&format!("the cache directory `{target}`"))(errno.into()))?;
             self.caches.push((source, target.clone()));
         }
@@ -131,15 +127,6 @@ impl Rootfs {
     }
 }
 
-fn layer_name(index: usize) -> String {
-    format!("layer{index}")
-}
-
-/// A cache directory's name in the image: the whole target, so that two targets never share one.
-fn cache_name(target: &str) -> String {
-    target.trim_matches('/').replace('%', "%25").replace('/', "%2F")
-}
-
 fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, LayerError>>) -> Result<T, DriverError> {
     match thread.join() {
         Ok(result) => result.map_err(|error| DriverError::because("cannot mount the sandbox's file system", &error)),
@@ -165,47 +152,6 @@ fn ensure_cache(path: &Path, bytes: u64, at: &Path) -> Result<Mounted, LayerErro
     }
 }
 
-/// Paths are relative to `dir`: they stay short, and no character of the data directory's name can end an option.
-fn mount_overlay(dir: &Path, merged: &Path, layers: usize, skeleton: &Path) -> Result<(), DriverError> {
-    let failed = |error: std::io::Error| DriverError::because("cannot mount the overlay", &error);
-    std::fs::create_dir_all(merged).map_err(failed)?;
-    std::os::unix::fs::symlink(skeleton, dir.join("skeleton")).map_err(failed)?;
-    std::env::set_current_dir(dir).map_err(failed)?;
-    let lower: String = (0..layers).rev().map(|index| format!("{}/upper:", layer_name(index))).collect();
-    let options = format!("lowerdir={lower}skeleton,upperdir=writable/upper,workdir=writable/work,{OVERLAY_OPTIONS}");
-    let options = CString::new(options).map_err(|error| failed(error.into()))?;
-    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME;
-    let mounted = rustix::mount::mount(c"overlay", merged, c"overlay", flags, options.as_c_str());
-    std::env::set_current_dir("/").map_err(failed)?;
-    mounted.map_err(|errno| failed(errno.into()))
-}
-
-/// Makes `path` and what is missing above it inside `root`, owned by the app user. Links in the tree lead nowhere but
-/// inside of it.
-fn make_dirs_inside(root: &Path, path: &str) -> Result<(), Errno> {
-    let root = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut so_far = PathBuf::from(".");
-    let mut parent = open_inside(&root, &so_far)?;
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        so_far.push(part);
-        parent = match open_inside(&root, &so_far) {
-            Err(Errno::NOENT) => {
-                mkdirat(&parent, part, Mode::from_raw_mode(0o755))?;
-                let (uid, gid) = (Uid::from_raw(APP_UID), Gid::from_raw(APP_GID));
-                chownat(&parent, part, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-                open_inside(&root, &so_far)?
-            }
-            opened => opened?,
-        };
-    }
-    Ok(())
-}
-
-fn open_inside(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-}
-
 /// The directory in `/sys` of the loop device that is mounted there.
 fn loop_device(at: &Path) -> Option<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -224,32 +170,4 @@ fn wait_released(devices: &[PathBuf]) -> Result<(), DriverError> {
         std::thread::sleep(RELEASE_PAUSE);
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn directories_are_made_inside_whatever_links_say() {
-        let scratch = std::env::temp_dir().join(format!("slipway-rootfs-{}", std::process::id()));
-        let (root, outside) = (scratch.join("root"), scratch.join("outside"));
-        std::fs::create_dir_all(root.join("app")).unwrap();
-        std::fs::create_dir_all(&outside).unwrap();
-        std::os::unix::fs::symlink(&outside, root.join("app/absolute")).unwrap();
-        std::os::unix::fs::symlink("../../outside", root.join("app/relative")).unwrap();
-        make_dirs_inside(&root, "/app/web/.next/cache").unwrap();
-        assert!(root.join("app/web/.next/cache").is_dir());
-        for link in ["absolute", "relative"] {
-            assert!(make_dirs_inside(&root, &format!("/app/{link}/x")).is_err());
-        }
-        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
-        std::fs::remove_dir_all(&scratch).unwrap();
-    }
-
-    #[test]
-    fn two_targets_never_share_a_cache() {
-        assert_ne!(cache_name("/a/b"), cache_name("/a%2Fb"));
-        assert_eq!(cache_name("/app/.next/cache"), "app%2F.next%2Fcache");
-    }
 }
