@@ -109,8 +109,8 @@ impl Network {
         Ok(slot)
     }
 
-    /// Makes slots in the background until [`IDLE_SLOTS`] stand ready.
-    pub(crate) fn refill(&self) {
+    /// Makes slots in the background until [`IDLE_SLOTS`] stand ready. What is returned ends when that is done.
+    pub(crate) fn refill(&self) -> tokio::task::JoinHandle<()> {
         let network = self.clone();
         tokio::spawn(async move {
             let _one = network.inner.refilling.lock().await;
@@ -123,7 +123,7 @@ impl Network {
                     }
                 }
             }
-        });
+        })
     }
 
     /// Removes a slot that was claimed. What cannot be removed is left to the next start, and logged.

@@ -117,6 +117,12 @@ impl Sandboxes {
         Ok(adopted)
     }
 
+    /// Waits until what is made ahead for sandboxes to come stands ready.
+    pub async fn prepared(&self) {
+        // It can only fail by being canceled with the runtime.
+        let _ = self.inner.network.refill().await;
+    }
+
     /// Removes what stands ready for sandboxes that were not booted. Running ones go on.
     pub async fn close(&self) {
         self.inner.network.close().await;

@@ -2,6 +2,7 @@
 
 use crate::error::SandboxError;
 use rustix::process::{Pid, Signal, kill_process};
+use slipway_types::settings::ResourceLimits;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use std::time::{Duration, Instant};
 /// For the kernel to let go of a killed process' cgroup.
 const REMOVE_TIME_MAX: Duration = Duration::from_secs(5);
 const REMOVE_PAUSE: Duration = Duration::from_millis(2);
-const CPU_PERIOD_US: u64 = 100_000;
+pub(crate) const CPU_PERIOD_US: u64 = 100_000;
+/// The kernel refuses a smaller quota.
+const CPU_QUOTA_US_MIN: u64 = 1000;
 /// Version 1: against each process of the root, which weighs 1024. All sandboxes of a server together would else get as much as one
 /// such process, and a translated machine on a busy host would not boot.
 const CPU_SHARES: u64 = 20 * 1024;
@@ -107,6 +110,11 @@ pub(crate) fn create(cgroup: &str, limits: &Limits) -> Result<Vec<File>, Sandbox
         procs.push(File::options().write(true).open(&file).map_err(SandboxError::file("open", &file))?);
     }
     Ok(procs)
+}
+
+/// Of each period, as a sandbox's limits ask for it.
+pub(crate) fn cpu_quota_us(limits: &ResourceLimits) -> u64 {
+    ((limits.cpus.max(0.0) * CPU_PERIOD_US as f64) as u64).max(CPU_QUOTA_US_MIN)
 }
 
 /// Changes how much processor time it gets.

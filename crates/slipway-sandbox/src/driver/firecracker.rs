@@ -84,45 +84,32 @@ struct Ground<'a> {
     home: &'a Home,
     boot: &'a BootSpec,
     images: Vec<Image>,
-    cgroup: Vec<File>,
+    cgroup: &'a [File],
 }
 
 impl Driver for Firecracker {
     fn launch(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
-        match self.start(home, boot) {
-            Ok(running) => Ok(Box::new(running)),
-            Err(error) => {
-                // Ends every process of it. What is said is why it failed, not what followed.
-                let _ = cgroup::remove(&boot.cgroup);
-                let _ = settle_images(boot);
-                Err(error)
-            }
-        }
+        let limits = cgroup::Limits {
+            memory_bytes: machine::memory_mib(boot) * (1 << 20) + OVERHEAD_BYTES,
+            cpu_quota_us: cgroup::cpu_quota_us(&boot.spec.limits).max(BOOT_CPU_QUOTA_US),
+            processes: VMM_THREADS_MAX,
+        };
+        machine::launch(boot, &limits, |cgroup| self.start(home, boot, cgroup))
     }
 }
 
 impl Firecracker {
-    fn start(&self, home: &Home, boot: &BootSpec) -> Result<Running, DriverError> {
+    fn start(&self, home: &Home, boot: &BootSpec, cgroup: &[File]) -> Result<Running, DriverError> {
         let images = machine::ensure_images(boot)?;
         if images.len() > DISKS_MAX {
             return Err(DriverError::new(format!("{} disks are too many, at most {DISKS_MAX}", images.len())));
         }
-        let limits = cgroup::Limits {
-            memory_bytes: machine::memory_mib(boot) * (1 << 20) + OVERHEAD_BYTES,
-            cpu_quota_us: machine::cpu_quota_us(boot).max(BOOT_CPU_QUOTA_US),
-            processes: VMM_THREADS_MAX,
-        };
-        let cgroup = cgroup::create(&boot.cgroup, &limits)
-            .map_err(|error| DriverError::because("cannot make the cgroup", &error))?;
         tap::leave_for(&boot.slot, uid_of(&boot.slot))?;
         let ground = Ground { programs: &self.programs, home, boot, images, cgroup };
-        let running = match snapshot::restore(&ground) {
-            Some(running) => running,
-            None => self.boot(&ground)?,
-        };
-        cgroup::limit_cpu(&boot.cgroup, machine::cpu_quota_us(boot))
-            .map_err(|error| DriverError::because("cannot limit the machine's processor time", &error))?;
-        Ok(running)
+        match snapshot::restore(&ground) {
+            Some(running) => Ok(running),
+            None => self.boot(&ground),
+        }
     }
 
     fn boot(&self, ground: &Ground<'_>) -> Result<Running, DriverError> {
@@ -177,7 +164,7 @@ impl Ground<'_> {
         let console = Console::follow(console_end, &home.console_path()).map_err(failed)?;
         let mut command = jail.command(&programs.jailer, &programs.firecracker, &boot.slot);
         command.stdin(Stdio::null()).stdout(vmm_end.try_clone().map_err(failed)?).stderr(vmm_end);
-        let confinement = Confinement { uid: None, extra_group: None, slot: &boot.slot, cgroup: &self.cgroup };
+        let confinement = Confinement { uid: None, extra_group: None, slot: &boot.slot, cgroup: self.cgroup };
         let vmm = Process::start(command, &confinement, &[])?;
         Ok(Vm { vmm, jail, console })
     }

@@ -1,9 +1,10 @@
 //! What every virtual machine of ours is made of, whichever VMM runs it: its disks in order, its memory, and what its agent is told.
 
 use super::console::Console;
-use super::{DriverError, Setup, tap};
+use super::{DriverError, Guest, Setup, cgroup, tap};
 use crate::config::CA_BUNDLE_IN_SANDBOX;
 use crate::home::BootSpec;
+use crate::reap::settle_images;
 use crate::{APP_GID, APP_UID};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,13 +23,40 @@ const MIB: u64 = 1 << 20;
 /// For the end of a machine whose written image is kept: it removes what does not stay, which may be the hundred thousand files of a
 /// package manager's cache, and writes back the rest.
 pub(crate) const TIDY_MARGIN: Duration = Duration::from_secs(90);
-const CPU_PERIOD_US: f64 = 100_000.0;
-const CPU_QUOTA_US_MIN: u64 = 1000;
 /// Of a /30.
 const PREFIX: u8 = 30;
 const SEED_BYTES: usize = 64;
 /// Of the number by which a machine confirms that it took the seed.
 const REQUEST_BYTES: usize = 8;
+
+/// Boots a machine in its cgroup, within `limits`, and then leaves it the processor time of its sandbox. A boot that fails leaves
+/// nothing.
+pub(crate) fn launch<M: Guest + 'static>(
+    boot: &BootSpec,
+    limits: &cgroup::Limits,
+    start: impl FnOnce(&[File]) -> Result<M, DriverError>,
+) -> Result<Box<dyn Guest>, DriverError> {
+    let launched = launch_within(boot, limits, start);
+    if launched.is_err() {
+        // Ends every process of it. What is said is why it failed, not what followed.
+        let _ = cgroup::remove(&boot.cgroup);
+        let _ = settle_images(boot);
+    }
+    launched
+}
+
+fn launch_within<M: Guest + 'static>(
+    boot: &BootSpec,
+    limits: &cgroup::Limits,
+    start: impl FnOnce(&[File]) -> Result<M, DriverError>,
+) -> Result<Box<dyn Guest>, DriverError> {
+    let cgroup =
+        cgroup::create(&boot.cgroup, limits).map_err(|error| DriverError::because("cannot make the cgroup", &error))?;
+    let machine = start(&cgroup)?;
+    cgroup::limit_cpu(&boot.cgroup, cgroup::cpu_quota_us(&boot.spec.limits))
+        .map_err(|error| DriverError::because("cannot limit the machine's processor time", &error))?;
+    Ok(Box::new(machine))
+}
 
 /// A block device, named by its place: the first is `vda`.
 #[derive(Debug)]
@@ -105,10 +133,6 @@ pub(crate) fn processors(boot: &BootSpec) -> u32 {
     (boot.spec.limits.cpus.ceil().max(1.0) as u32).min(machine)
 }
 
-pub(crate) fn cpu_quota_us(boot: &BootSpec) -> u64 {
-    ((boot.spec.limits.cpus.max(0.0) * CPU_PERIOD_US) as u64).max(CPU_QUOTA_US_MIN)
-}
-
 /// What the agent makes of it.
 pub(crate) fn setup(boot: &BootSpec) -> Result<Setup, DriverError> {
     setup_at(boot, boot.spec.layers.len(), Vec::new())
@@ -139,7 +163,7 @@ pub(crate) fn setup_at(boot: &BootSpec, writable_place: usize, devices: Vec<Devi
         limits: MachineLimits {
             memory_bytes: spec.limits.memory.0,
             processes_max: spec.limits.processes_max,
-            cpu_quota_us: cpu_quota_us(boot),
+            cpu_quota_us: cgroup::cpu_quota_us(&spec.limits),
         },
         app_uid: APP_UID,
         app_gid: APP_GID,

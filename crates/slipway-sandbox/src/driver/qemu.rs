@@ -15,6 +15,7 @@ use crate::program;
 use crate::reap::settle_images;
 use arguments::Parts;
 use rustix::fd::OwnedFd;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -107,46 +108,33 @@ struct Running {
 
 impl Driver for Qemu {
     fn launch(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
-        match self.start(home, boot) {
-            Ok(running) => Ok(Box::new(running)),
-            Err(error) => {
-                // Ends every process of it. What is said is why it failed, not what followed.
-                let _ = cgroup::remove(&boot.cgroup);
-                let _ = settle_images(boot);
-                Err(error)
-            }
-        }
-    }
-}
-
-impl Qemu {
-    fn start(&self, home: &Home, boot: &BootSpec) -> Result<Running, DriverError> {
-        // A machine of the processor's own is told by the processor.
-        let counter = (!self.programs.kvm).then(counter::Counter::begin);
-        let (disks, tap) = (machine::open_disks(boot)?, tap::open(&boot.slot)?);
         let limits = cgroup::Limits {
             memory_bytes: machine::memory_mib(boot) * (1 << 20) + self.overhead_bytes(),
             cpu_quota_us: BOOT_CPU_QUOTA_US,
             processes: VMM_THREADS_MAX,
         };
-        let cgroup = cgroup::create(&boot.cgroup, &limits)
-            .map_err(|error| DriverError::because("cannot make the cgroup", &error))?;
+        machine::launch(boot, &limits, |cgroup| self.start(home, boot, cgroup))
+    }
+}
+
+impl Qemu {
+    fn start(&self, home: &Home, boot: &BootSpec, cgroup: &[File]) -> Result<Running, DriverError> {
+        // A machine of the processor's own is told by the processor.
+        let counter = (!self.programs.kvm).then(counter::Counter::begin);
+        let (disks, tap) = (machine::open_disks(boot)?, tap::open(&boot.slot)?);
         let extra_group = if self.programs.kvm { kvm_group() } else { None };
         let uid = uid_of(&boot.slot);
-        let confinement = Confinement { uid: Some(uid), extra_group, slot: &boot.slot, cgroup: &cgroup };
+        let confinement = Confinement { uid: Some(uid), extra_group, slot: &boot.slot, cgroup };
         let counter_khz = counter.and_then(counter::Counter::khz);
         let ground = Ground { home, boot, confinement, uid, disks, tap, counter_khz };
         let mut round = 1;
-        let running = loop {
+        loop {
             match self.attempt(&ground) {
                 // It is translation that goes wrong now and then.
                 Err(Trouble { again: true, .. }) if !self.programs.kvm && round < BOOT_ROUNDS_MAX => round += 1,
-                other => break other.map_err(|trouble| trouble.error)?,
+                other => return other.map_err(|trouble| trouble.error),
             }
-        };
-        cgroup::limit_cpu(&boot.cgroup, machine::cpu_quota_us(boot))
-            .map_err(|error| DriverError::because("cannot limit the machine's processor time", &error))?;
-        Ok(running)
+        }
     }
 
     fn attempt(&self, ground: &Ground<'_>) -> Result<Running, Trouble> {
@@ -197,7 +185,7 @@ impl Qemu {
 
     fn start_device(&self, home: &Home, confinement: &Confinement<'_>) -> Result<Process, DriverError> {
         let failed = |error: std::io::Error| DriverError::because("cannot write the sandbox's log", &error);
-        let log = std::fs::File::options().append(true).create(true).open(home.log_path()).map_err(failed)?;
+        let log = File::options().append(true).create(true).open(home.log_path()).map_err(failed)?;
         let mut command = Command::new(&self.programs.vsock);
         command.args(["--guest-cid", "3", "--socket", CONTROL_SOCKET, "--uds-path", DIAL_SOCKET]);
         command.current_dir(home.machine_dir()).env_clear().stdin(Stdio::null());
@@ -310,7 +298,7 @@ fn make_dir(dir: &Path, uid: u32) -> std::io::Result<()> {
 }
 
 fn open(path: &Path) -> Result<rustix::fd::OwnedFd, DriverError> {
-    let file = std::fs::File::open(path);
+    let file = File::open(path);
     Ok(file.map_err(|e| DriverError::because(format!("cannot open `{}`", path.display()), &e))?.into())
 }
 

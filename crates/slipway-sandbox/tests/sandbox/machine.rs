@@ -100,6 +100,8 @@ impl Machine {
     /// As a server that was killed and started again, and what happened in between. No handle of its sandboxes may be left.
     pub(crate) async fn restarted_after(self, meanwhile: impl AsyncFnOnce()) -> Self {
         let Self { sandboxes, config, dir } = self;
+        // What a killed server was doing ends with it; this process lives on, so it is to do nothing more.
+        sandboxes.prepared().await;
         drop(sandboxes);
         meanwhile().await;
         let sandboxes = Sandboxes::open(config.clone()).await.unwrap();

@@ -3,6 +3,7 @@
 use super::rootfs::Rootfs;
 use super::seccomp;
 use crate::config::CA_BUNDLE_IN_SANDBOX;
+use crate::driver::cgroup;
 use crate::error::SandboxError;
 use crate::home::{BootSpec, Home};
 use serde_json::{Value, json};
@@ -19,9 +20,6 @@ const SHM_OPTION: &str = "size=65536k";
 const OPEN_FILES_MAX: u64 = 1_048_576;
 /// When the whole machine is out of memory, sandboxes die before the server does.
 const OOM_SCORE_ADJUSTMENT: i32 = 200;
-const CPU_PERIOD_US: u64 = 100_000;
-/// The kernel refuses a smaller quota.
-const CPU_QUOTA_US_MIN: u64 = 1000;
 /// The agent itself, which the owner's limit does not count.
 const AGENT_PROCESSES: u64 = 4;
 
@@ -86,16 +84,15 @@ fn process() -> Value {
 
 fn resources(boot: &BootSpec) -> Value {
     let limits = &boot.spec.limits;
-    let quota = ((limits.cpus.max(0.0) * CPU_PERIOD_US as f64) as u64).max(CPU_QUOTA_US_MIN);
     let mut memory = json!({ "limit": limits.memory.0 });
-    if crate::driver::cgroup::counts_swap() {
+    if cgroup::counts_swap() {
         // Memory and swap together: none of it may be swap.
         memory["swap"] = json!(limits.memory.0);
     }
     json!({
         "devices": [{ "allow": false, "access": "rwm" }],
         "memory": memory,
-        "cpu": { "quota": quota, "period": CPU_PERIOD_US },
+        "cpu": { "quota": cgroup::cpu_quota_us(limits), "period": cgroup::CPU_PERIOD_US },
         "pids": { "limit": u64::from(limits.processes_max) + AGENT_PROCESSES },
     })
 }
