@@ -25,21 +25,39 @@ use std::time::Duration;
 #[error("{what}")]
 pub(crate) struct DriverError {
     what: String,
-    told: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Other,
+    /// By the agent.
+    Told,
+    /// The agent said nothing.
+    Silence,
 }
 
 impl DriverError {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), told: false }
+        Self { what: what.into(), kind: Kind::Other }
     }
 
     /// The agent itself said what is wrong: nothing else has to be looked for.
     pub(crate) fn told(what: impl Into<String>) -> Self {
-        Self { told: true, ..Self::new(what) }
+        Self { what: what.into(), kind: Kind::Told }
     }
 
     pub(crate) fn is_told(&self) -> bool {
-        self.told
+        self.kind == Kind::Told
+    }
+
+    /// The agent listened and then said nothing for as long as it may.
+    pub(crate) fn silence(what: impl Into<String>) -> Self {
+        Self { what: what.into(), kind: Kind::Silence }
+    }
+
+    pub(crate) fn is_silence(&self) -> bool {
+        self.kind == Kind::Silence
     }
 
     /// `what` and the whole chain of causes.
@@ -97,6 +115,10 @@ pub(crate) trait Guest: Send + Sync {
     /// For each of the agent's first words.
     fn greet_time_max(&self) -> Duration {
         GREET_TIME_MAX
+    }
+    /// Whether a boot that ended in silence may go better another time.
+    fn is_moody(&self) -> bool {
+        false
     }
     /// How long an ordered end may take beyond the grace time of the tasks.
     fn stop_margin(&self) -> Duration {

@@ -11,7 +11,7 @@ mod ring;
 mod serve;
 
 use crate::driver::{self, DriverError, Guest};
-use crate::home::{Home, SHIM_SOCKET, ShimState, short_path};
+use crate::home::{BootSpec, Home, SHIM_SOCKET, ShimState, short_path};
 use crate::process::ProcessId;
 use crate::wire::BootReport;
 use hold::Hold;
@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// After SIGKILL, or for the last output of a sandbox that ended.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
+/// Of a machine that sometimes hangs by no fault of its own.
+const ROUNDS_MAX: u32 = 2;
 /// How often a shim whose sandbox is gone looks whether its directory still is.
 const LINGER_LOOK: Duration = Duration::from_secs(60);
 
@@ -81,39 +83,61 @@ fn boot(home: &Home, steps: &mut Steps) -> Result<(Arc<Hold>, UnixListener), Dri
     let boot = home.boot_spec().map_err(failed)?;
     let shim = ProcessId::of(std::process::id().cast_signed())
         .ok_or_else(|| DriverError::new("cannot read this process' start time"))?;
-    home.write_json(&home.state_path(), &ShimState { shim, init: None }).map_err(failed)?;
+    let note = |init| home.write_json(&home.state_path(), &ShimState { shim, init }).map_err(failed);
+    note(None)?;
     detach::enter_mount_namespace(&boot.data_dir, &boot.slot.path())?;
     steps.done("detach");
-    let guest = driver::of(&boot).launch(home, &boot)?;
-    steps.done("launch");
-    let init = ProcessId::of(guest.pid());
-    home.write_json(&home.state_path(), &ShimState { shim, init }).map_err(failed)?;
-    let booted = begin(home, &boot.spec.hostname, guest.as_ref());
-    steps.done("agent");
-    match booted {
-        Ok((reader, listener)) => {
+    let (guest, reader) = launch(home, &boot, steps, &|pid| note(ProcessId::of(pid)))?;
+    match listen(home) {
+        Ok(listener) => {
             let hold = Arc::new(Hold::new(guest).map_err(|e| DriverError::because("cannot reach the agent", &e))?);
             agent::follow(Arc::clone(&hold), reader);
             Ok((hold, listener))
         }
-        Err(error) => {
-            end(guest.as_ref());
-            let error = match guest.last_words().filter(|_| !error.is_told()) {
-                Some(words) => DriverError::new(format!("{error}; its console ends with: {words}")),
-                None => error,
-            };
-            // What is said is why it failed, not what followed.
-            let _ = guest.clean_up();
-            Err(error)
-        }
+        Err(error) => Err(given_up(guest.as_ref(), error)),
     }
 }
 
-fn begin(home: &Home, hostname: &str, guest: &dyn Guest) -> Result<(agent::Reader, UnixListener), DriverError> {
-    let reader = agent::greet(guest, hostname)?;
+/// Until the agent is ready. `note` writes down the process whose end is the sandbox's end.
+fn launch(
+    home: &Home,
+    boot: &BootSpec,
+    steps: &mut Steps,
+    note: &dyn Fn(i32) -> Result<(), DriverError>,
+) -> Result<(Box<dyn Guest>, agent::Reader), DriverError> {
+    let mut round = 1;
+    loop {
+        let guest = driver::of(boot).launch(home, boot)?;
+        steps.done("launch");
+        note(guest.pid())?;
+        let greeted = agent::greet(guest.as_ref(), &boot.spec.hostname);
+        steps.done("agent");
+        match greeted {
+            Ok(reader) => return Ok((guest, reader)),
+            Err(error) if error.is_silence() && guest.is_moody() && round < ROUNDS_MAX => round += 1,
+            Err(error) => return Err(given_up(guest.as_ref(), error)),
+        }
+        end(guest.as_ref());
+        let _ = guest.clean_up();
+    }
+}
+
+/// Leaves nothing of the sandbox, and says all that there is to say about why.
+fn given_up(guest: &dyn Guest, error: DriverError) -> DriverError {
+    end(guest);
+    let error = match guest.last_words().filter(|_| !error.is_told()) {
+        Some(words) => DriverError::new(format!("{error}; its console ends with: {words}")),
+        None => error,
+    };
+    // What is said is why it failed, not what followed.
+    let _ = guest.clean_up();
+    error
+}
+
+fn listen(home: &Home) -> Result<UnixListener, DriverError> {
     let failed = |error: std::io::Error| DriverError::because("cannot listen for the supervisor", &error);
     let (_dir, path) = short_path(&home.dir, SHIM_SOCKET).map_err(failed)?;
-    Ok((reader, UnixListener::bind(path).map_err(failed)?))
+    UnixListener::bind(path).map_err(failed)
 }
 
 fn end(guest: &dyn Guest) {

@@ -100,6 +100,7 @@ impl Qemu {
 #[derive(Debug)]
 struct Running {
     boot: BootSpec,
+    kvm: bool,
     qemu: Process,
     device: Process,
     console: Console,
@@ -166,7 +167,7 @@ impl Qemu {
         command.stdout(qemu_end).stderr(error_end);
         let qemu = Process::start(command, confinement, &parts.descriptors())?;
         match dial(&dir, &qemu, &console) {
-            Ok(stream) => Ok(Running { boot: (*boot).clone(), qemu, device, console, stream }),
+            Ok(stream) => Ok(Running { boot: (*boot).clone(), kvm: self.programs.kvm, qemu, device, console, stream }),
             Err(trouble) => {
                 for process in [&qemu, &device] {
                     process.kill();
@@ -213,6 +214,10 @@ impl Guest for Running {
 
     fn greet_time_max(&self) -> Duration {
         GREET_TIME_MAX
+    }
+
+    fn is_moody(&self) -> bool {
+        !self.kvm
     }
 
     fn pid(&self) -> i32 {

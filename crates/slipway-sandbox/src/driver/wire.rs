@@ -61,11 +61,18 @@ impl Netlink {
         }
     }
 
-    /// From now on all that `from` receives is sent by `to`.
+    /// From now on all that `from` receives is sent by `to`, and by no device that was wired to it before.
     pub(super) fn redirect(&mut self, from: u32, to: u32) -> io::Result<()> {
         let mut queue = traffic(from, INGRESS, INGRESS_PARENT, 0);
         attribute(&mut queue, libc::TCA_KIND, b"ingress\0");
-        self.ask(libc::RTM_NEWQDISC, CREATE, &queue)?;
+        match self.ask(libc::RTM_NEWQDISC, CREATE, &queue) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Its filters go with it.
+                self.ask(libc::RTM_DELQDISC, 0, &queue)?;
+                self.ask(libc::RTM_NEWQDISC, CREATE, &queue)?;
+            }
+            result => result?,
+        }
         let every_protocol = u32::from((libc::ETH_P_ALL as u16).to_be());
         let mut filter = traffic(from, 0, INGRESS, FILTER_PRIORITY << 16 | every_protocol);
         attribute(&mut filter, libc::TCA_KIND, b"u32\0");

@@ -9,7 +9,7 @@ use slipway_types::agent::{
     AgentCommand, AgentEvent, FILE_CHUNK_BYTES_MAX, LINE_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, PROTOCOL_VERSION,
 };
 use slipway_types::host::ExitFacts;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,13 +18,27 @@ pub(super) struct Reader {
     lines: BufReader<UnixStream>,
 }
 
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("the agent fell silent")]
+    Silence,
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<String> for ReadError {
+    fn from(why: String) -> Self {
+        Self::Broken(why)
+    }
+}
+
 /// Waits for the agent's first line, configures it and waits until that is done.
 pub(super) fn greet(guest: &dyn Guest, hostname: &str) -> Result<Reader, DriverError> {
     let failed = |error: std::io::Error| DriverError::because("cannot speak to the agent", &error);
     let mut stream = guest.stream().map_err(failed)?;
     stream.set_read_timeout(Some(guest.greet_time_max())).map_err(failed)?;
     let mut reader = Reader { lines: BufReader::new(stream.try_clone().map_err(failed)?) };
-    match reader.next().map_err(DriverError::new)? {
+    match reader.answer("before it greeted")? {
         Some(AgentEvent::Hello { version: PROTOCOL_VERSION }) => {}
         Some(AgentEvent::Hello { version }) => {
             return Err(DriverError::new(format!("the agent speaks version {version}, expected {PROTOCOL_VERSION}")));
@@ -52,7 +66,7 @@ impl Reader {
     /// A machine's random numbers may be those of another machine until it confirms that they are not: it is not used before.
     fn wait_until_ready(&mut self, mut reseed: Option<u64>) -> Result<(), DriverError> {
         loop {
-            match self.next().map_err(DriverError::new)? {
+            match self.answer("while it was configured")? {
                 Some(AgentEvent::Reseeded { reseed: said }) if reseed == Some(said) => reseed = None,
                 Some(AgentEvent::Ready) if reseed.is_none() => return Ok(()),
                 Some(AgentEvent::Ready) => {
@@ -86,7 +100,7 @@ pub(super) fn follow(hold: Arc<Hold>, mut reader: Reader) {
                     }
                 }
                 Ok(None) => break None,
-                Err(why) => break Some(why),
+                Err(error) => break Some(error.to_string()),
             }
         };
         hold.agent_done(broken);
@@ -94,13 +108,24 @@ pub(super) fn follow(hold: Arc<Hold>, mut reader: Reader) {
 }
 
 impl Reader {
+    /// The next event, within the connection's time.
+    fn answer(&mut self, when: &str) -> Result<Option<AgentEvent>, DriverError> {
+        self.next().map_err(|error| match error {
+            ReadError::Silence => DriverError::silence(format!("the agent fell silent {when}")),
+            ReadError::Broken(why) => DriverError::new(why),
+        })
+    }
+
     /// None: the agent closed the connection.
-    fn next(&mut self) -> Result<Option<AgentEvent>, String> {
+    fn next(&mut self) -> Result<Option<AgentEvent>, ReadError> {
         let mut line = Vec::new();
         match (&mut self.lines).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line) {
             // A connection that was reset is over like one that was closed: the agent is gone.
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
-            Err(error) => return Err(format!("cannot read from the agent: {error}")),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Err(ReadError::Silence);
+            }
+            Err(error) => return Err(format!("cannot read from the agent: {error}").into()),
             Ok(0) => return Ok(None),
             Ok(_) => {}
         }
@@ -108,10 +133,12 @@ impl Reader {
             // The end in the middle of a line is the end; a full buffer without one is not.
             return match line.len() + 1 < LINE_BYTES_MAX {
                 true => Ok(None),
-                false => Err(format!("the agent sent a line of more than {LINE_BYTES_MAX} bytes")),
+                false => Err(format!("the agent sent a line of more than {LINE_BYTES_MAX} bytes").into()),
             };
         }
-        serde_json::from_slice(&line).map(Some).map_err(|error| format!("the agent sent what is no event: {error}"))
+        serde_json::from_slice(&line)
+            .map(Some)
+            .map_err(|error| format!("the agent sent what is no event: {error}").into())
     }
 }
 

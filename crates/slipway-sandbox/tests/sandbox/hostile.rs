@@ -35,7 +35,7 @@ pub(crate) async fn an_agent_that_speaks_no_protocol_does_not_boot(place: Place)
 }
 
 pub(crate) async fn an_agent_that_says_nothing_does_not_boot(place: Place) {
-    boot_fails(place, "silent", "cannot read from the agent").await;
+    boot_fails(place, "silent", "the agent fell silent while it was configured").await;
 }
 
 /// Starts a task, whereupon the agent misbehaves: the sandbox ends for that reason, and nothing is left of it.

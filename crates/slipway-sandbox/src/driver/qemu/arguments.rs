@@ -47,7 +47,7 @@ impl Parts<'_> {
         add("machine", format!("microvm,{parts}"));
         add("accel", if self.kvm { "kvm".to_owned() } else { format!("tcg,thread=multi,tb-size={TRANSLATED_MIB}") });
         add("cpu", if self.kvm { "host" } else { "max" }.to_owned());
-        add("smp", self.processors.to_string());
+        add("smp", self.processor_words());
         add("m", format!("{}M", self.memory_mib));
         // Shared: the vsock device reads and writes the guest's queues itself.
         add("object", format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory_mib));
@@ -73,6 +73,16 @@ impl Parts<'_> {
         add("device", format!("vhost-user-vsock-pci,chardev=vsock,{}", at(next + 1)));
         words.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned));
         words
+    }
+
+    /// Translation drops the memory barriers of a machine that can only ever have one processor, but its devices run beside it: the
+    /// kernel's "do you want to be told" is then read too early, and a disk or socket waits for ever. Room for a second processor,
+    /// which there never is, keeps the barriers.
+    fn processor_words(&self) -> String {
+        match self.processors {
+            1 if !self.kvm => "cpus=1,maxcpus=2".to_owned(),
+            count => count.to_string(),
+        }
     }
 
     fn kernel_words(&self) -> String {
