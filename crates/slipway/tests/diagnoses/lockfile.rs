@@ -21,6 +21,24 @@ pub(crate) const CASES: &[Case<'_>] = &[
         ..Case::EMPTY
     },
     Case {
+        name: "npm-left-out",
+        code: "lockfile-out-of-step",
+        place: "package-lock.json",
+        says: &["leaves out optional packages", "left-pad", "install_command"],
+        settings: "start_command = \"true\"",
+        files: &[
+            ("package.json", r#"{"name":"x","version":"1.0.0","dependencies":{"lib":"file:./lib"}}"#),
+            ("lib/package.json", r#"{"name":"lib","version":"1.0.0","optionalDependencies":{"left-pad":"9.9.9"}}"#),
+            // What `npm install` makes of it.
+            (
+                "package-lock.json",
+                r#"{"name":"x","version":"1.0.0","lockfileVersion":3,"requires":true,"packages":{"":{"name":"x","version":"1.0.0",
+"dependencies":{"lib":"file:./lib"}},"lib":{"version":"1.0.0","optionalDependencies":{"left-pad":"9.9.9"}},"node_modules/lib":{"resolved":"lib","link":true}}}"#,
+            ),
+        ],
+        ..Case::EMPTY
+    },
+    Case {
         name: "npm-none",
         code: "lockfile-missing",
         place: "npm ci",

@@ -5,6 +5,7 @@ super::catalogue! { INSTALL:
         "Installs are exact: they take what the lockfile says, and refuse when `package.json` or `pyproject.toml` asks for something else.", [
         "Bring the lockfile up to date where you develop, and commit it: `npm install`, `pnpm install`, `yarn install`, `bun install`, `uv lock` or `poetry lock`.",
         "In a merge, take one side of the lockfile and run the command again; never merge a lockfile by hand.",
+        "npm leaves optional packages out of the lockfile when the registry does not have them yet, and then refuses that lockfile: remove it and `node_modules` and install again later, or install without them by `install_command = \"npm install\"`.",
     ];
     LOCKFILE_MISSING = User, "lockfile-missing", "The install command needs a lockfile",
         "A command such as `npm ci` installs from a lockfile only, and there is none in the source.", [

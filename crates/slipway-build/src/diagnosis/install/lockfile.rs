@@ -39,6 +39,9 @@ pub(super) fn out_of_step(case: &Case<'_>) -> Option<Diagnosis> {
     let why = if differences.is_empty() { without_prefix(line).to_owned() } else { differences.join("; ") };
     let (lockfile, command) = lockfile_of(case);
     let manifest = super::manifest(case);
+    if !differences.is_empty() && differences.iter().all(|difference| is_left_out(difference)) {
+        return Some(left_out(&lockfile, &why));
+    }
     Some(
         LOCKFILE_OUT_OF_STEP
             .diagnosis(format!("`{lockfile}` and `{manifest}` do not agree"))
@@ -46,6 +49,24 @@ pub(super) fn out_of_step(case: &Case<'_>) -> Option<Diagnosis> {
             .because(why)
             .hint(format!("run `{command}` where you develop and commit the changed `{lockfile}`")),
     )
+}
+
+/// `Missing: left-pad@ from lock file`: npm knows no version of it.
+fn is_left_out(difference: &str) -> bool {
+    difference.starts_with("Missing: ") && difference.contains("@ from lock file")
+}
+
+/// npm leaves an optional package out of the lockfile when the registry does not have it, and then refuses that lockfile. Another
+/// `npm install` changes nothing about it.
+fn left_out(lockfile: &str, why: &str) -> Diagnosis {
+    LOCKFILE_OUT_OF_STEP
+        .diagnosis(format!("`{lockfile}` leaves out optional packages"))
+        .at(lockfile)
+        .because(format!("the registry did not have them when npm wrote the file: {why}"))
+        .hint(format!(
+            "remove `{lockfile}` and `node_modules`, run `npm install` when the registry has them, and commit the file"
+        ))
+        .hint("or do without them: `install_command = \"npm install\"` under `[build]` in `slipway.toml`")
 }
 
 /// Out of step, and the lockfile of another package manager lies beside it: which one is kept up is the question.
