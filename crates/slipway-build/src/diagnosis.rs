@@ -55,6 +55,7 @@ const ANYWHERE: &[Rule] = &[
     database::migration_failed,
     database::refused,
     variable::missing,
+    network::font_unreachable,
     network::unreachable,
     network::host_name_unknown,
     resource::watch_limit,

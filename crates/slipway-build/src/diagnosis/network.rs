@@ -1,7 +1,7 @@
 //! Services that a program can't reach: who was asked, and why a sandbox can't.
 
 use super::case::Case;
-use super::entry::{DATABASE_UNREACHABLE, HOST_NAME_UNKNOWN, NETWORK_REFUSED};
+use super::entry::{DATABASE_UNREACHABLE, FONT_UNREACHABLE, HOST_NAME_UNKNOWN, NETWORK_REFUSED};
 use super::output::first_quoted;
 use slipway_types::Diagnosis;
 use std::net::IpAddr;
@@ -50,6 +50,26 @@ impl Refusal<'_> {
             Err(_) => false,
         }
     }
+}
+
+/// `Failed to fetch Geist from Google Fonts.`, of Next.js; older ones set the font in backticks.
+pub(super) fn font_unreachable(case: &Case<'_>) -> Option<Diagnosis> {
+    let font = |line: &str| {
+        let (_, rest) = line.split_once("Failed to fetch ")?;
+        Some(rest.split_once(" from Google Fonts")?.0.trim_matches('`').to_owned())
+    };
+    let mut fonts: Vec<String> = case.output.lines().filter_map(font).collect();
+    fonts.sort_unstable();
+    fonts.dedup();
+    let named = fonts.iter().map(|font| format!("`{font}`")).collect::<Vec<_>>().join(", ");
+    (!fonts.is_empty()).then(|| {
+        FONT_UNREACHABLE
+            .diagnosis(format!("Google Fonts can't be reached for {named}"))
+            .at(case.place())
+            .because("`next/font/google` fetches its fonts while it builds, and the build got no answer")
+            .hint("keep the font's file in the source and load it by `next/font/local`")
+            .hint("where the network has a proxy, give it to the build: `slipway env set --build HTTPS_PROXY=…`")
+    })
 }
 
 /// A connection that was refused, and that nothing worse came after.

@@ -49,6 +49,23 @@ pub(crate) const CASES: &[Case<'_>] = &[
         ..Case::EMPTY
     },
     Case {
+        name: "next-font",
+        code: "font-unreachable",
+        place: "next build",
+        says: &["`Inter`", "next/font/local"],
+        // Nothing listens there: a build that has no network, wherever this runs.
+        settings: "[build]\ncommand = \"HTTPS_PROXY=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 npx next build\"",
+        files: &[
+            ("package.json", NEXT),
+            ("app/layout.tsx", LAYOUT),
+            (
+                "app/page.tsx",
+                "import { Inter } from 'next/font/google';\nconst inter = Inter({ subsets: ['latin'] });\nexport default function Page() { return <p className={inter.className}>page</p>; }\n",
+            ),
+        ],
+        ..Case::EMPTY
+    },
+    Case {
         name: "next-unbuilt",
         code: "build-output-missing",
         place: "next start",

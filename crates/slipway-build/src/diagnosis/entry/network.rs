@@ -6,6 +6,12 @@ super::catalogue! { NETWORK:
         "Don't need it in the build: fetch on request, or deploy the service first and use its public address.",
         "A private network that builds may reach must be allowed by the server: `allow = [\"10.1.2.0/24\"]` under `[sandbox]` of its configuration.",
     ];
+    FONT_UNREACHABLE = User, "font-unreachable", "A font can't be fetched",
+        "`next/font/google` fetches its fonts from Google while it builds. The network that builds run in does not reach it, or only through a proxy.", [
+        "Keep the font's file in the source and load it by `next/font/local`: the build needs no network for it, and visitors wait for nobody else.",
+        "Where the network has a proxy, give it to the build: `slipway env set --build HTTPS_PROXY=http://proxy.example:3128`.",
+        "If the network was away for a moment, deploy again.",
+    ];
     HOST_NAME_UNKNOWN = User, "host-name-unknown", "A host name has no address",
         "The name of a server that the program wants to reach has no address here. Names of a compose file, such as `db` or `redis`, exist only there.", [
         "Set the URL to a name that exists for everybody: `slipway env set --secret DATABASE_URL=…`.",
