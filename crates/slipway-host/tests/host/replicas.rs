@@ -34,6 +34,7 @@ pub(crate) fn spec(bench: &Bench, image: &Image, name: &str, path: Option<&str>,
         stable_window: DurationMs(200),
         stop_grace: DurationMs(500),
         served: false,
+        asleep: false,
     }
 }
 
