@@ -87,7 +87,9 @@ impl Group {
             (Rest::Waking | Rest::Failed(_), ReplicaState::Unready { .. } | ReplicaState::Failed { .. }) => {
                 Turn::WakeFailed
             }
-            (Rest::Rousing, ReplicaState::Stopped) if self.all(|state| *state == ReplicaState::Stopped) => {
+            (Rest::Rousing, ReplicaState::Stopped)
+                if !self.draining && self.all(|state| *state == ReplicaState::Stopped) =>
+            {
                 self.wake(now);
                 Turn::Replicas
             }
