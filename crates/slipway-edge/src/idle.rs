@@ -8,6 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Below what settings allow: a table that says less must not keep the edge busy.
+const AFTER_MIN: Duration = Duration::from_millis(50);
+
 #[derive(Debug, Default)]
 pub(crate) struct IdleWatch {
     watched: HashMap<DeploymentId, Watched>,
@@ -30,7 +33,7 @@ impl IdleWatch {
             if own.is_empty() || self.watched.contains_key(deployment) {
                 continue;
             }
-            let after = idle.as_duration();
+            let after = idle.as_duration().max(AFTER_MIN);
             let former = former.remove(deployment).filter(|former| former.after == after);
             let look_at = former.map_or(now + after, |former| former.look_at);
             self.watched.insert(deployment.clone(), Watched { after, gates: own, look_at });

@@ -44,7 +44,9 @@ impl Executor {
                     self.replicas_changed = true;
                 }
                 // Something else has gone live.
-                Ok(false) => drop(self.shared.fleet().stay_awake(&deployment)),
+                Ok(false) => {
+                    self.shared.fleet().stay_awake(&deployment);
+                }
                 Err(error) => {
                     tracing::error!(%deployment, error = cause_chain(&error), "a sleep could not be stored");
                     self.shared.fleet().stay_awake(&deployment);

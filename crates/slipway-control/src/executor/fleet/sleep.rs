@@ -195,3 +195,138 @@ impl Fleet {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::fleet::replica_id;
+    use slipway_types::host::{Evidence, ReplicaSpec};
+    use slipway_types::image::{Image, ImageStart};
+    use slipway_types::route::Endpoint;
+    use slipway_types::{ProjectName, ServiceId, ServiceName, ServiceSettings};
+
+    /// A deployment of two replicas, and what is said of them.
+    struct Case {
+        fleet: Fleet,
+        deployment: DeploymentId,
+    }
+
+    impl Case {
+        fn new() -> Case {
+            let deployment = DeploymentId::parse("dpl-1").unwrap();
+            let service = ServiceId::parse("svc-1").unwrap();
+            let settings = ServiceSettings::default();
+            let spec = |number| ReplicaSpec {
+                replica: replica_id(&deployment, number).unwrap(),
+                deployment: deployment.clone(),
+                service_id: service.clone(),
+                project: ProjectName::parse("shop").unwrap(),
+                service: ServiceName::parse("web").unwrap(),
+                image: Image { layers: Vec::new(), start: ImageStart::Site, rules: Default::default() },
+                env: Default::default(),
+                port: settings.port,
+                limits: settings.run,
+                health: None,
+                stable_window: settings.health.stable_window,
+                stop_grace: settings.stop_grace,
+                served: false,
+                asleep: false,
+            };
+            let mut fleet = Fleet::default();
+            fleet.ensure(0, &deployment, (&service, 1), vec![spec(1), spec(2)]);
+            let times = SleepTimes { after: DurationMs::seconds(600), wait_max: DurationMs::seconds(60) };
+            fleet.may_sleep(&deployment, Some(times));
+            Case { fleet, deployment }
+        }
+
+        fn report(&mut self, number: u32, state: ReplicaState) -> Turn {
+            let replica = replica_id(&self.deployment, number).unwrap();
+            self.fleet.report(1, &replica, state).unwrap().2
+        }
+
+        fn ready(&mut self, number: u32) -> Turn {
+            self.report(number, ReplicaState::Ready { at: Endpoint::Address(([10, 0, 0, 1], 80).into()) })
+        }
+
+        fn unready(&mut self, number: u32) -> Turn {
+            self.report(number, ReplicaState::Unready { evidence: Box::new(Evidence::default()) })
+        }
+
+        fn asleep(&mut self) -> bool {
+            let set = self.fleet.replica_set(2).replicas;
+            assert!(set.iter().all(|spec| spec.asleep == set[0].asleep));
+            set[0].asleep
+        }
+
+        fn serving(&self) -> usize {
+            self.fleet.ready(&self.deployment).len()
+        }
+    }
+
+    #[test]
+    fn all_of_it_is_ready_before_it_sleeps_and_gone_before_it_wakes() {
+        let mut case = Case::new();
+        let deployment = case.deployment.clone();
+        case.ready(1);
+        assert!(!case.fleet.begin_sleep(&deployment));
+        case.ready(2);
+        assert!(case.fleet.begin_sleep(&deployment));
+        assert!(!case.fleet.begin_sleep(&deployment), "it is about to");
+        assert_eq!((case.serving(), case.asleep()), (0, false));
+        case.fleet.fell_asleep(&deployment);
+        assert!(case.asleep() && case.fleet.is_asleep(&deployment));
+        assert_eq!(case.report(1, ReplicaState::Stopped), Turn::Nothing);
+        case.fleet.woken(1, &deployment);
+        assert!(case.asleep(), "one of it runs still");
+        assert_eq!(case.fleet.sleep_view(&deployment), Some(SleepView::Waking));
+        assert_eq!(case.report(2, ReplicaState::Stopped), Turn::Replicas);
+        assert!(!case.asleep());
+        // The first that is ready is enough.
+        assert_eq!(case.ready(2), Turn::Routes);
+        assert_eq!((case.serving(), case.fleet.sleep_view(&deployment)), (1, Some(SleepView::Awake)));
+        assert_eq!(case.ready(1), Turn::Nothing);
+    }
+
+    #[test]
+    fn a_replica_that_fails_ends_the_way_to_sleep() {
+        let mut case = Case::new();
+        let deployment = case.deployment.clone();
+        (case.ready(1), case.ready(2));
+        assert!(case.fleet.begin_sleep(&deployment));
+        assert_eq!(case.unready(1), Turn::Routes);
+        assert_eq!((case.serving(), case.fleet.falling().len()), (1, 0));
+        assert!(!case.fleet.begin_sleep(&deployment));
+    }
+
+    #[test]
+    fn a_wake_that_fails_is_over_with_the_first_replica_that_is_ready() {
+        let mut case = Case::new();
+        let deployment = case.deployment.clone();
+        case.fleet.fell_asleep(&deployment);
+        assert_eq!(case.report(1, ReplicaState::Stopped), Turn::Nothing);
+        assert_eq!(case.report(2, ReplicaState::Stopped), Turn::Nothing);
+        case.fleet.woken(1, &deployment);
+        assert!(!case.asleep());
+        assert_eq!(case.unready(1), Turn::WakeFailed);
+        let diagnosis = Diagnosis::new("x", slipway_types::Blame::User, "it exits");
+        case.fleet.wake_failed(&deployment, diagnosis.clone());
+        let failed = SleepView::WakeFailed { diagnosis: Box::new(diagnosis) };
+        assert_eq!((case.fleet.sleep_view(&deployment), case.fleet.route_sleep(&deployment)), (Some(failed), None));
+        assert!(!case.fleet.begin_sleep(&deployment));
+        assert_eq!(case.ready(2), Turn::Routes);
+        assert_eq!(case.fleet.sleep_view(&deployment), Some(SleepView::Awake));
+    }
+
+    #[test]
+    fn what_drains_is_not_woken() {
+        let mut case = Case::new();
+        let deployment = case.deployment.clone();
+        case.fleet.fell_asleep(&deployment);
+        case.fleet.drain(&deployment);
+        case.fleet.woken(1, &deployment);
+        assert_eq!(case.report(1, ReplicaState::Stopped), Turn::Nothing);
+        assert_eq!(case.report(2, ReplicaState::Stopped), Turn::Nothing);
+        assert!(case.asleep());
+        assert_eq!(case.fleet.route_sleep(&deployment), None);
+    }
+}
