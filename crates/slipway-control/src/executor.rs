@@ -16,6 +16,7 @@ mod report;
 mod restore;
 mod retention;
 pub(crate) mod route;
+mod sleep;
 mod work;
 
 pub(crate) use command::Command;
@@ -97,6 +98,8 @@ pub(crate) struct Executor {
     switch_due: bool,
     /// A deployment may wait for a worker.
     assign_due: bool,
+    /// What is to sleep may do so now.
+    sleep_due: bool,
     /// Could not be stored, because the database failed; decided on again at `again_at`. Bounded by what runs: a host waits for
     /// the answer to each phase.
     again: Vec<(DeploymentId, Happening)>,
@@ -122,6 +125,7 @@ impl Executor {
             routes_changed: true,
             switch_due: false,
             assign_due: true,
+            sleep_due: false,
             again: Vec::new(),
             again_at: None,
         }
@@ -149,7 +153,9 @@ impl Executor {
                         permit.send(command);
                     }
                 }
-                report = self.edge.reports.recv() => self.edge_report(report.ok_or(ExecutorError::EdgeGone)?),
+                report = self.edge.reports.recv() => {
+                    self.edge_report(report.ok_or(ExecutorError::EdgeGone)?).await;
+                }
                 Some(command) = self.commands.recv() => Box::pin(self.command(command)).await,
                 report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
                 () = tokio::time::sleep(until_deadline) => self.deadlines(),
@@ -174,6 +180,9 @@ impl Executor {
             if self.events.is_empty() {
                 break;
             }
+        }
+        if std::mem::take(&mut self.sleep_due) {
+            self.put_to_sleep().await;
         }
         if std::mem::take(&mut self.replicas_changed) {
             self.send_replicas();

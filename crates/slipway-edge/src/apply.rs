@@ -9,14 +9,16 @@
 
 use crate::backend::{Backend, Service};
 use crate::gate::Gate;
+use crate::idle::IdleWatch;
 use crate::limits::{SITE_LOAD_TIMEOUT, SITE_RETRY_INTERVAL};
 use crate::rules::Rules;
 use crate::site::{MemoryBudget, Site, SiteError};
 use crate::table::{RouteEntry, Table};
+use crate::wake::{Asks, Sleeper, Waits};
 use arc_swap::ArcSwap;
-use slipway_types::ReplicaId;
-use slipway_types::route::{EdgeReport, Endpoint, Route, RouteTable, Target};
+use slipway_types::route::{EdgeReport, Endpoint, Route, RouteTable, Sleep, Target};
 use slipway_types::site::SiteRules;
+use slipway_types::{DeploymentId, ReplicaId};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,12 +42,19 @@ pub(crate) struct Applier {
     held: Option<RouteTable>,
     held_since: Option<Instant>,
     retry_at: Option<Instant>,
-    /// Reports that wait for room in the channel: at most one `Applied`, and one `Drained` for each replica.
+    /// Told after each change of `table`.
+    generations: watch::Sender<u64>,
+    idle: IdleWatch,
+    asks: Arc<Asks>,
+    /// Of the present table.
+    sleepers: HashMap<DeploymentId, Arc<Sleeper>>,
+    /// Reports that wait for room in the channel: at most one `Applied`, one `Drained` for each replica, and one `Idle` and one
+    /// `WakeWanted` for each deployment.
     outbox: VecDeque<EdgeReport>,
 }
 
 impl Applier {
-    pub(crate) fn new(table: Arc<ArcSwap<Table>>, threads: usize, hold_max: Duration) -> Self {
+    pub(crate) fn new(table: Arc<ArcSwap<Table>>, threads: usize, hold_max: Duration, asks: Arc<Asks>) -> Self {
         Self {
             table,
             threads,
@@ -58,8 +67,16 @@ impl Applier {
             held: None,
             held_since: None,
             retry_at: None,
+            generations: watch::Sender::new(0),
+            idle: IdleWatch::default(),
+            asks,
+            sleepers: HashMap::new(),
             outbox: VecDeque::new(),
         }
+    }
+
+    pub(crate) fn generations(&self) -> watch::Receiver<u64> {
+        self.generations.subscribe()
     }
 
     /// Runs until `finished`: requests that end during a shutdown are still reported.
@@ -69,10 +86,10 @@ impl Applier {
         reports: mpsc::Sender<EdgeReport>,
         finished: CancellationToken,
     ) {
-        let emptied = self.emptied.clone();
+        let (emptied, asks) = (self.emptied.clone(), self.asks.clone());
         let (mut tables_open, mut reports_open) = (true, true);
         loop {
-            let retry_at = self.retry_at;
+            let (retry_at, look_at) = (self.retry_at, self.idle.look_at().map(Instant::from_std));
             if !reports_open {
                 self.outbox.clear();
             }
@@ -87,6 +104,8 @@ impl Applier {
                 },
                 () = until(retry_at) => self.retry().await,
                 () = emptied.notified() => self.collect_drained(),
+                () = asks.added.notified() => self.report_wakes(),
+                () = until(look_at) => self.report_idle(),
                 permit = reports.reserve(), if reports_open && !self.outbox.is_empty() => match permit {
                     Ok(permit) => {
                         if let Some(report) = self.outbox.pop_front() {
@@ -131,6 +150,8 @@ impl Applier {
         let may_keep = self.held_since.is_none_or(|since| since.elapsed() < self.hold_max);
         let (next, kept) = self.build(wanted, &present, sites, may_keep);
         self.table.store(Arc::new(next));
+        self.generations.send_replace(wanted.generation);
+        self.idle.follow(Instant::now().into_std(), wanted, &self.gates);
         self.close_unnamed(wanted, &kept, &present);
         self.applied = true;
         self.outbox.retain(|report| !matches!(report, EdgeReport::Applied { .. }));
@@ -184,6 +205,7 @@ impl Applier {
             .map(|backend| (backend.target.clone(), backend.clone()))
             .collect();
         let mut compiled = Compiled::of(present);
+        let mut sleepers = std::mem::take(&mut self.sleepers);
         let mut backends: HashMap<Target, Arc<Backend>> = HashMap::new();
         let mut routes = HashMap::with_capacity(wanted.routes.len());
         let mut kept: Vec<Arc<Backend>> = Vec::new();
@@ -203,7 +225,10 @@ impl Applier {
                     kept.extend(former.backends.iter().cloned());
                     former.clone()
                 }
-                None => Arc::new(entry(route, compiled.rules(&route.rules), targets)),
+                None => {
+                    let waits = self.waits(route, &mut sleepers);
+                    Arc::new(entry(route, compiled.rules(&route.rules), targets, waits))
+                }
             };
             if routes.insert(host, entry).is_some() {
                 tracing::warn!(host = route.host, "a host name has two routes: the last one counts");
@@ -213,6 +238,16 @@ impl Applier {
             backends.entry(backend.target.clone()).or_insert_with(|| backend.clone());
         }
         (Table { generation: wanted.generation, routes, backends: backends.into_values().collect() }, kept)
+    }
+
+    /// `former`: those of the table before.
+    fn waits(&mut self, route: &Route, former: &mut HashMap<DeploymentId, Arc<Sleeper>>) -> Option<Waits> {
+        let (sleep, deployment) = (route.sleep?, route.deployment.clone()?);
+        let wait_max = sleep.wait_max()?.as_duration();
+        let sleeper = self.sleepers.entry(deployment).or_insert_with_key(|deployment| {
+            former.remove(deployment).unwrap_or_else(|| Arc::new(Sleeper::new(deployment.clone())))
+        });
+        Some(Waits { sleeper: sleeper.clone(), wait_max, asks: matches!(sleep, Sleep::Asleep { .. }) })
     }
 
     /// The backend as the present table has it, or a new one. Its gate is open: a replica that was on its way
@@ -253,6 +288,24 @@ impl Applier {
                 self.closing.insert(replica, gate);
             }
         }
+    }
+
+    fn report_idle(&mut self) {
+        for deployment in self.idle.look(Instant::now().into_std()) {
+            self.report_once(EdgeReport::Idle { deployment });
+        }
+    }
+
+    fn report_wakes(&mut self) {
+        for deployment in self.asks.take() {
+            self.report_once(EdgeReport::WakeWanted { deployment });
+        }
+    }
+
+    /// The same that still waits is taken out: this one is newer than what else waits.
+    fn report_once(&mut self, report: EdgeReport) {
+        self.outbox.retain(|waiting| *waiting != report);
+        self.outbox.push_back(report);
     }
 
     fn collect_drained(&mut self) {
@@ -324,7 +377,7 @@ async fn load(directory: PathBuf, memory: MemoryBudget) -> Result<Site, SiteErro
     }
 }
 
-fn entry(route: &Route, rules: Arc<Rules>, backends: Vec<Arc<Backend>>) -> RouteEntry {
+fn entry(route: &Route, rules: Arc<Rules>, backends: Vec<Arc<Backend>>, waits: Option<Waits>) -> RouteEntry {
     RouteEntry {
         project: route.project.clone(),
         service: route.service.clone(),
@@ -332,6 +385,7 @@ fn entry(route: &Route, rules: Arc<Rules>, backends: Vec<Arc<Backend>>) -> Route
         written_rules: route.rules.clone(),
         rules,
         unavailable_because: route.unavailable_because.clone(),
+        waits,
         backends,
         turn: AtomicUsize::new(0),
     }

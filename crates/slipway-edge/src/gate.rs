@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 const CLOSED: u64 = 1 << 63;
@@ -17,11 +18,14 @@ pub(crate) struct Gate {
     word: AtomicU64,
     /// Told when the last permit of a closed gate is given back.
     emptied: Arc<Notify>,
+    began: Instant,
+    /// When the last permit was given back, since `began`.
+    left_ms: AtomicU64,
 }
 
 impl Gate {
     pub(crate) fn new(emptied: Arc<Notify>) -> Self {
-        Self { word: AtomicU64::new(0), emptied }
+        Self { word: AtomicU64::new(0), emptied, began: Instant::now(), left_ms: AtomicU64::new(0) }
     }
 
     /// One more request, unless the gate is closed. Each success is paired with one [`Gate::leave`].
@@ -36,6 +40,8 @@ impl Gate {
     }
 
     pub(crate) fn leave(&self) {
+        // Before the count: whoever sees that nobody is inside sees since when.
+        self.left_ms.store(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         if self.word.fetch_sub(1, Ordering::AcqRel) == CLOSED | 1 {
             self.emptied.notify_one();
         }
@@ -55,6 +61,12 @@ impl Gate {
 
     pub(crate) fn is_drained(&self) -> bool {
         self.word.load(Ordering::Acquire) == CLOSED
+    }
+
+    /// Since when nobody is inside. None: somebody is.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let empty = self.word.load(Ordering::Acquire) & !CLOSED == 0;
+        empty.then(|| self.began + Duration::from_millis(self.left_ms.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn in_flight(&self) -> u64 {

@@ -9,7 +9,8 @@
 //! - A request reaches an app at most once, except GET, HEAD and OPTIONS without a body, and these only when a reused
 //!   connection broke. A server outside, which a rule leads to, gets it at most once.
 //!
-//! It decides nothing: which replica is ready and which stops is the sender's of the tables.
+//! It decides nothing: which replica is ready and which stops, sleeps or wakes is the sender's of the tables. It says which
+//! deployment had no request for the time that its route names, and holds requests for one that sleeps.
 
 mod activity;
 mod apply;
@@ -19,6 +20,7 @@ mod connection;
 mod gate;
 mod head;
 mod host;
+mod idle;
 pub mod limits;
 mod listener;
 mod login;
@@ -33,6 +35,7 @@ mod site;
 mod table;
 mod tunnel;
 mod upstream;
+mod wake;
 mod worker;
 
 pub use limits::EdgeLimits;
@@ -51,6 +54,7 @@ use table::Table;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wake::Asks;
 use worker::Worker;
 
 /// How the edge runs.
@@ -90,7 +94,8 @@ pub async fn run(
     let threads = config.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let sockets = listener.split(threads).map_err(EdgeError::Listen)?;
     let table = Arc::new(ArcSwap::from_pointee(Table::default()));
-    let mut applier = Applier::new(table.clone(), threads, config.limits.site_hold_timeout);
+    let asks = Arc::new(Asks::default());
+    let mut applier = Applier::new(table.clone(), threads, config.limits.site_hold_timeout, asks.clone());
     let present = tables.borrow_and_update().clone();
     applier.apply(&present).await;
 
@@ -104,6 +109,9 @@ pub async fn run(
         let worker = Worker {
             thread,
             table: table.clone(),
+            generations: applier.generations(),
+            asks: asks.clone(),
+            shutdown: stop.clone(),
             limits: config.limits.clone(),
             request_ids: RequestIds::new(),
             trust_forwarded: config.trust_forwarded,

@@ -76,6 +76,10 @@ pub const OUTSIDE_LOOKUPS_MAX: usize = 4;
 pub const OUTSIDE_ATTEMPTS_MAX: u32 = 2;
 /// How often a request may leave a Slipway server by a rule. One that asks another by rule is ordinary, more is rare.
 pub const OUTSIDE_ROUNDS_MAX: usize = 3;
+/// Requests that wait for one deployment that sleeps: a page with all that it loads, for many visitors. More get 503.
+pub const WAKE_WAITING_MAX: usize = 512;
+/// How long one waits, whatever the start timeout of its app: below [`STALL_TIMEOUT`], which cuts the connection.
+pub const WAKE_WAIT_MAX: Duration = Duration::from_secs(300);
 /// Longest request id that a client may choose.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -91,6 +95,8 @@ pub struct EdgeLimits {
     pub response_header_timeout: Duration,
     pub shutdown_grace: Duration,
     pub site_hold_timeout: Duration,
+    pub wake_waiting_max: usize,
+    pub wake_wait_max: Duration,
 }
 
 impl Default for EdgeLimits {
@@ -105,6 +111,8 @@ impl Default for EdgeLimits {
             response_header_timeout: RESPONSE_HEADER_TIMEOUT,
             shutdown_grace: SHUTDOWN_GRACE,
             site_hold_timeout: SITE_HOLD_TIMEOUT,
+            wake_waiting_max: WAKE_WAITING_MAX,
+            wake_wait_max: WAKE_WAIT_MAX,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::rules::{Action, Decision, Question, Target};
 use crate::site::answer::{Reply, Visit};
 use crate::table::{Picked, RouteEntry};
 use crate::upstream::{self, ConnectError, Sent};
+use crate::wake::{Waiting, Waits};
 use crate::{head, host, login, tunnel};
 use http::header::{ACCEPT, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -130,6 +131,14 @@ struct Exchange<'a> {
     tried: Vec<Arc<Backend>>,
     connect_failures: u32,
     stale: u32,
+    /// For a deployment that sleeps.
+    waiting: Option<Waiting>,
+}
+
+/// A target, or a route that asks its requests to wait for one.
+enum Choice {
+    Target(Arc<RouteEntry>, Permit),
+    Asleep(Arc<RouteEntry>),
 }
 
 /// What is left to do when the rules of a route were followed.
@@ -148,13 +157,22 @@ const WHOLE_ONLY: [HeaderName; 3] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE];
 
 impl<'a> Exchange<'a> {
     fn new(client: &'a Client, host: &'a str, asked: &'a Uri) -> Self {
-        Self { client, host, asked, tried: Vec::new(), connect_failures: 0, stale: 0 }
+        Self { client, host, asked, tried: Vec::new(), connect_failures: 0, stale: 0, waiting: None }
     }
 
     async fn run(mut self, mut request: Request<RequestBody>) -> Result<Outcome, Refusal> {
         let repeatable = is_repeatable(&request);
         loop {
-            let (route, permit) = self.pick()?;
+            let (route, permit) = match self.pick()? {
+                Choice::Target(route, permit) => (route, permit),
+                Choice::Asleep(route) => {
+                    // Who may not come in wakes nobody.
+                    login::check(&route, self.asked.path(), request.headers())?;
+                    Box::pin(self.wait(&route)).await?;
+                    continue;
+                }
+            };
+            self.waiting = None;
             login::check(&route, self.asked.path(), request.headers())?;
             let decision = self.decide(&route, &request);
             let backend = permit.backend().clone();
@@ -264,7 +282,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Takes a place at a target of the present table.
-    fn pick(&self) -> Result<(Arc<RouteEntry>, Permit), Refusal> {
+    fn pick(&self) -> Result<Choice, Refusal> {
         for _ in 0..PICK_ATTEMPTS_MAX {
             let table = self.client.worker.table.load();
             let Some(route) = table.routes.get(self.host) else {
@@ -272,12 +290,37 @@ impl<'a> Exchange<'a> {
                 return Err(if starting { Refusal::no_routes_yet() } else { Refusal::no_such_host(self.host) });
             };
             match route.pick(&self.tried) {
-                Picked::Permit(permit) => return Ok((route.clone(), permit)),
+                Picked::Permit(permit) => return Ok(Choice::Target(route.clone(), permit)),
+                Picked::Nobody if route.waits.is_some() => return Ok(Choice::Asleep(route.clone())),
+                Picked::Nobody if self.waiting.is_some() => return Err(Refusal::wake_failed(route)),
                 Picked::Nobody => return Err(Refusal::unavailable(route)),
                 Picked::Outdated => {}
             }
         }
         Err(Refusal::no_routes_yet())
+    }
+
+    /// Until there is another table, or an end. The first time it takes a place, and the present table is looked at once more.
+    async fn wait(&mut self, route: &RouteEntry) -> Result<(), Refusal> {
+        let worker = &self.client.worker;
+        let Some(Waits { sleeper, wait_max, .. }) = &route.waits else { return Ok(()) };
+        let Some(waiting) = &mut self.waiting else {
+            let places_max = worker.limits.wake_waiting_max;
+            let place = sleeper.enter(places_max).ok_or_else(|| Refusal::wake_crowded(route, places_max))?;
+            let wait_max = (*wait_max).min(worker.limits.wake_wait_max);
+            self.waiting = Some(Waiting::new(place, worker.generations.clone(), wait_max));
+            return Ok(());
+        };
+        if let Some(waits) = &route.waits {
+            waits.ask(&worker.asks);
+        }
+        tokio::select! {
+            another = waiting.next_table() => match another {
+                true => Ok(()),
+                false => Err(Refusal::wake_timed_out(route, waiting.wait_max())),
+            },
+            () = worker.shutdown.cancelled() => Err(Refusal::stopping()),
+        }
     }
 
     /// A connection and whether it was used before.

@@ -1,6 +1,7 @@
 //! Why the edge answers itself, and in which words. The codes are stable.
 
 mod outside;
+mod wake;
 
 use crate::host::HostError;
 use crate::table::RouteEntry;

@@ -4,6 +4,7 @@
 
 use crate::backend::{Backend, Permit};
 use crate::rules::Rules;
+use crate::wake::Waits;
 use slipway_types::site::SiteRules;
 use slipway_types::{DeploymentId, ProjectName, ServiceName};
 use std::collections::HashMap;
@@ -29,6 +30,8 @@ pub(crate) struct RouteEntry {
     pub(crate) written_rules: Arc<SiteRules>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) unavailable_because: Option<String>,
+    /// Some: without a target, requests wait for one.
+    pub(crate) waits: Option<Waits>,
     pub(crate) backends: Vec<Arc<Backend>>,
     /// Where the next choice starts, so that equals take turns.
     pub(crate) turn: AtomicUsize,

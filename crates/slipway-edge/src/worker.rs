@@ -5,11 +5,12 @@ use crate::limits::{ACCEPT_BACKOFF, EdgeLimits, READER_THREADS_MAX, SWEEP_INTERV
 use crate::outside::Outside;
 use crate::request_id::RequestIds;
 use crate::table::Table;
+use crate::wake::Asks;
 use arc_swap::ArcSwap;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,10 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Worker {
     pub(crate) thread: usize,
     pub(crate) table: Arc<ArcSwap<Table>>,
+    /// The generation of `table`: who waits for a change is told.
+    pub(crate) generations: watch::Receiver<u64>,
+    pub(crate) asks: Arc<Asks>,
+    pub(crate) shutdown: CancellationToken,
     pub(crate) limits: EdgeLimits,
     pub(crate) request_ids: RequestIds,
     pub(crate) trust_forwarded: bool,

@@ -2,6 +2,9 @@
 //!
 //! Each wanted replica has one task from its start until it is stopped or has failed. A set with an older generation
 //! is ignored. A replica that failed before it was ready is not tried again: control decides.
+//!
+//! One that is to sleep is stopped, with a sandbox of a former run too, and reported as stopped once nothing of it runs, also
+//! when nothing did. Woken, it boots a fresh sandbox. Other ways to sleep would be this module's and the replica's alone.
 
 use crate::host::{Host, replica_sandbox_id};
 use crate::replica::{Life, Replica};
@@ -37,6 +40,8 @@ enum Member {
     },
     /// It never became ready and stays so until it is not wanted any more.
     Failed,
+    /// Nothing of it runs, as wanted, and control was told so.
+    Asleep,
 }
 
 impl Fleet {
@@ -72,6 +77,9 @@ impl Fleet {
             else => std::future::pending().await,
         };
         match ended {
+            Ok((replica, Life::Stopped)) if self.is_to_sleep(&replica) => {
+                self.members.insert(replica, Member::Asleep);
+            }
             Ok((replica, Life::Stopped)) => {
                 self.members.remove(&replica);
             }
@@ -92,18 +100,24 @@ impl Fleet {
         }
     }
 
+    fn is_to_sleep(&self, replica: &ReplicaId) -> bool {
+        let mut wanted = self.wanted.iter().flat_map(|set| &set.replicas);
+        wanted.any(|spec| spec.asleep && spec.replica == *replica)
+    }
+
     fn reconcile(&mut self) {
         let Some(wanted) = &self.wanted else { return };
         let named: HashMap<&ReplicaId, &ReplicaSpec> =
             wanted.replicas.iter().map(|spec| (&spec.replica, spec)).collect();
         self.members.retain(|id, member| match member {
             Member::Runs { stop } => {
-                if !named.contains_key(id) {
+                if named.get(id).is_none_or(|spec| spec.asleep) {
                     stop.cancel();
                 }
                 true
             }
-            Member::Failed => named.contains_key(id),
+            Member::Failed => named.get(id).is_some_and(|spec| !spec.asleep),
+            Member::Asleep => named.get(id).is_some_and(|spec| spec.asleep),
         });
         for (id, spec) in named {
             // One that is on its way out is started again when it is gone.
@@ -111,6 +125,9 @@ impl Fleet {
                 continue;
             }
             let stop = CancellationToken::new();
+            if spec.asleep {
+                stop.cancel();
+            }
             let adopted = self.adopted.remove(&replica_sandbox_id(id));
             let replica = Replica::new(Arc::clone(&self.host), spec.clone(), self.reports.clone(), stop.clone());
             let id = id.clone();

@@ -84,6 +84,10 @@ impl Replica {
         let mut pause = RESTART_PAUSE_MIN;
         self.was_ready.store(self.spec.served, Ordering::Relaxed);
         let mut sandbox = self.still_running(adopted).await;
+        if sandbox.is_none() && self.stop.is_cancelled() {
+            self.report(ReplicaState::Stopped).await;
+            return Life::Stopped;
+        }
         loop {
             let began = Instant::now();
             let evidence = match self.once(sandbox.take()).await {

@@ -70,6 +70,7 @@ impl BuildSettings {
             port: _,
             replicas: _,
             stop_grace: _,
+            sleep_after: _,
             build_timeout: _,
             pre_deploy_timeout: _,
             health: _,
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn what_only_the_running_app_reads_forces_none() {
         let before = ServiceSettings::default();
-        let changes: [Change; 7] = [
+        let changes: [Change; 8] = [
             |s| s.pre_deploy_command = Some("x".into()),
             |s| s.port = 4000,
             |s| s.replicas = 3,
@@ -197,6 +198,7 @@ mod tests {
             |s| s.run.memory = ByteSize::mebibytes(64),
             |s| s.build.memory = ByteSize::mebibytes(64),
             |s| s.build_timeout = DurationMs(1),
+            |s| s.sleep_after = Some(DurationMs(1)),
         ];
         for (index, change) in changes.into_iter().enumerate() {
             let mut after = before.clone();

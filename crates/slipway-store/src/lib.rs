@@ -11,6 +11,7 @@
 //! - Deployments: `deployment`, `deployments_of`, `deployments`, `active_deployments`, `serving_deployments`, `newest_built`,
 //!   `newest_not_ignored`, `phases`.
 //! - Releases: `create_release`, `release`, `releases`, `rollback_release`; `retained`: the layers that must stay.
+//! - `fall_asleep`, `wake`: whether what is live of a service sleeps.
 //! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`,
 //!   `upload`, `put_token`, `token`, `next_generation`, `generation`.
 //!
@@ -34,6 +35,7 @@ mod replica;
 mod retention;
 mod row;
 mod service;
+mod sleep;
 mod token;
 mod upload;
 

@@ -19,12 +19,14 @@ pub struct ServiceRow {
     /// Newest revision of its variables. 0: none were ever set.
     pub env_revision: u64,
     pub live: Option<DeploymentId>,
+    /// The deployment that was put to sleep; [`ServiceRow::sleeps`] says what that means.
+    pub asleep: Option<DeploymentId>,
     pub created_at: TimestampMs,
 }
 
 macro_rules! service_columns {
     () => {
-        "s.id, s.project, s.name, s.settings, s.env_revision, s.live_deployment, s.created_at"
+        "s.id, s.project, s.name, s.settings, s.env_revision, s.live_deployment, s.asleep_deployment, s.created_at"
     };
 }
 pub(crate) use service_columns;
@@ -38,8 +40,14 @@ impl ServiceRow {
             settings: json(row, "settings")?,
             env_revision: number(row, "env_revision")?,
             live: parsed_option(row, "live_deployment", DeploymentId::parse)?,
+            asleep: parsed_option(row, "asleep_deployment", DeploymentId::parse)?,
             created_at: get(row, "created_at")?,
         })
+    }
+
+    /// Whether that deployment sleeps. One that is not live any more is on its way out, asleep or not.
+    pub fn sleeps(&self, deployment: &DeploymentId) -> bool {
+        self.asleep.as_ref() == Some(deployment)
     }
 }
 

@@ -112,6 +112,11 @@ impl TestServer {
         self.dir.path().join("data")
     }
 
+    /// The directory of layers, which other test servers may share.
+    pub fn layers(&self) -> &Path {
+        &self.layers
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().id()
     }

@@ -104,6 +104,23 @@ pub struct ServiceView {
     pub newest: Option<DeploymentView>,
     pub replicas_wanted: u32,
     pub replicas: Vec<ReplicaView>,
+    /// Of what is live, when that may sleep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<SleepView>,
+}
+
+/// Whether what is live sleeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum SleepView {
+    Awake,
+    /// Nothing of it runs; the next request wakes it.
+    Asleep,
+    Waking,
+    /// Its last wake failed. It is not asleep: its start is tried again.
+    WakeFailed {
+        diagnosis: Box<Diagnosis>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,7 +41,7 @@ pub enum HostCommand {
     Sweep { sweep: String, order: SweepOrder },
 }
 
-/// All replicas that should run on a host. One that is not named is stopped with its own grace time.
+/// All replicas that a host should have. One that is not named is stopped with its own grace time.
 #[derive(Debug, Clone, Default)]
 pub struct ReplicaSet {
     pub generation: u64,
@@ -66,6 +66,9 @@ pub struct ReplicaSpec {
     pub stop_grace: DurationMs,
     /// Its deployment is past the switch of routes: a failed start is tried again and ends nothing.
     pub served: bool,
+    /// It is to sleep: nothing of it runs, and a later set wakes it. How is the host's business; now its sandbox is stopped
+    /// with the grace time, and a fresh one boots at the wake.
+    pub asleep: bool,
 }
 
 /// One phase for a build worker.
@@ -311,7 +314,7 @@ pub enum ReplicaState {
     Unready { evidence: Box<Evidence> },
     /// It never became ready; its sandbox is gone.
     Failed { evidence: Box<Evidence> },
-    /// Stopped because the set does not name it any more; its sandbox is gone.
+    /// Stopped because the set does not name it any more or wants it asleep; its sandbox is gone.
     Stopped,
 }
 

@@ -1,5 +1,6 @@
 //! What the edge is told: the whole route table with its generation.
 
+use crate::settings::DurationMs;
 use crate::site::SiteRules;
 use crate::{DeploymentId, ProjectName, ReplicaId, ServiceName};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,31 @@ pub struct Route {
     pub targets: Vec<Target>,
     /// One sentence for the 503 page when there are no targets.
     pub unavailable_because: Option<String>,
+    /// None: its deployment never sleeps.
+    #[serde(default)]
+    pub sleep: Option<Sleep>,
+}
+
+/// Whether the deployment of a route sleeps, and when it may. Every route of one deployment says the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "sleep")]
+pub enum Sleep {
+    /// Awake. [`EdgeReport::Idle`] is due whenever its targets had no request for that long.
+    After { idle: DurationMs },
+    /// A request waits for a target, at most that long, and [`EdgeReport::WakeWanted`] is due.
+    Asleep { wait_max: DurationMs },
+    /// A request waits for a target, at most that long; a wake is under way.
+    Waking { wait_max: DurationMs },
+}
+
+impl Sleep {
+    /// How long a request waits for a target. None: it does not.
+    pub fn wait_max(self) -> Option<DurationMs> {
+        match self {
+            Sleep::After { .. } => None,
+            Sleep::Asleep { wait_max } | Sleep::Waking { wait_max } => Some(wait_max),
+        }
+    }
 }
 
 /// One ready replica.
@@ -56,4 +82,9 @@ pub enum EdgeReport {
     Applied { generation: u64 },
     /// No request is in flight any more to this replica, which is no target of the present table.
     Drained { replica: ReplicaId },
+    /// No request is at the deployment nor was there one for the time that [`Sleep::After`] names. Said again after each such
+    /// time.
+    Idle { deployment: DeploymentId },
+    /// A request waits for the deployment, which sleeps. Said once, and again for a later request when nothing came of it.
+    WakeWanted { deployment: DeploymentId },
 }

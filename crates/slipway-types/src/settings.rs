@@ -6,7 +6,7 @@
 mod patch;
 mod quantity;
 
-pub use patch::{BuildPatch, HealthPatch, LimitsPatch, Manifest, SettingsError, SettingsPatch, SitePatch};
+pub use patch::{BuildPatch, HealthPatch, LimitsPatch, Manifest, SettingsError, SettingsPatch, SitePatch, SleepPatch};
 pub use quantity::{ByteSize, DurationMs, QuantityError};
 
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,9 @@ pub struct ServiceSettings {
     pub replicas: u32,
     /// From SIGTERM to SIGKILL.
     pub stop_grace: DurationMs,
+    /// A web service with a process sleeps when it had no request for that long. None: it never does.
+    #[serde(default)]
+    pub sleep_after: Option<DurationMs>,
     /// For one build, install included.
     pub build_timeout: DurationMs,
     pub pre_deploy_timeout: DurationMs,
@@ -116,6 +119,7 @@ impl Default for ServiceSettings {
             port: 3000,
             replicas: 1,
             stop_grace: DurationMs::seconds(30),
+            sleep_after: None,
             build_timeout: DurationMs::seconds(20 * 60),
             pre_deploy_timeout: DurationMs::seconds(5 * 60),
             health: HealthSettings {

@@ -38,6 +38,7 @@ fn service_view(shared: &Shared, overview: ServiceOverview) -> ServiceView {
     let ServiceOverview { service, kind, live, replicas_wanted, newest, .. } = overview;
     ServiceView {
         url: view::service_url(&shared.server, &service.project, &service.service, kind),
+        sleep: live.as_ref().and_then(|live| shared.fleet().sleep_view(&live.deployment)),
         live: live.map(|live| view::deployment(&shared.server, live)),
         newest: newest.map(|newest| view::deployment(&shared.server, newest)),
         replicas: shared.fleet().views(&service.service_id),

@@ -3,6 +3,11 @@
 //! Desired: every replica of the deployments that are live, starting or draining, handed to the host whole with a
 //! generation. Observed: the last state of each. What no [`ReplicaSpec`] names any more is forgotten.
 
+mod sleep;
+
+pub(crate) use sleep::{SleepTimes, Turn};
+
+use sleep::Rest;
 use slipway_types::api::ReplicaView;
 use slipway_types::cache::Keeper;
 use slipway_types::host::{ReplicaSet, ReplicaSpec, ReplicaState};
@@ -24,6 +29,9 @@ pub(crate) struct Group {
     /// Of its image; shared by all route tables.
     rules: Arc<SiteRules>,
     replicas: BTreeMap<ReplicaId, Replica>,
+    /// None: it never sleeps.
+    times: Option<SleepTimes>,
+    rest: Rest,
 }
 
 #[derive(Debug)]
@@ -61,6 +69,8 @@ impl Fleet {
             draining: false,
             rules: specs.first().map(|spec| Arc::new(spec.image.rules.clone())).unwrap_or_default(),
             replicas: BTreeMap::new(),
+            times: None,
+            rest: Rest::default(),
         });
         for spec in specs {
             group.replicas.entry(spec.replica.clone()).or_insert(Replica {
@@ -94,24 +104,24 @@ impl Fleet {
         self.groups.iter().filter(|(_, group)| group.service == *service).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Takes a report. Some: the deployment whose replica it is, and whether that was ready; None: nobody wants it.
+    /// Takes a report. Some: the deployment whose replica it is, whether that was ready, and what it means for its sleep; None:
+    /// nobody wants it.
     pub(crate) fn report(
         &mut self,
         now: TimestampMs,
         replica: &ReplicaId,
         state: ReplicaState,
-    ) -> Option<(DeploymentId, bool)> {
-        let (deployment, known) = self
-            .groups
-            .iter_mut()
-            .find_map(|(deployment, group)| Some((deployment, group.replicas.get_mut(replica)?)))?;
+    ) -> Option<(DeploymentId, bool, Turn)> {
+        let (deployment, group) = self.groups.iter_mut().find(|(_, group)| group.replicas.contains_key(replica))?;
+        let known = group.replicas.get_mut(replica)?;
         if std::mem::discriminant(&known.state) != std::mem::discriminant(&state) {
             known.since = now;
         }
         let was_ready = matches!(known.state, ReplicaState::Ready { .. });
-        known.state = state;
+        known.state = state.clone();
         known.reported = true;
-        Some((deployment.clone(), was_ready))
+        let turn = group.turn(now, &state);
+        Some((deployment.clone(), was_ready, turn))
     }
 
     pub(crate) fn deployment_of(&self, replica: &ReplicaId) -> Option<&DeploymentId> {
@@ -142,7 +152,7 @@ impl Fleet {
 
     /// Replicas that may get traffic.
     pub(crate) fn ready(&self, deployment: &DeploymentId) -> Vec<(ReplicaId, Endpoint)> {
-        let Some(group) = self.groups.get(deployment).filter(|group| !group.draining) else { return Vec::new() };
+        let Some(group) = self.groups.get(deployment).filter(|group| group.takes_requests()) else { return Vec::new() };
         let ready = |(id, replica): (&ReplicaId, &Replica)| match &replica.state {
             ReplicaState::Ready { at } => Some((id.clone(), at.clone())),
             _ => None,
@@ -170,9 +180,9 @@ impl Fleet {
         self.groups.iter().map(of_group).collect()
     }
 
-    /// For people.
+    /// For people. What sleeps has none.
     pub(crate) fn views(&self, service: &ServiceId) -> Vec<ReplicaView> {
-        let groups = self.groups.iter().filter(|(_, group)| group.service == *service);
+        let groups = self.groups.iter().filter(|(_, group)| group.service == *service && !group.sleeps());
         let of_group = |(deployment, group): (&DeploymentId, &Group)| {
             let of_replica = |(id, replica): (&ReplicaId, &Replica)| ReplicaView {
                 replica: id.clone(),
@@ -189,7 +199,11 @@ impl Fleet {
     /// generations follow the clock where that is ahead.
     pub(crate) fn replica_set(&mut self, now: TimestampMs) -> ReplicaSet {
         self.generation = u64::try_from(now).unwrap_or(0).max(self.generation + 1);
-        let replicas = self.groups.values().flat_map(|group| group.replicas.values());
-        ReplicaSet { generation: self.generation, replicas: replicas.map(|replica| replica.spec.clone()).collect() }
+        let of_group = |group: &Group| {
+            let asleep = group.sleeps();
+            let specs = group.replicas.values().map(|replica| ReplicaSpec { asleep, ..replica.spec.clone() });
+            specs.collect::<Vec<_>>()
+        };
+        ReplicaSet { generation: self.generation, replicas: self.groups.values().flat_map(of_group).collect() }
     }
 }

@@ -141,6 +141,7 @@ impl Executor {
             specs.push(replica_spec(&row, &release, number, variables.for_run()).map_err(Fault::Id)?);
         }
         self.shared.fleet().ensure(self.shared.now(), deployment, (service, row.summary.sequence), specs);
+        self.shared.fleet().may_sleep(deployment, super::sleep::times(&release.settings, &release.image));
         self.replicas_changed = true;
         self.routes_changed = true;
         if self.shared.fleet().all_ready(deployment) {
@@ -222,6 +223,7 @@ fn replica_spec(
         health: (settings.kind == ServiceKind::Web).then(|| settings.health.clone()),
         stable_window: stable_window(row.summary.trigger, settings),
         stop_grace: settings.stop_grace,
+        asleep: false,
         served: row.summary.status == DeploymentStatus::Live || matches!(row.state, DeploymentState::Routing { .. }),
     })
 }

@@ -126,13 +126,17 @@ impl Executor {
             // Its sandbox is gone: nothing can be in flight to it.
             self.given.forget(replica);
             self.check_drains();
+            self.sleep_due = true;
         }
         let now = self.shared.now();
         let failed = match &state {
             ReplicaState::Failed { evidence } => Some(evidence.clone()),
             _ => None,
         };
-        let Some((deployment, was_ready)) = self.shared.fleet().report(now, replica, state.clone()) else { return };
+        let Some((deployment, was_ready, turn)) = self.shared.fleet().report(now, replica, state.clone()) else {
+            return;
+        };
+        self.after_turn(&deployment, turn, &state);
         if was_ready || matches!(state, ReplicaState::Ready { .. }) {
             self.routes_changed = true;
         }
@@ -208,7 +212,7 @@ impl Executor {
         log.append(&serde_json::to_string(line).map_err(io::Error::other)?)
     }
 
-    pub(super) fn edge_report(&mut self, report: EdgeReport) {
+    pub(super) async fn edge_report(&mut self, report: EdgeReport) {
         match report {
             EdgeReport::Applied { generation } => {
                 let routing: Vec<_> = self.active.keys().cloned().collect();
@@ -221,7 +225,10 @@ impl Executor {
             EdgeReport::Drained { replica } => {
                 self.given.drained(&replica);
                 self.check_drains();
+                self.sleep_due = true;
             }
+            EdgeReport::Idle { deployment } => self.idle(&deployment),
+            EdgeReport::WakeWanted { deployment } => self.wake(&deployment).await,
         }
     }
 

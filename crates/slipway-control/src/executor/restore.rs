@@ -1,4 +1,4 @@
-//! What a server that comes back does before it hears anybody: replicas that are live are wanted again, under the same
+//! What a server that comes back does before it hears anybody: replicas that are live are wanted again, asleep or not, under the same
 //! ids, so that the host adopts those that run; every deployment on which something is to be done hears that the server
 //! restarted. Nothing is sent to the host before all of it is known: a set that lacked a live replica would stop it.
 
@@ -6,6 +6,7 @@ use super::route::Routed;
 use super::{Executor, ExecutorError, Fault};
 use slipway_pipeline::Event;
 use slipway_types::DeploymentStatus;
+use std::collections::BTreeSet;
 
 impl Executor {
     pub(super) async fn restore(&mut self) -> Result<(), ExecutorError> {
@@ -13,7 +14,9 @@ impl Executor {
     }
 
     async fn restore_all(&mut self) -> Result<(), Fault> {
+        let mut asleep = BTreeSet::new();
         for overview in self.shared.store.overviews().await? {
+            asleep.extend(overview.service.asleep);
             let routed = Routed {
                 project: overview.service.project,
                 service: overview.service.service,
@@ -25,6 +28,8 @@ impl Executor {
         for row in self.shared.store.serving_deployments().await? {
             let deployment = &row.summary.deployment;
             match self.start_replicas(deployment).await {
+                Ok(()) if asleep.contains(deployment) => self.shared.fleet().fell_asleep(deployment),
+                Ok(()) if row.summary.status == DeploymentStatus::Live => self.shared.fleet().starts_again(deployment),
                 Ok(()) => {}
                 // Not live yet: it hears `Restarted` below and is ended for the same fault.
                 Err(fault) if row.summary.status != DeploymentStatus::Live => {

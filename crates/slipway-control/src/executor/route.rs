@@ -33,7 +33,7 @@ pub(crate) fn routes(services: &BTreeMap<ServiceId, Routed>, fleet: &Fleet, doma
     for (deployment, service) in fleet.serving() {
         let Some(service) = services.get(service).filter(web) else { continue };
         let targets = targets(fleet, deployment);
-        let because = targets.is_empty().then(|| "this deployment has no ready replica".to_owned());
+        let because = targets.is_empty().then(|| why_not(fleet, deployment, "this deployment has no ready replica"));
         routes.push(Route {
             host: deployment_host(deployment, domain),
             project: service.project.clone(),
@@ -42,6 +42,7 @@ pub(crate) fn routes(services: &BTreeMap<ServiceId, Routed>, fleet: &Fleet, doma
             rules: fleet.rules(deployment),
             targets,
             unavailable_because: because,
+            sleep: fleet.route_sleep(deployment),
         });
     }
     routes
@@ -52,7 +53,7 @@ fn service_route(service: &Routed, fleet: &Fleet, domain: &str) -> Route {
     let because = match (&service.live, targets.is_empty()) {
         (_, false) => None,
         (None, true) => Some("no deployment of it has gone live yet".to_owned()),
-        (Some(_), true) => Some("no replica of it is ready at the moment".to_owned()),
+        (Some(live), true) => Some(why_not(fleet, live, "no replica of it is ready at the moment")),
     };
     Route {
         host: service_host(&service.project, &service.service, domain),
@@ -62,7 +63,13 @@ fn service_route(service: &Routed, fleet: &Fleet, domain: &str) -> Route {
         rules: service.live.as_ref().map(|live| fleet.rules(live)).unwrap_or_default(),
         targets,
         unavailable_because: because,
+        sleep: service.live.as_ref().and_then(|live| fleet.route_sleep(live)),
     }
+}
+
+fn why_not(fleet: &Fleet, deployment: &DeploymentId, usual: &str) -> String {
+    let why = if fleet.failed_to_wake(deployment) { "it was asleep and could not start" } else { usual };
+    why.to_owned()
 }
 
 fn targets(fleet: &Fleet, deployment: &DeploymentId) -> Vec<Target> {

@@ -35,6 +35,8 @@ pub(crate) struct Script {
     pub(crate) prints: Option<String>,
     /// The edge reports no drained replicas.
     pub(crate) hold_drain: bool,
+    /// What is to sleep takes its time to stop.
+    pub(crate) hold_stop: bool,
 }
 
 /// What the host was told and what it runs.
@@ -48,6 +50,7 @@ pub(crate) struct Seen {
     pub(crate) sweeps: Vec<(String, SweepOrder)>,
     /// As their sandboxes would be: they outlive the server.
     pub(crate) running: BTreeMap<ReplicaId, ServiceId>,
+    asleep: BTreeSet<ReplicaId>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -55,6 +58,7 @@ pub(crate) struct Fake {
     pub(crate) script: Arc<Mutex<Script>>,
     pub(crate) seen: Arc<Mutex<Seen>>,
     reports: Arc<Mutex<Option<mpsc::Sender<HostReport>>>>,
+    edge_reports: Arc<Mutex<Option<mpsc::Sender<EdgeReport>>>>,
 }
 
 impl Fake {
@@ -69,6 +73,11 @@ impl Fake {
     /// Says something to control that nobody asked for.
     pub(crate) async fn report(&self, report: HostReport) {
         let sender = self.reports.lock().unwrap().clone().expect("a host that runs");
+        sender.send(report).await.unwrap();
+    }
+
+    pub(crate) async fn report_of_edge(&self, report: EdgeReport) {
+        let sender = self.edge_reports.lock().unwrap().clone().expect("an edge that runs");
         sender.send(report).await.unwrap();
     }
 
@@ -144,13 +153,24 @@ impl Fake {
             return Vec::new();
         }
         let mut reports = Vec::new();
-        let wanted: BTreeSet<_> = set.replicas.iter().map(|spec| spec.replica.clone()).collect();
+        let (asleep, awake): (Vec<_>, Vec<_>) = set.replicas.iter().partition(|spec| spec.asleep);
+        let wanted: BTreeSet<_> = awake.iter().map(|spec| spec.replica.clone()).collect();
+        let asleep: BTreeSet<_> = asleep.into_iter().map(|spec| spec.replica.clone()).collect();
+        // Also of one of which nothing runs.
+        let new = |replica: &&ReplicaId| adopting || !seen.asleep.contains(*replica);
+        let new: Vec<_> =
+            asleep.iter().filter(|replica| !seen.running.contains_key(*replica)).filter(new).cloned().collect();
+        reports.extend(new.into_iter().map(|replica| HostReport::Replica { replica, state: ReplicaState::Stopped }));
         let gone: Vec<_> = seen.running.keys().filter(|replica| !wanted.contains(replica)).cloned().collect();
         for replica in gone {
             seen.running.remove(&replica);
+            if script.hold_stop && asleep.contains(&replica) {
+                continue;
+            }
             reports.push(HostReport::Replica { replica, state: ReplicaState::Stopped });
         }
-        for spec in &set.replicas {
+        seen.asleep = asleep;
+        for spec in awake {
             let replica = spec.replica.clone();
             if seen.running.insert(replica.clone(), spec.service_id.clone()).is_some() && !adopting {
                 continue;
@@ -175,6 +195,7 @@ impl Fake {
 
     /// An edge that routes at once.
     pub(crate) async fn edge(self, mut tables: watch::Receiver<RouteTable>, reports: mpsc::Sender<EdgeReport>) {
+        *self.edge_reports.lock().unwrap() = Some(reports.clone());
         let (mut targets, mut undrained) = (BTreeSet::new(), BTreeSet::<ReplicaId>::new());
         while tables.changed().await.is_ok() {
             let table = tables.borrow_and_update().clone();

@@ -11,5 +11,6 @@ mod pipeline;
 mod restart;
 mod reuse;
 mod service;
+mod sleep;
 mod upload;
 mod world;

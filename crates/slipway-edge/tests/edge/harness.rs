@@ -107,6 +107,7 @@ pub(crate) fn route(host: &str, targets: Vec<Target>) -> Route {
         rules: Default::default(),
         targets,
         unavailable_because: None,
+        sleep: None,
     }
 }
 

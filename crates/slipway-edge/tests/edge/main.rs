@@ -16,6 +16,7 @@ mod rules;
 mod site;
 mod site_paths;
 mod site_switch;
+mod sleep;
 mod stream;
 mod switch;
 mod upgrade;

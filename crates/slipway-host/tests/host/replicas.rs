@@ -34,6 +34,7 @@ pub(crate) fn spec(bench: &Bench, image: &Image, name: &str, path: Option<&str>,
         stable_window: DurationMs(200),
         stop_grace: DurationMs(500),
         served: false,
+        asleep: false,
     }
 }
 
@@ -154,5 +155,43 @@ async fn replicas_that_never_become_ready_fail_with_evidence() {
 
     want(&bench, 2, vec![]).await;
     assert_eq!(bench.state_of(&worker.replica).await, ReplicaState::Stopped);
+    bench.end(&own_layers(&image)).await;
+}
+
+#[tokio::test]
+async fn a_replica_sleeps_wakes_and_stays_asleep_over_a_restart() {
+    let mut bench = Bench::new(54).await;
+    let image = built(&mut bench).await;
+    let web = spec(&bench, &image, &format!("nap-{}", bench.tag), Some("/"), env(&[]));
+    let id = web.replica.clone();
+    let awake = || vec![ReplicaSpec { served: true, ..web.clone() }];
+    let asleep = || vec![ReplicaSpec { served: true, asleep: true, ..web.clone() }];
+    want(&bench, 1, vec![web.clone()]).await;
+    let address = ready(&mut bench, &id).await;
+    want(&bench, 2, asleep()).await;
+    assert_eq!(bench.state_of(&id).await, ReplicaState::Stopped);
+    assert!(!answer_of(address).contains("hello"));
+    want(&bench, 3, awake()).await;
+    let address = ready(&mut bench, &id).await;
+    assert!(get(address, "/").ends_with("...hello"));
+    // Wanted awake again before it has stopped: it stops, and starts then.
+    want(&bench, 4, asleep()).await;
+    want(&bench, 5, awake()).await;
+    assert_eq!(bench.state_of(&id).await, ReplicaState::Stopped);
+    ready(&mut bench, &id).await;
+
+    // Its sandbox outlived a server that had not yet told it to sleep.
+    let mut bench = bench.kill().await;
+    want(&bench, 1, asleep()).await;
+    assert_eq!(bench.state_of(&id).await, ReplicaState::Stopped);
+    // Nothing of it runs, and that is said.
+    let mut bench = bench.restart().await;
+    want(&bench, 1, asleep()).await;
+    assert_eq!(bench.state_of(&id).await, ReplicaState::Stopped);
+    want(&bench, 2, awake()).await;
+    let address = ready(&mut bench, &id).await;
+    assert!(get(address, "/").ends_with("...hello"));
+    want(&bench, 3, vec![]).await;
+    assert_eq!(bench.state_of(&id).await, ReplicaState::Stopped);
     bench.end(&own_layers(&image)).await;
 }

@@ -9,4 +9,5 @@ mod progress;
 mod retention;
 mod reuse;
 mod service;
+mod sleep;
 mod speed;

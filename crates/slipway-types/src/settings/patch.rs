@@ -45,6 +45,8 @@ pub struct SettingsPatch {
     pub resources: Option<LimitsPatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<SitePatch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<SleepPatch>,
 }
 
 /// `[build]`
@@ -117,6 +119,15 @@ pub struct SitePatch {
     pub fallback: Option<String>,
 }
 
+/// `[sleep]`: when a web service without requests is put to sleep.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SleepPatch {
+    /// Zero: never, whatever was said before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<DurationMs>,
+}
+
 /// A setting that can't be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
@@ -128,7 +139,7 @@ pub enum SettingsError {
     Unknown { key: String, nearest: Option<String> },
 }
 
-const TOP_LEVEL_KEYS: [&str; 14] = [
+const TOP_LEVEL_KEYS: [&str; 15] = [
     "project",
     "service",
     "kind",
@@ -143,6 +154,7 @@ const TOP_LEVEL_KEYS: [&str; 14] = [
     "health",
     "resources",
     "site",
+    "sleep",
 ];
 
 /// Smallest memory with which Node.js starts at all.
@@ -150,6 +162,10 @@ const MEMORY_MIN: ByteSize = ByteSize::mebibytes(32);
 /// The agent, a shell and one process.
 const PROCESSES_MIN: u32 = 8;
 const DISK_MIN: ByteSize = ByteSize::mebibytes(16);
+/// A start takes about that long, so that less would be nothing but starts.
+const SLEEP_AFTER_MIN: DurationMs = DurationMs::seconds(1);
+/// A month. Who wants more wants no sleep.
+const SLEEP_AFTER_MAX: DurationMs = DurationMs::seconds(31 * 24 * 3600);
 
 impl SettingsPatch {
     /// Refuses keys that mean nothing, with the nearest one that does.
@@ -192,6 +208,9 @@ impl SettingsPatch {
             set_some(&mut settings.site_directory, &site.directory);
             set_some(&mut settings.site_fallback, &site.fallback);
         }
+        if let Some(after) = self.sleep.as_ref().and_then(|sleep| sleep.after) {
+            settings.sleep_after = Some(after).filter(|after| after.0 > 0);
+        }
     }
 
     /// Puts what `newer` says over what `self` says.
@@ -228,6 +247,9 @@ impl SettingsPatch {
             let site = merged.site.get_or_insert_default();
             merge(&mut site.directory, &newer.directory);
             merge(&mut site.fallback, &newer.fallback);
+        }
+        if let Some(newer) = &newer.sleep {
+            merge(&mut merged.sleep.get_or_insert_default().after, &newer.after);
         }
         merged
     }
@@ -293,6 +315,7 @@ impl ServiceSettings {
         in_range("port", self.port, 1, u16::MAX)?;
         check_limits(&self.run, ["resources.memory", "resources.cpus", "resources.processes_max", "resources.disk"])?;
         check_limits(&self.build, ["build.memory", "build.cpus", "build.processes_max", "build.disk"])?;
+        self.check_sleep()?;
         if self.health.path.as_ref().is_some_and(|path| !path.starts_with('/')) {
             let value = self.health.path.clone().unwrap_or_default();
             return Err(SettingsError::NotUsable { key: "health.path", value, allowed: "a path starts with `/`" });
@@ -304,6 +327,18 @@ impl ServiceSettings {
             return Err(SettingsError::NotUsable { key, value: path.clone(), allowed });
         }
         Ok(())
+    }
+}
+
+impl ServiceSettings {
+    fn check_sleep(&self) -> Result<(), SettingsError> {
+        let Some(after) = self.sleep_after else { return Ok(()) };
+        in_range("sleep.after", after, SLEEP_AFTER_MIN, SLEEP_AFTER_MAX)?;
+        if self.kind == ServiceKind::Web {
+            return Ok(());
+        }
+        let allowed = "only a web service sleeps, because only a request can wake it";
+        Err(SettingsError::NotUsable { key: "sleep.after", value: after.to_string(), allowed })
     }
 }
 
@@ -378,6 +413,23 @@ mod tests {
         );
         let escape = SettingsPatch { root: Some("../x".into()), ..Default::default() };
         assert!(ServiceSettings::resolve([&escape]).is_err());
+    }
+
+    #[test]
+    fn sleep_is_for_web_services_and_zero_takes_it_back() {
+        let after =
+            |ms| SettingsPatch { sleep: Some(SleepPatch { after: Some(DurationMs(ms)) }), ..Default::default() };
+        let resolved = |patches: &[SettingsPatch]| ServiceSettings::resolve(patches).map(|all| all.sleep_after);
+        assert_eq!(resolved(&[]), Ok(None));
+        assert_eq!(resolved(&[after(600_000)]), Ok(Some(DurationMs(600_000))));
+        assert_eq!(resolved(&[after(600_000), after(0)]), Ok(None));
+        assert_eq!(resolved(&[after(600_000).merged_with(&after(0))]), Ok(None));
+        assert_eq!(
+            resolved(&[after(999)]).unwrap_err().to_string(),
+            "`sleep.after = 999 ms` is out of range: 1 s to 44640 m"
+        );
+        let worker = SettingsPatch { kind: Some(ServiceKind::Worker), ..after(600_000) };
+        assert!(resolved(&[worker]).unwrap_err().to_string().contains("only a web service sleeps"));
     }
 
     #[test]

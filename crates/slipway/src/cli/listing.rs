@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::{self, Palette};
 use crate::render::{Table, age, clock};
 use slipway_types::TimestampMs;
-use slipway_types::api::{DeploymentView, EventView, LIMIT_MAX, ServiceView};
+use slipway_types::api::{DeploymentView, EventView, LIMIT_MAX, ServiceView, SleepView};
 
 pub(super) async fn services(global: &GlobalOptions) -> Result<(), Failure> {
     let mut services = Client::discover(global)?.services().await?;
@@ -39,7 +39,7 @@ fn row(service: &ServiceView, now: TimestampMs) -> Vec<String> {
     vec![
         service.project.to_string(),
         service.service.to_string(),
-        status(live, service.newest.as_ref()),
+        status(live, service.sleep.as_ref(), service.newest.as_ref()),
         live.and_then(|deployment| deployment.release).map(|number| format!("v{number}")).unwrap_or_default(),
         format!("{ready}/{}", service.replicas_wanted),
         changed.map(|instant| age(instant, now)).unwrap_or_default(),
@@ -47,15 +47,21 @@ fn row(service: &ServiceView, now: TimestampMs) -> Vec<String> {
     ]
 }
 
-/// What is live, and what became of the newest deployment when it is another one.
-fn status(live: Option<&DeploymentView>, newest: Option<&DeploymentView>) -> String {
+/// What is live and whether it sleeps, and what became of the newest deployment when it is another one.
+fn status(live: Option<&DeploymentView>, sleep: Option<&SleepView>, newest: Option<&DeploymentView>) -> String {
     let newest = newest.map(|newest| match newest.phase.filter(|_| !newest.status.is_settled()) {
         Some(phase) => format!("{} ({phase})", newest.status),
         None => newest.status.to_string(),
     });
+    let live = live.map(|_| match sleep {
+        None | Some(SleepView::Awake) => "live".to_owned(),
+        Some(SleepView::Asleep) => "live, asleep".to_owned(),
+        Some(SleepView::Waking) => "live, waking".to_owned(),
+        Some(SleepView::WakeFailed { diagnosis }) => format!("live, does not wake ({})", diagnosis.code),
+    });
     match (live, newest) {
-        (Some(_), None) => "live".to_owned(),
-        (Some(_), Some(newest)) => format!("live, newest {newest}"),
+        (Some(live), None) => live,
+        (Some(live), Some(newest)) => format!("{live}, newest {newest}"),
         (None, Some(newest)) => newest,
         (None, None) => String::new(),
     }

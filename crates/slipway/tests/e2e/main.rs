@@ -18,6 +18,7 @@ mod refusal;
 mod run_failure;
 mod secret;
 mod site;
+mod sleep;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};
