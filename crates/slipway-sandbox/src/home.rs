@@ -31,6 +31,9 @@ pub(crate) struct BootSpec {
     /// Sandboxes of an older server have none: containers.
     #[serde(default)]
     pub(crate) driver: BootDriver,
+    /// It is nobody's yet: the agent is told nothing before somebody claims it.
+    #[serde(default)]
+    pub(crate) blank: bool,
 }
 
 /// What boots the sandbox, with the programs that were found for it.

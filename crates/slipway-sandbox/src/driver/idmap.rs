@@ -37,10 +37,16 @@ impl Owner {
     /// Mounts the file `source` on the file `target`, which is made.
     pub(super) fn show(&self, source: &Path, target: &Path, access: Access) -> io::Result<()> {
         std::fs::File::create(target)?;
-        let tree = open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-        self.map(&tree, access)?;
+        let tree = self.tree(source, access)?;
         move_mount(tree.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         Ok(())
+    }
+
+    /// A mount of the file that stands nowhere yet.
+    pub(super) fn tree(&self, source: &Path, access: Access) -> io::Result<OwnedFd> {
+        let tree = open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+        self.map(&tree, access)?;
+        Ok(tree)
     }
 
     fn map(&self, tree: &OwnedFd, access: Access) -> io::Result<()> {

@@ -66,6 +66,10 @@ struct Container {
 }
 
 impl Driver for Oci {
+    fn launch_blank(&self, _home: &Home, _boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
+        Err(DriverError::new("not yet"))
+    }
+
     fn launch(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
         if boot.runtime_program.file_name().is_some_and(|name| name == "crun") {
             hide_unified_cgroup();
@@ -100,6 +104,10 @@ fn start(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Result<(Pid, OwnedFd,
 }
 
 impl Guest for Container {
+    fn attach(&mut self, _home: &Home, _boot: &BootSpec) -> Result<(), DriverError> {
+        Err(DriverError::new("not yet"))
+    }
+
     fn stream(&self) -> std::io::Result<UnixStream> {
         self.stream.try_clone()
     }
