@@ -8,6 +8,7 @@ pub(crate) mod firecracker;
 mod idmap;
 pub(crate) mod kvm;
 pub(crate) mod machine;
+mod namespace;
 pub(crate) mod oci;
 pub(crate) mod qemu;
 mod tap;

@@ -31,8 +31,10 @@ const MACHINES_IDLE: u32 = 1;
 const CLAIM_TIME_MAX: Duration = Duration::from_secs(15);
 /// For a machine: its kernel mounts them, without the processor's help.
 const MACHINE_CLAIM_TIME_MAX: Duration = Duration::from_secs(45);
-/// After a blank that did not boot, died young or could not be claimed, so long none is made: the next may go no better.
+/// After a blank that did not boot, died young or could not be claimed, so long none is made: the next may go no better. Twice as long
+/// each time, until one was claimed.
 const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE_DOUBLINGS_MAX: u32 = 6;
 /// One that dies within it died young.
 const YOUNG: Duration = Duration::from_secs(10);
 /// For the shim of a blank that nobody wants to end what it holds.
@@ -74,6 +76,8 @@ struct State {
     standing: Vec<Standing>,
     /// None is made before.
     paused_until: Option<Instant>,
+    /// Since one was claimed.
+    failures: u32,
     closed: bool,
 }
 
@@ -115,7 +119,10 @@ impl Pool {
         }
         let Blank { mut shim, mut remains } = inner.take(shape).await?;
         match inner.base.become_sandbox(&mut shim, &mut remains, spec, home).await {
-            Ok(sandbox) => Some(sandbox),
+            Ok(sandbox) => {
+                inner.state().failures = 0;
+                Some(sandbox)
+            }
             Err(error) => {
                 tracing::warn!(%error, sandbox = spec.id, "cannot use a sandbox that was booted ahead, booting one");
                 remains.remove(Duration::ZERO).await;
@@ -232,10 +239,16 @@ impl Inner {
     }
 
     fn pause(self: &Arc<Self>) {
-        self.state().paused_until = Some(Instant::now() + PAUSE);
+        let pause = {
+            let mut state = self.state();
+            let pause = PAUSE * 2_u32.pow(state.failures.min(PAUSE_DOUBLINGS_MAX));
+            state.failures = state.failures.saturating_add(1);
+            state.paused_until = Some(Instant::now() + pause);
+            pause
+        };
         let pool = Arc::downgrade(self);
         tokio::spawn(async move {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
             if let Some(pool) = pool.upgrade() {
                 pool.refill().await;
             }

@@ -3,13 +3,11 @@
 //!
 //! It goes with the shim's mount namespace at the latest: nothing of it is ever on a disk.
 
-use crate::driver::DriverError;
 use crate::driver::idmap::{Access, Owner};
+use crate::driver::{DriverError, namespace};
 use crate::network::Slot;
-use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MoveMountFlags, UnmountFlags, move_mount};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,10 +71,18 @@ impl Jail {
 
     /// Shows files of root's to a machine that runs: the jailer took its own copy of the mounts. Each takes the place of a placeholder.
     pub(super) fn show_inside(&self, vmm: i32, files: &[(&Path, String, Access)]) -> Result<(), DriverError> {
-        let shown =
-            files.iter().map(|(source, name, access)| Ok((self.owner.tree(source, *access)?, format!("/{name}"))));
-        let shown = shown.collect::<std::io::Result<Vec<_>>>().and_then(|trees| put_inside(vmm, trees));
-        shown.map_err(|error| DriverError::because("cannot show images to the virtual machine", &error))
+        let failed = |error: std::io::Error| DriverError::because("cannot show images to the virtual machine", &error);
+        let tree = |(source, name, access): &(&Path, String, Access)| {
+            Ok((self.owner.tree(source, *access).map_err(failed)?, format!("/{name}")))
+        };
+        let trees = files.iter().map(tree).collect::<Result<Vec<_>, DriverError>>()?;
+        let put = move || {
+            trees.iter().try_for_each(|(tree, at)| {
+                move_mount(tree, "", CWD, at.as_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            })?;
+            Ok(())
+        };
+        namespace::inside(vmm, put).map_err(failed)
     }
 
     /// An empty file of the machine's own, of that size.
@@ -111,20 +117,4 @@ impl Jail {
         // Not mounted is what was wanted.
         let _ = rustix::mount::unmount(&self.root, UnmountFlags::DETACH);
     }
-}
-
-/// Moves mounts into the root of a process, over files that are there.
-fn put_inside(process: i32, trees: Vec<(OwnedFd, String)>) -> std::io::Result<()> {
-    let namespace = std::fs::File::open(format!("/proc/{process}/ns/mnt"))?;
-    let enter = move || -> std::io::Result<()> {
-        // SAFETY: only this thread sees the other root, and it ends with it.
-        unsafe { unshare_unsafe(UnshareFlags::FS) }?;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
-        for (tree, at) in &trees {
-            move_mount(tree, "", CWD, at.as_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-        }
-        Ok(())
-    };
-    let moved = std::thread::spawn(enter).join();
-    moved.unwrap_or_else(|_| Err(std::io::Error::other("the thread panicked")))
 }
