@@ -9,7 +9,7 @@ use crate::pool::{self, Pool};
 use crate::reap::reap;
 use crate::sandbox::Sandbox;
 use crate::spec::SandboxSpec;
-use crate::start::{Base, blocking};
+use crate::start::{Base, blocking, make_templates};
 use crate::{driver, program};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -50,6 +50,7 @@ impl Sandboxes {
             let resolved = config.sandboxes_dir.canonicalize();
             let sandboxes_dir = resolved.map_err(SandboxError::file("resolve", &config.sandboxes_dir))?;
             let config = SandboxConfig { sandboxes_dir, ..config };
+            make_templates(&config.sandboxes_dir)?;
             pool::remove_left(&config.sandboxes_dir);
             let in_use = reap_dead(&config.sandboxes_dir)?;
             let network = Network::open(&config.network, &in_use)?;

@@ -21,6 +21,9 @@ const REPORT_BYTES_MAX: u64 = 64 * 1024;
 /// Of the log, when a boot failed without a word.
 const LOG_TAIL_BYTES: usize = 2000;
 
+/// Beside the sandboxes. Its name is no sandbox id.
+const TEMPLATES: &str = ".templates";
+
 /// What all sandboxes of one server have in common.
 #[derive(Debug)]
 pub(crate) struct Base {
@@ -50,6 +53,7 @@ impl Base {
             agent_program: self.config.agent_program.clone(),
             ca_bundle: self.config.ca_bundle.clone(),
             skeleton: self.skeleton.clone(),
+            templates: Some(self.config.sandboxes_dir.join(TEMPLATES)),
             driver: self.driver.clone(),
             data_dir: data_dir(&self.config.sandboxes_dir).to_owned(),
             blank: false,
@@ -127,6 +131,13 @@ impl ShimProcess {
             let _ = output.fill_buf().await;
         }
     }
+}
+
+/// An empty directory of templates: what made those of an older server may be older too.
+pub(crate) fn make_templates(sandboxes_dir: &Path) -> Result<(), SandboxError> {
+    let dir = sandboxes_dir.join(TEMPLATES);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).map_err(SandboxError::file("make", &dir))
 }
 
 /// The directory that holds layers, scratch and sandboxes.

@@ -9,7 +9,7 @@ use crate::{APP_GID, APP_UID};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fd::OwnedFd;
-use slipway_layers::image;
+use slipway_layers::{LayerError, image};
 use slipway_types::Secret;
 use slipway_types::agent::{CacheDevice, DeviceSize, FILES_BYTES_MAX, Machine, MachineLimits, MachineNetwork};
 use slipway_types::settings::ResourceLimits;
@@ -104,11 +104,15 @@ pub(crate) fn ensure_images(boot: &BootSpec) -> Result<Vec<Image>, DriverError> 
     let spec = &boot.spec;
     let layer = |path: &PathBuf| Image { path: path.clone(), read_only: true };
     let mut images: Vec<Image> = spec.layers.iter().map(layer).collect();
-    let cache = spec.cache.as_ref().map(|cache| (&cache.image, cache.bytes));
-    for (path, bytes) in std::iter::once((&spec.writable.image, spec.writable.bytes)).chain(cache) {
-        if !path.exists() {
-            image::create(path, bytes).map_err(|e| DriverError::because("cannot make an image", &e))?;
-        }
+    let failed = |e: LayerError| DriverError::because("cannot make an image", &e);
+    if !spec.writable.image.exists() {
+        boot.create_writable().map_err(failed)?;
+    }
+    if let Some(cache) = spec.cache.as_ref().filter(|cache| !cache.image.exists()) {
+        image::create(&cache.image, cache.bytes).map_err(failed)?;
+    }
+    let cache = spec.cache.as_ref().map(|cache| &cache.image);
+    for path in std::iter::once(&spec.writable.image).chain(cache) {
         // The guest can take the mark away; it is there again when the guest is gone.
         image::mark_guest_written(path).map_err(|e| DriverError::because("cannot mark an image", &e))?;
         images.push(Image { path: path.clone(), read_only: false });

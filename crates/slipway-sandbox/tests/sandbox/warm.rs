@@ -180,3 +180,39 @@ async fn old_ones_are_replaced() {
     until("another one stands ready", || !blanks(&machine.config).is_empty()).await;
     machine.end(&[]).await;
 }
+
+/// Both ways beside each other, for whoever reads the output: a busy machine makes all of it slower.
+#[tokio::test]
+async fn a_claim_takes_less_than_a_boot() {
+    const ROUNDS: usize = 10;
+    let machine = Place::find(oci(), 72).unwrap().machine_with(one).await;
+    let mut took = [Vec::new(), Vec::new()];
+    for round in 0..ROUNDS {
+        for (way, took) in took.iter_mut().enumerate() {
+            machine.sandboxes.prepared().await;
+            let other = match way {
+                0 => None,
+                // Takes the one that stands ready away.
+                _ => Some(machine.boot(&format!("warm-8-{round}-other")).await),
+            };
+            let id = format!("warm-8-{round}-{way}");
+            let begun = Instant::now();
+            let sandbox = machine.boot(&id).await;
+            took.push(begun.elapsed());
+            assert_eq!(was_booted_ahead(&machine.config, &id), way == 0, "round {round}");
+            for sandbox in [Some(sandbox), other].into_iter().flatten() {
+                sandbox.stop(Duration::ZERO).await.unwrap();
+            }
+        }
+    }
+    took.iter_mut().for_each(|took| took.sort_unstable());
+    let [claims, boots] = took;
+    eprintln!(
+        "claimed: P50 {:.1?}, P95 {:.1?}; booted: P50 {:.1?}",
+        claims[ROUNDS / 2],
+        claims[ROUNDS - 1],
+        boots[ROUNDS / 2]
+    );
+    assert!(claims[ROUNDS / 2] < boots[ROUNDS / 2]);
+    machine.end(&[]).await;
+}
