@@ -341,8 +341,8 @@ impl Base {
         Ok(shim)
     }
 
-    /// The spec comes first, then the name: whatever is found under the sandbox's name is that sandbox, or can be removed as it. A
-    /// server that is killed in between leaves a shim that ends at once.
+    /// The name comes first, then the spec: a name that is taken harms nobody. A server that is killed in between leaves a blank that ends
+    /// at once, and is removed under either name.
     async fn become_sandbox(
         &self,
         shim: &mut ShimProcess,
@@ -352,14 +352,10 @@ impl Base {
     ) -> Result<Sandbox, SandboxError> {
         let Remains { boot: blank, home: from, .. } = remains.clone();
         let boot = self.boot_spec(spec.clone(), blank.slot, blank.cgroup);
-        remains.boot = boot.clone();
         let to = home.clone();
-        blocking(move || {
-            from.write_json(&from.boot_spec_path(), &boot)?;
-            std::fs::rename(&from.dir, &to.dir).map_err(SandboxError::file("rename", &from.dir))
-        })
-        .await?;
-        remains.home = home;
+        blocking(move || std::fs::rename(&from.dir, &to.dir).map_err(SandboxError::file("rename", &from.dir))).await?;
+        (remains.home, remains.boot) = (home.clone(), boot.clone());
+        blocking(move || home.write_json(&home.boot_spec_path(), &boot)).await?;
         let home = &remains.home;
         let bound = match &self.driver {
             BootDriver::Oci => CLAIM_TIME_MAX,

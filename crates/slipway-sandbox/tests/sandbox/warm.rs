@@ -8,6 +8,7 @@ use crate::machine::{
 use slipway_sandbox::{CacheSpec, SandboxConfig, SandboxSpec, Sandboxes, WarmConfig};
 use slipway_types::settings::{ByteSize, ResourceLimits};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn one(config: &mut SandboxConfig) {
@@ -108,6 +109,24 @@ pub(crate) async fn one_that_died_costs_nothing_but_time(place: Place) {
     machine.end(&[&sandbox]).await;
 }
 
+/// Its process is stopped: the claim comes to its bound.
+#[tokio::test]
+async fn one_that_hangs_when_it_is_claimed_costs_nothing_but_time() {
+    let machine = Place::find(oci(), 73).unwrap().machine_with(one).await;
+    machine.warm_up().await;
+    let pids = blank_pids(&machine.config);
+    assert!(Command::new("kill").args(["-STOP", &pids[1].to_string()]).status().unwrap().success());
+    let sandbox = machine.boot("warm-9").await;
+    assert!(!was_booted_ahead(&machine.config, "warm-9"));
+    assert_eq!(run(&sandbox, "echo alive").await.stdout, "alive\n");
+    sandbox.stop(Duration::ZERO).await.unwrap();
+    assert_nothing_left(&machine.config, "warm-9", &pids).await;
+    // It is not tried again at once.
+    machine.sandboxes.prepared().await;
+    assert_eq!(blanks(&machine.config), Vec::<String>::new());
+    machine.end(&[]).await;
+}
+
 pub(crate) async fn what_a_killed_server_had_ready_is_removed_at_the_next_start(place: Place) {
     let machine = place.machine_with(one).await;
     let config = machine.config.clone();
@@ -124,9 +143,7 @@ pub(crate) async fn what_a_killed_server_had_ready_is_removed_at_the_next_start(
             sandboxes.prepared().await;
             let pids = blank_pids(&killed);
             // Its shim cannot even end by itself.
-            assert!(
-                std::process::Command::new("kill").args(["-STOP", &pids[0].to_string()]).status().unwrap().success()
-            );
+            assert!(Command::new("kill").args(["-STOP", &pids[0].to_string()]).status().unwrap().success());
             std::mem::forget(sandboxes);
             pids
         });
