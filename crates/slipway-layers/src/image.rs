@@ -19,6 +19,8 @@ pub const IMAGE_BYTES_MIN: u64 = 8 * 1024 * 1024;
 pub const BOOT_BLOCK_BYTES: u64 = 1024;
 /// One inode for so many bytes: half of ext4's default ratio, because dependency trees are many small files.
 const BYTES_PER_INODE: &str = "8192";
+/// Sizes that have a template. A server's services and builds have a few.
+const TEMPLATES_MAX: usize = 16;
 /// Offset of the superblock, and of the magic number in it.
 const SUPERBLOCK_OFFSET: u64 = 1024;
 const MAGIC_OFFSET: usize = 56;
@@ -56,6 +58,23 @@ pub fn create(path: &Path, bytes: u64) -> Result<(), LayerError> {
         let _ = std::fs::remove_file(path);
     }
     formatted
+}
+
+/// Like [`create`], as a copy of a template in that directory, which is made with the first image of its size: a program that is run
+/// for it takes ten times as long. For images that never become layers: what is copied has the template's identity.
+pub fn create_from(templates: &Path, path: &Path, bytes: u64) -> Result<(), LayerError> {
+    let template = templates.join(format!("{bytes}.img"));
+    if template.exists() && crate::copy::copy(&template, path).is_ok() {
+        return Ok(());
+    }
+    create(path, bytes)?;
+    let few = std::fs::read_dir(templates).is_ok_and(|all| all.count() < TEMPLATES_MAX);
+    let partial = templates.join(format!("{bytes}.{}.partial", std::process::id()));
+    // Without one, the next image is made as this one was.
+    if few && (crate::copy::copy(path, &partial).is_err() || std::fs::rename(&partial, &template).is_err()) {
+        let _ = std::fs::remove_file(&partial);
+    }
+    Ok(())
 }
 
 fn format(path: &Path) -> Result<(), LayerError> {

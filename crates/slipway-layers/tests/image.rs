@@ -17,6 +17,26 @@ fn device_of(at: &Path) -> String {
     line.split(' ').next().unwrap().to_owned()
 }
 
+#[test]
+fn an_image_from_a_template_is_new_and_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let templates = dir.path().join("templates");
+    std::fs::create_dir(&templates).unwrap();
+    for name in ["a.img", "b.img"] {
+        let (path, at) = (dir.path().join(name), dir.path().join("at"));
+        image::create_from(&templates, &path, 16 * MIB).unwrap();
+        assert!(templates.join(format!("{}.img", 16 * MIB)).exists());
+        assert!(image::create_from(&templates, &path, 16 * MIB).is_err(), "never over another");
+        let mounted = image::mount(&path, &at, ReadWrite).unwrap();
+        assert_eq!(std::fs::read_dir(mounted.upper()).unwrap().count(), 0);
+        std::fs::write(mounted.upper().join("x"), name).unwrap();
+        mounted.unmount().unwrap();
+    }
+    // Without a place for templates it is made all the same.
+    image::create_from(&dir.path().join("none"), &dir.path().join("c.img"), 16 * MIB).unwrap();
+    assert!(image::is_clean(&dir.path().join("c.img")).unwrap());
+}
+
 /// Waits until the device is no longer this image's: it frees itself, a moment late when another looked at it.
 fn wait_until_freed(device: &str, image: &Path) {
     let backing = Path::new("/sys/block").join(device.trim_start_matches("/dev/")).join("loop/backing_file");

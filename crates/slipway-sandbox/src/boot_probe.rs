@@ -1,6 +1,6 @@
 //! Whether a driver boots on this machine: by booting.
 
-use crate::config::SandboxConfig;
+use crate::config::{SandboxConfig, WarmConfig};
 use crate::error::SandboxError;
 use crate::sandboxes::Sandboxes;
 use crate::spec::{SandboxSpec, WritableSpec};
@@ -35,7 +35,7 @@ pub async fn try_boot(config: SandboxConfig) -> Result<(), SandboxError> {
 }
 
 async fn boot(config: SandboxConfig, scratch: &Path, layer: std::path::PathBuf) -> Result<(), SandboxError> {
-    let sandboxes = Sandboxes::open(config).await?;
+    let sandboxes = Sandboxes::open(SandboxConfig { warm: WarmConfig::OFF, ..config }).await?;
     let spec = SandboxSpec {
         id: ID.to_owned(),
         layers: vec![layer],

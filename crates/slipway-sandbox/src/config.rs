@@ -37,6 +37,24 @@ pub struct SandboxConfig {
     pub network: NetworkConfig,
     /// Certificates that sandboxes trust; see [`SandboxConfig::ca_env`].
     pub ca_bundle: Option<PathBuf>,
+    /// What is booted ahead.
+    pub warm: WarmConfig,
+}
+
+/// Sandboxes that are booted before they are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmConfig {
+    /// How many of each size stand ready; none: as many as suit the driver. 0: every sandbox is booted when it is wanted.
+    pub idle: Option<u32>,
+    /// What they may take of the host's memory together while they are idle.
+    pub memory_bytes: u64,
+    /// An older one is replaced.
+    pub age_max: Duration,
+}
+
+impl WarmConfig {
+    pub const OFF: Self = Self { idle: Some(0), ..Self::STANDARD };
+    pub const STANDARD: Self = Self { idle: None, memory_bytes: 1 << 30, age_max: Duration::from_secs(3600) };
 }
 
 impl SandboxConfig {

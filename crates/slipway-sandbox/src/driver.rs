@@ -7,7 +7,8 @@ mod console;
 pub(crate) mod firecracker;
 mod idmap;
 pub(crate) mod kvm;
-mod machine;
+pub(crate) mod machine;
+mod namespace;
 pub(crate) mod oci;
 pub(crate) mod qemu;
 mod tap;
@@ -98,10 +99,14 @@ pub(crate) fn of(boot: &BootSpec) -> Box<dyn Driver> {
 pub(crate) trait Driver {
     /// Boots until the agent accepts the returned guest's connection.
     fn launch(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError>;
+    /// The same for what is nobody's yet: of the spec nothing counts but the slot, the cgroup and the size.
+    fn launch_blank(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError>;
 }
 
 /// A sandbox that runs. Methods may be called from several threads.
 pub(crate) trait Guest: Send + Sync {
+    /// Makes a blank, whose agent greeted and was told nothing, the sandbox of that directory. What fails leaves it to be ended.
+    fn attach(&mut self, home: &Home, boot: &BootSpec) -> Result<(), DriverError>;
     /// The connection to the agent.
     fn stream(&self) -> std::io::Result<UnixStream>;
     /// What its agent needs to be told.

@@ -5,9 +5,10 @@ use crate::error::SandboxError;
 use crate::guest::GuestImage;
 use crate::network::Slot;
 use crate::process::ProcessId;
-use crate::spec::SandboxSpec;
+use crate::spec::{SandboxSpec, WritableSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use slipway_layers::{LayerError, image};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -26,11 +27,17 @@ pub(crate) struct BootSpec {
     pub(crate) ca_bundle: Option<PathBuf>,
     /// A tree of empty mount points, the lowest layer of all.
     pub(crate) skeleton: PathBuf,
+    /// Where empty images stand that scratch images are copied from. Sandboxes of an older server have none.
+    #[serde(default)]
+    pub(crate) templates: Option<PathBuf>,
     /// A shim lets go of every mount below, other than its own.
     pub(crate) data_dir: PathBuf,
     /// Sandboxes of an older server have none: containers.
     #[serde(default)]
     pub(crate) driver: BootDriver,
+    /// It is nobody's yet: the agent is told nothing before somebody claims it.
+    #[serde(default)]
+    pub(crate) blank: bool,
 }
 
 /// What boots the sandbox, with the programs that were found for it.
@@ -75,6 +82,15 @@ pub(crate) struct ShimState {
 }
 
 impl BootSpec {
+    /// Makes the image that takes what is written.
+    pub(crate) fn create_writable(&self) -> Result<(), LayerError> {
+        let WritableSpec { image, bytes, keep, .. } = &self.spec.writable;
+        match self.templates.as_ref().filter(|_| !keep) {
+            Some(templates) => image::create_from(templates, image, *bytes),
+            None => image::create(image, *bytes),
+        }
+    }
+
     /// Files of `/etc` that are each sandbox's own: name and text.
     pub(crate) fn generated_files(&self) -> [(&'static str, String); 3] {
         let name = &self.spec.hostname;

@@ -15,6 +15,7 @@ pub mod guest;
 mod home;
 mod link;
 mod network;
+mod pool;
 mod process;
 mod program;
 mod reap;
@@ -22,12 +23,13 @@ mod sandbox;
 mod sandboxes;
 mod shim;
 mod spec;
+mod start;
 mod wire;
 
 pub use boot_probe::try_boot;
 pub use config::{
     Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig,
-    QemuConfig, Runtime, SandboxConfig,
+    QemuConfig, Runtime, SandboxConfig, WarmConfig,
 };
 pub use doctor::{Check, drivers, probe};
 pub use driver::firecracker::release::{RELEASE_URL, Release, ReleaseError, ReleaseSource, fetch_release};

@@ -4,26 +4,17 @@ use crate::config::{DriverConfig, Runtime, SandboxConfig};
 use crate::error::SandboxError;
 use crate::home::{BootDriver, BootSpec, Home};
 use crate::link::{self, Remains};
-use crate::network::{Network, Slot};
+use crate::network::{Network, NetworkError, Slot};
+use crate::pool::{self, Pool};
 use crate::reap::reap;
 use crate::sandbox::Sandbox;
 use crate::spec::SandboxSpec;
-use crate::wire::BootReport;
+use crate::start::{Base, blocking, make_templates};
 use crate::{driver, program};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-
-/// From the start of a shim until the agent is ready. It takes a tenth of a second; a loaded machine gets this.
-const BOOT_TIME_MAX: Duration = Duration::from_secs(30);
-/// A virtual machine without the processor's help takes seconds. More than its driver waits, which knows what to say.
-const MACHINE_BOOT_TIME_MAX: Duration = Duration::from_secs(240);
-/// The one line of a shim's report.
-const REPORT_BYTES_MAX: u64 = 64 * 1024;
-/// Of the log, when a boot failed without a word.
-const LOG_TAIL_BYTES: usize = 2000;
 
 #[derive(Debug, Clone)]
 pub struct Sandboxes {
@@ -32,21 +23,18 @@ pub struct Sandboxes {
 
 #[derive(Debug)]
 struct Inner {
-    config: SandboxConfig,
-    driver: BootDriver,
-    runtime_program: PathBuf,
-    skeleton: PathBuf,
-    network: Network,
+    base: Arc<Base>,
+    pool: Pool,
 }
 
 impl Sandboxes {
-    /// Removes what sandboxes whose shim died left behind, puts the network's rules in force and begins to prepare
-    /// network slots.
+    /// Removes what sandboxes whose shim died left behind, puts the network's rules in force and begins to prepare network slots and
+    /// blanks.
     ///
     /// # Errors
     /// When the machine cannot run sandboxes; [`crate::probe`] says why in more words.
     pub async fn open(config: SandboxConfig) -> Result<Self, SandboxError> {
-        let inner = blocking(move || {
+        let base = blocking(move || {
             let driver = find_programs(&config.driver)?;
             let runtime_program = match driver {
                 BootDriver::Oci => find_runtime(config.runtime).ok_or(SandboxError::NoRuntime)?,
@@ -62,17 +50,22 @@ impl Sandboxes {
             let resolved = config.sandboxes_dir.canonicalize();
             let sandboxes_dir = resolved.map_err(SandboxError::file("resolve", &config.sandboxes_dir))?;
             let config = SandboxConfig { sandboxes_dir, ..config };
+            make_templates(&config.sandboxes_dir)?;
+            pool::remove_left(&config.sandboxes_dir);
             let in_use = reap_dead(&config.sandboxes_dir)?;
             let network = Network::open(&config.network, &in_use)?;
-            Ok(Inner { config, driver, runtime_program, skeleton, network })
+            Ok(Base { config, driver, runtime_program, skeleton, network })
         })
         .await?;
-        inner.network.refill();
-        Ok(Self { inner: Arc::new(inner) })
+        base.network.refill();
+        let base = Arc::new(base);
+        let pool = Pool::new(Arc::clone(&base));
+        drop(pool.refill());
+        Ok(Self { inner: Arc::new(Inner { base, pool }) })
     }
 
     pub fn config(&self) -> &SandboxConfig {
-        &self.inner.config
+        &self.inner.base.config
     }
 
     /// Boots a sandbox until its agent is ready. When the caller goes away meanwhile, the sandbox is stopped.
@@ -100,12 +93,12 @@ impl Sandboxes {
     /// short, is removed.
     pub async fn adopt(&self) -> Result<Vec<Sandbox>, SandboxError> {
         let mut adopted = Vec::new();
-        for home in homes(&self.inner.config.sandboxes_dir)? {
+        for home in homes(&self.inner.base.config.sandboxes_dir)? {
             if !home.shim_alive() {
                 continue;
             }
             let boot = home.boot_spec()?;
-            let remains = Remains { home, boot, network: self.inner.network.clone() };
+            let remains = Remains { home, boot, network: self.inner.base.network.clone() };
             match link::attach(remains.clone()).await {
                 Ok(sandbox) => adopted.push(sandbox),
                 Err(error) => {
@@ -120,42 +113,50 @@ impl Sandboxes {
     /// Waits until what is made ahead for sandboxes to come stands ready.
     pub async fn prepared(&self) {
         // It can only fail by being canceled with the runtime.
-        let _ = self.inner.network.refill().await;
+        let _ = self.inner.base.network.refill().await;
+        let _ = self.inner.pool.refill().await;
     }
 
     /// Removes what stands ready for sandboxes that were not booted. Running ones go on.
     pub async fn close(&self) {
-        self.inner.network.close().await;
-        driver::cgroup::remove_empty(&format!("/{}", self.inner.network.cgroup()));
+        let Inner { base, pool } = &*self.inner;
+        pool.close().await;
+        base.network.close().await;
+        driver::cgroup::remove_empty(&format!("/{}", base.network.cgroup()));
     }
 }
 
 impl Inner {
     async fn boot(&self, spec: SandboxSpec) -> Result<Sandbox, SandboxError> {
-        let slot = self.network.claim().await?;
-        let home = Home::new(self.config.sandboxes_dir.join(&spec.id));
-        let boot = BootSpec {
-            cgroup: format!("/{}/{}", self.network.cgroup(), spec.id),
-            slot: slot.clone(),
-            dns: self.network.dns().to_vec(),
-            runtime_program: self.runtime_program.clone(),
-            agent_program: self.config.agent_program.clone(),
-            ca_bundle: self.config.ca_bundle.clone(),
-            skeleton: self.skeleton.clone(),
-            driver: self.driver.clone(),
-            data_dir: data_dir(&self.config.sandboxes_dir).to_owned(),
-            spec,
+        let shape = self.pool.shape(&spec);
+        let booted = match self.pool.claim(&spec).await {
+            Some(sandbox) => Ok(sandbox),
+            None => self.boot_cold(spec).await,
         };
+        // Not before: making another takes from the machine what this boot needs.
+        self.pool.asked_for(shape);
+        booted
+    }
+
+    async fn boot_cold(&self, spec: SandboxSpec) -> Result<Sandbox, SandboxError> {
+        let base = &self.base;
+        let slot = match base.network.claim().await {
+            // Blanks hold slots too.
+            Err(NetworkError::Exhausted { .. }) if self.pool.make_room().await => base.network.claim().await,
+            claimed => claimed,
+        }?;
+        let (home, cgroup) = (base.home(&spec.id), base.cgroup(&spec.id));
+        let boot = base.boot_spec(spec, slot.clone(), cgroup);
         let prepared = {
             let (home, boot) = (home.clone(), boot.clone());
             blocking(move || prepare(&home, &boot)).await
         };
         if let Err(error) = prepared {
-            self.network.release(slot).await;
+            base.network.release(slot).await;
             return Err(error);
         }
-        let remains = Remains { home, boot, network: self.network.clone() };
-        let booted = match start_shim(&self.config.shim_program, &remains.home, &remains.boot).await {
+        let remains = Remains { home, boot, network: base.network.clone() };
+        let booted = match start(base, &remains).await {
             Ok(()) => link::attach(remains.clone()).await,
             Err(error) => Err(error),
         };
@@ -166,9 +167,10 @@ impl Inner {
     }
 }
 
-/// The directory that holds layers, scratch and sandboxes.
-fn data_dir(sandboxes_dir: &Path) -> &Path {
-    sandboxes_dir.parent().unwrap_or(sandboxes_dir)
+/// Starts the shim and waits for its report.
+async fn start(base: &Base, remains: &Remains) -> Result<(), SandboxError> {
+    let mut shim = base.start_shim(&remains.home, Stdio::null()).await?;
+    shim.report(&remains.boot.spec.id, &remains.home, base.boot_time_max()).await
 }
 
 fn prepare(home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
@@ -181,49 +183,6 @@ fn prepare(home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
     }
     std::fs::create_dir_all(&home.dir).map_err(SandboxError::file("make", &home.dir))?;
     home.write_json(&home.boot_spec_path(), boot)
-}
-
-/// Starts the shim and waits for its one line. The process that is started here ends at once: the shim is its child.
-async fn start_shim(program: &Path, home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
-    let id = &boot.spec.id;
-    let bound = match &boot.driver {
-        BootDriver::Oci => BOOT_TIME_MAX,
-        BootDriver::Qemu(_) => MACHINE_BOOT_TIME_MAX,
-        // It may boot twice, to say why the first boot failed.
-        BootDriver::Firecracker(programs) => 2 * programs.boot_time_max + MACHINE_BOOT_TIME_MAX,
-    };
-    let started = |source| SandboxError::ShimStart { program: program.to_owned(), source };
-    let log = std::fs::File::create(home.log_path()).map_err(SandboxError::file("create", home.log_path()))?;
-    let mut command = tokio::process::Command::new(program);
-    command.arg("shim").arg(&home.dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    let mut child = command.spawn().map_err(started)?;
-    let stdout = child.stdout.take();
-    let report = tokio::time::timeout(bound, async {
-        let mut line = String::new();
-        if let Some(stdout) = stdout {
-            BufReader::new(stdout.take(REPORT_BYTES_MAX)).read_line(&mut line).await?;
-        }
-        child.wait().await?;
-        Ok(line)
-    });
-    let failed = |why: String| SandboxError::Boot { id: id.clone(), why };
-    let line = match report.await {
-        Ok(line) => line.map_err(started)?,
-        Err(_) => return Err(failed(format!("it was not ready after {} s", bound.as_secs()))),
-    };
-    match serde_json::from_str(&line) {
-        Ok(BootReport::Ready { steps }) => {
-            tracing::debug!(sandbox = id, ?steps, "sandbox is ready");
-            Ok(())
-        }
-        Ok(BootReport::Failed { why }) => Err(failed(why)),
-        Err(_) => Err(failed(format!("its shim ended without a word: {}", log_tail(home)))),
-    }
-}
-
-fn log_tail(home: &Home) -> String {
-    let log = std::fs::read(home.log_path()).unwrap_or_default();
-    String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL_BYTES)..]).trim().to_owned()
 }
 
 fn homes(sandboxes_dir: &Path) -> Result<Vec<Home>, SandboxError> {
@@ -260,11 +219,4 @@ fn find_programs(config: &DriverConfig) -> Result<BootDriver, SandboxError> {
         DriverConfig::Qemu(config) => driver::qemu::find_programs(config).map(BootDriver::Qemu),
         DriverConfig::Firecracker(config) => driver::firecracker::find_programs(config).map(BootDriver::Firecracker),
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SandboxError> + Send + 'static,
-) -> Result<T, SandboxError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(SandboxError::Background { why: error.to_string() }))
 }

@@ -5,6 +5,7 @@
 //! sandbox's end it stays, holding nothing but these events, until they are taken.
 
 mod agent;
+mod blank;
 mod detach;
 mod hold;
 mod ring;
@@ -32,7 +33,7 @@ const LINGER_LOOK: Duration = Duration::from_secs(60);
 /// What `slipway shim <sandbox dir>` runs. Call it before the process has a second thread: it forks.
 ///
 /// The first process ends at once; its child boots the sandbox, writes one line to standard output when the agent is
-/// ready or the boot failed, and stays.
+/// ready or the boot failed, and stays. That of a blank writes such a line when it stands ready, and another one when it was claimed.
 pub fn shim_main(dir: &Path) -> ExitCode {
     let mut steps = Steps::begin();
     match detach::fork() {
@@ -46,15 +47,15 @@ pub fn shim_main(dir: &Path) -> ExitCode {
         report(info);
         std::process::abort();
     }));
-    let home = Home::new(dir);
-    match boot(&home, &mut steps) {
-        Ok((hold, listener)) => {
+    match boot(Home::new(dir), &mut steps) {
+        Ok(Some((home, hold, listener))) => {
             say(&BootReport::Ready { steps: steps.taken });
-            detach::let_go_of_output();
+            detach::let_go_of_server();
             serve::accept(Arc::clone(&hold), listener);
             live(&home, &hold);
             ExitCode::SUCCESS
         }
+        Ok(None) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
 }
@@ -78,24 +79,40 @@ impl Steps {
     }
 }
 
-fn boot(home: &Home, steps: &mut Steps) -> Result<(Arc<Hold>, UnixListener), DriverError> {
-    let failed = |error: crate::SandboxError| DriverError::because("cannot read or write the sandbox's files", &error);
-    let boot = home.boot_spec().map_err(failed)?;
+/// A sandbox that is ready, with its directory. None: a blank that nobody claimed.
+fn boot(home: Home, steps: &mut Steps) -> Result<Option<(Home, Arc<Hold>, UnixListener)>, DriverError> {
+    let boot = read_spec(&home)?;
     let shim = ProcessId::of(std::process::id().cast_signed())
         .ok_or_else(|| DriverError::new("cannot read this process' start time"))?;
-    let note = |init| home.write_json(&home.state_path(), &ShimState { shim, init }).map_err(failed);
+    let state = home.state_path();
+    let note = |init| home.write_json(&state, &ShimState { shim, init }).map_err(files_failed);
     note(None)?;
     detach::enter_mount_namespace(&boot.data_dir, &boot.slot.path())?;
     steps.done("detach");
-    let (guest, reader) = launch(home, &boot, steps, &|pid| note(ProcessId::of(pid)))?;
-    match listen(home) {
+    let note = |pid| note(ProcessId::of(pid));
+    let (home, guest, reader) = if boot.blank {
+        let Some(claimed) = blank::boot(&home, &boot, steps, &note)? else { return Ok(None) };
+        claimed
+    } else {
+        let (guest, reader) = launch(&home, &boot, steps, &note)?;
+        (home, guest, reader)
+    };
+    match listen(&home) {
         Ok(listener) => {
             let hold = Arc::new(Hold::new(guest).map_err(|e| DriverError::because("cannot reach the agent", &e))?);
             agent::follow(Arc::clone(&hold), reader);
-            Ok((hold, listener))
+            Ok(Some((home, hold, listener)))
         }
         Err(error) => Err(given_up(guest.as_ref(), error)),
     }
+}
+
+fn files_failed(error: crate::SandboxError) -> DriverError {
+    DriverError::because("cannot read or write the sandbox's files", &error)
+}
+
+fn read_spec(home: &Home) -> Result<BootSpec, DriverError> {
+    home.boot_spec().map_err(files_failed)
 }
 
 /// Until the agent is ready. `note` writes down the process whose end is the sandbox's end.
@@ -110,7 +127,8 @@ fn launch(
         let guest = driver::of(boot).launch(home, boot)?;
         steps.done("launch");
         note(guest.pid())?;
-        let greeted = agent::greet(guest.as_ref(), &boot.spec.hostname);
+        let greeted = agent::meet(guest.as_ref())
+            .and_then(|reader| agent::configure(guest.as_ref(), reader, &boot.spec.hostname));
         steps.done("agent");
         match greeted {
             Ok(reader) => return Ok((guest, reader)),

@@ -46,7 +46,10 @@ pub(crate) enum FromShim {
     Replaced,
 }
 
-/// The one line that a shim writes to its standard output.
+/// Of the line by which a blank is claimed: a path.
+pub(crate) const CLAIM_BYTES_MAX: u64 = 8 * 1024;
+
+/// A line that a shim writes to its standard output.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "boot")]
 pub(crate) enum BootReport {

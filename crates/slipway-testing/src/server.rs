@@ -49,8 +49,10 @@ impl TestServer {
         let slot = Slot::claim("servers");
         let dir = tempfile::Builder::new().prefix("slipway-test-").tempdir().unwrap();
         let [api_port, edge_port] = slot.ports();
+        // Tests share a machine: what one has standing ready is taken from the others.
+        let warm = if config_lines.contains("warm") { "" } else { "warm = { idle = 0 }\n" };
         let config = format!(
-            "[api]\nlisten = \"127.0.0.1:{api_port}\"\n[edge]\nlisten = \"127.0.0.1:{edge_port}\"\n[sandbox]\nsubnet = \"{}\"\nagent = \"{}\"\n{config_lines}\n[layers]\ndir = \"{}\"\n{layers_lines}\n",
+            "[api]\nlisten = \"127.0.0.1:{api_port}\"\n[edge]\nlisten = \"127.0.0.1:{edge_port}\"\n[sandbox]\nsubnet = \"{}\"\nagent = \"{}\"\n{warm}{config_lines}\n[layers]\ndir = \"{}\"\n{layers_lines}\n",
             slot.subnet(),
             target.join("libexec/slipway-agent").display(),
             layers.display(),

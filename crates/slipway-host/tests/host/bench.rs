@@ -1,7 +1,7 @@
 //! One running host for one test: its directories, its commands, what it reports.
 
 use slipway_host::{BaseConfig, HostConfig, HostRunError, LayersConfig, NodeSource};
-use slipway_sandbox::{Cidr, DriverConfig, NetworkConfig, Runtime, SandboxConfig};
+use slipway_sandbox::{Cidr, DriverConfig, NetworkConfig, Runtime, SandboxConfig, WarmConfig};
 use slipway_testing::slot::Slot;
 use slipway_types::host::{HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaState};
 use slipway_types::source::Lineage;
@@ -64,6 +64,7 @@ impl Bench {
                 driver: DriverConfig::default(),
                 network: NetworkConfig { subnet, ..NetworkConfig::default() },
                 ca_bundle: std::env::var_os("SSL_CERT_FILE").map(PathBuf::from),
+                warm: WarmConfig::OFF,
             },
             base,
             node: NodeSource::Npm,
@@ -256,6 +257,7 @@ async fn base_made(base: &BaseConfig) {
             driver: DriverConfig::default(),
             network: NetworkConfig::default(),
             ca_bundle: None,
+            warm: WarmConfig::OFF,
         },
         base: base.clone(),
         node: NodeSource::Npm,

@@ -43,6 +43,8 @@ const OVERHEAD_BYTES: u64 = 64 << 20;
 const BOOT_CPU_QUOTA_US: u64 = 200_000;
 /// One for each processor, and its own.
 const VMM_THREADS_MAX: u64 = 64;
+/// A disk that stands for nothing.
+const PLACEHOLDER_BYTES: u64 = 4096;
 /// What the machine has interrupts for, beside network, vsock and entropy.
 const DISKS_MAX: usize = 14;
 
@@ -89,13 +91,37 @@ struct Ground<'a> {
 
 impl Driver for Firecracker {
     fn launch(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
-        let limits = cgroup::Limits {
-            memory_bytes: machine::memory_mib(boot) * (1 << 20) + OVERHEAD_BYTES,
-            cpu_quota_us: cgroup::cpu_quota_us(&boot.spec.limits).max(BOOT_CPU_QUOTA_US),
-            processes: VMM_THREADS_MAX,
-        };
-        machine::launch(boot, &limits, |cgroup| self.start(home, boot, cgroup))
+        machine::launch(boot, &limits(boot), |cgroup| self.start(home, boot, cgroup))
     }
+
+    fn launch_blank(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
+        machine::launch(boot, &limits(boot), |cgroup| {
+            tap::leave_for(&boot.slot, uid_of(&boot.slot))?;
+            let ground = Ground { programs: &self.programs, home, boot, images: Vec::new(), cgroup };
+            match snapshot::restore(&ground) {
+                Some(running) => Ok(running),
+                None => {
+                    let (vm, stream) = ground.boot_empty(|_| Ok(()))?;
+                    Ok(ground.running(vm, stream, machine::WRITABLE_PLACE))
+                }
+            }
+        })
+    }
+}
+
+fn limits(boot: &BootSpec) -> cgroup::Limits {
+    cgroup::Limits {
+        memory_bytes: machine::memory_mib(boot) * (1 << 20) + OVERHEAD_BYTES,
+        cpu_quota_us: cgroup::cpu_quota_us(&boot.spec.limits).max(BOOT_CPU_QUOTA_US),
+        processes: VMM_THREADS_MAX,
+    }
+}
+
+/// Makes the machine ask for the disks in these places again: what their names stand for is another file now.
+fn take_images(api: &mut Api, places: impl Iterator<Item = usize>) -> Result<(), DriverError> {
+    places.map(body::disk).try_for_each(|name| {
+        api.patch(&format!("/drives/{name}"), &json!({ "drive_id": name, "path_on_host": format!("/{name}") }))
+    })
 }
 
 impl Firecracker {
@@ -137,9 +163,25 @@ impl Ground<'_> {
         Ok((vm, stream))
     }
 
+    /// With a disk in every place that stands for nothing. It meets no sandbox's files.
+    fn boot_empty(
+        &self,
+        furnish: impl FnOnce(&Jail) -> Result<(), DriverError>,
+    ) -> Result<(Vm, UnixStream), DriverError> {
+        let vm = self.start_vmm(|jail| {
+            self.show_guest(jail)?;
+            (0..machine::PLACES).try_for_each(|place| jail.placeholder(&body::disk(place), PLACEHOLDER_BYTES))?;
+            furnish(jail)
+        })?;
+        let disks: Vec<bool> = (0..machine::PLACES).map(|place| place < machine::LAYER_PLACES).collect();
+        self.run(&vm, &disks, Speech::Silent)?;
+        let stream = vm.dial(self.programs.boot_time_max)?;
+        Ok((vm, stream))
+    }
+
     /// Gives the machine its kernel and devices, and starts it.
     fn run(&self, vm: &Vm, disks: &[bool], speech: Speech) -> Result<(), DriverError> {
-        let size = (machine::memory_mib(self.boot), machine::processors(self.boot));
+        let size = (machine::memory_mib(self.boot), machine::processors(&self.boot.spec.limits));
         let mut api = vm.api()?;
         for (path, body) in body::boot(self.programs, &self.boot.slot, size, disks, speech) {
             api.put(&path, &body).map_err(|error| vm.explain(error))?;
@@ -223,6 +265,18 @@ fn access(read_only: bool) -> Access {
 }
 
 impl Guest for Running {
+    fn attach(&mut self, home: &Home, boot: &BootSpec) -> Result<(), DriverError> {
+        self.boot = boot.clone();
+        self.vm.jail.moved(&home.machine_dir());
+        let places = machine::placed(boot, machine::ensure_images(boot)?)?;
+        let shown = places.iter().map(|(place, image)| (&*image.path, body::disk(*place), access(image.read_only)));
+        self.vm.jail.show_inside(self.vm.vmm.pid(), &shown.collect::<Vec<_>>())?;
+        let taken = take_images(&mut self.vm.api()?, places.iter().map(|(place, _)| *place));
+        taken.map_err(|error| self.vm.explain(error))?;
+        self.devices = machine::sizes(&places)?;
+        machine::limit_cpu(boot)
+    }
+
     fn stream(&self) -> std::io::Result<UnixStream> {
         self.stream.try_clone()
     }

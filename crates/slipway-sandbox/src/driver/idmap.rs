@@ -3,11 +3,11 @@
 //!
 //! Needs Linux 5.12 and a file system that takes part (ext4, xfs, btrfs, f2fs).
 
+use super::namespace;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::{MoveMountFlags, move_mount};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,31 +37,18 @@ impl Owner {
     /// Mounts the file `source` on the file `target`, which is made.
     pub(super) fn show(&self, source: &Path, target: &Path, access: Access) -> io::Result<()> {
         std::fs::File::create(target)?;
-        let tree = open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-        self.map(&tree, access)?;
+        let tree = self.tree(source, access)?;
         move_mount(tree.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         Ok(())
     }
 
-    fn map(&self, tree: &OwnedFd, access: Access) -> io::Result<()> {
+    /// A mount of the file that stands nowhere yet.
+    pub(super) fn tree(&self, source: &Path, access: Access) -> io::Result<OwnedFd> {
+        let tree = namespace::tree(source)?;
         let hardened = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
         let read_only = if access == Access::ReadOnly { libc::MOUNT_ATTR_RDONLY } else { 0 };
-        // SAFETY: all zero is a valid value of this plain struct.
-        let mut wanted = unsafe { std::mem::zeroed::<libc::mount_attr>() };
-        wanted.attr_set = hardened | read_only | libc::MOUNT_ATTR_IDMAP;
-        wanted.userns_fd = self.namespace.as_raw_fd().cast_unsigned().into();
-        // SAFETY: a system call on an open descriptor; path and struct outlive it, and the size is the struct's.
-        let done = unsafe {
-            libc::syscall(
-                libc::SYS_mount_setattr,
-                tree.as_raw_fd(),
-                c"".as_ptr(),
-                libc::AT_EMPTY_PATH,
-                &raw const wanted,
-                size_of::<libc::mount_attr>(),
-            )
-        };
-        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        namespace::set_attributes(&tree, hardened | read_only, Some(&self.namespace))?;
+        Ok(tree)
     }
 }
 

@@ -9,9 +9,11 @@ use crate::{APP_GID, APP_UID};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fd::OwnedFd;
-use slipway_layers::image;
+use slipway_layers::{LayerError, image};
 use slipway_types::Secret;
 use slipway_types::agent::{CacheDevice, DeviceSize, FILES_BYTES_MAX, Machine, MachineLimits, MachineNetwork};
+use slipway_types::settings::ResourceLimits;
+use std::borrow::Borrow;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,13 @@ const PREFIX: u8 = 30;
 const SEED_BYTES: usize = 64;
 /// Of the number by which a machine confirms that it took the seed.
 const REQUEST_BYTES: usize = 8;
+
+/// A machine that boots before it is known what for has empty disks in these places: for layers first. A sandbox with more of them
+/// boots for itself.
+pub(crate) const LAYER_PLACES: usize = 8;
+/// Then for the writable image, and last for the cache.
+pub(crate) const WRITABLE_PLACE: usize = LAYER_PLACES;
+pub(crate) const PLACES: usize = LAYER_PLACES + 2;
 
 /// Boots a machine in its cgroup, within `limits`, and then leaves it the processor time of its sandbox. A boot that fails leaves
 /// nothing.
@@ -53,9 +62,14 @@ fn launch_within<M: Guest + 'static>(
     let cgroup =
         cgroup::create(&boot.cgroup, limits).map_err(|error| DriverError::because("cannot make the cgroup", &error))?;
     let machine = start(&cgroup)?;
-    cgroup::limit_cpu(&boot.cgroup, cgroup::cpu_quota_us(&boot.spec.limits))
-        .map_err(|error| DriverError::because("cannot limit the machine's processor time", &error))?;
+    limit_cpu(boot)?;
     Ok(Box::new(machine))
+}
+
+/// To the processor time of its sandbox.
+pub(crate) fn limit_cpu(boot: &BootSpec) -> Result<(), DriverError> {
+    cgroup::limit_cpu(&boot.cgroup, cgroup::cpu_quota_us(&boot.spec.limits))
+        .map_err(|error| DriverError::because("cannot limit the machine's processor time", &error))
 }
 
 /// A block device, named by its place: the first is `vda`.
@@ -90,11 +104,15 @@ pub(crate) fn ensure_images(boot: &BootSpec) -> Result<Vec<Image>, DriverError> 
     let spec = &boot.spec;
     let layer = |path: &PathBuf| Image { path: path.clone(), read_only: true };
     let mut images: Vec<Image> = spec.layers.iter().map(layer).collect();
-    let cache = spec.cache.as_ref().map(|cache| (&cache.image, cache.bytes));
-    for (path, bytes) in std::iter::once((&spec.writable.image, spec.writable.bytes)).chain(cache) {
-        if !path.exists() {
-            image::create(path, bytes).map_err(|e| DriverError::because("cannot make an image", &e))?;
-        }
+    let failed = |e: LayerError| DriverError::because("cannot make an image", &e);
+    if !spec.writable.image.exists() {
+        boot.create_writable().map_err(failed)?;
+    }
+    if let Some(cache) = spec.cache.as_ref().filter(|cache| !cache.image.exists()) {
+        image::create(&cache.image, cache.bytes).map_err(failed)?;
+    }
+    let cache = spec.cache.as_ref().map(|cache| &cache.image);
+    for path in std::iter::once(&spec.writable.image).chain(cache) {
         // The guest can take the mark away; it is there again when the guest is gone.
         image::mark_guest_written(path).map_err(|e| DriverError::because("cannot mark an image", &e))?;
         images.push(Image { path: path.clone(), read_only: false });
@@ -116,6 +134,27 @@ pub(crate) fn check_whole(boot: &BootSpec, console: &Console) -> Result<(), Driv
     }
 }
 
+/// The images of [`ensure_images`], each with its place in a machine with empty disks.
+pub(crate) fn placed<T>(boot: &BootSpec, images: Vec<T>) -> Result<Vec<(usize, T)>, DriverError> {
+    let layers = boot.spec.layers.len();
+    if layers > LAYER_PLACES {
+        return Err(DriverError::new(format!("{layers} layers are too many, at most {LAYER_PLACES}")));
+    }
+    let place = |index: usize| if index < layers { index } else { WRITABLE_PLACE + index - layers };
+    Ok(images.into_iter().enumerate().map(|(index, image)| (place(index), image)).collect())
+}
+
+/// Of the disks that these images take the places of.
+pub(crate) fn sizes<T: Borrow<Image>>(places: &[(usize, T)]) -> Result<Vec<DeviceSize>, DriverError> {
+    let size = |(place, image): &(usize, T)| {
+        let path = &image.borrow().path;
+        let bytes = path.metadata().map(|metadata| metadata.len());
+        let bytes = bytes.map_err(|e| DriverError::because(format!("cannot measure `{}`", path.display()), &e))?;
+        Ok(DeviceSize { device: disk_name(*place), bytes })
+    };
+    places.iter().map(size).collect()
+}
+
 fn open(path: &Path, write: bool) -> Result<OwnedFd, DriverError> {
     let file = File::options().read(true).write(write).open(path);
     let file = file.map_err(|e| DriverError::because(format!("cannot open the image `{}`", path.display()), &e))?;
@@ -128,17 +167,12 @@ pub(crate) fn memory_mib(boot: &BootSpec) -> u64 {
 }
 
 /// Processors that the guest sees; a part of one is a matter of its quota.
-pub(crate) fn processors(boot: &BootSpec) -> u32 {
+pub(crate) fn processors(limits: &ResourceLimits) -> u32 {
     let machine = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
-    (boot.spec.limits.cpus.ceil().max(1.0) as u32).min(machine)
+    (limits.cpus.ceil().max(1.0) as u32).min(machine)
 }
 
-/// What the agent makes of it.
-pub(crate) fn setup(boot: &BootSpec) -> Result<Setup, DriverError> {
-    setup_at(boot, boot.spec.layers.len(), Vec::new())
-}
-
-/// The same for a machine whose writable image stands at that place, with the cache behind it and layers before it, and whose disks have
+/// What the agent makes of a machine whose writable image stands at that place, with the cache behind it and layers before it, and whose disks have
 /// to have these sizes first.
 pub(crate) fn setup_at(boot: &BootSpec, writable_place: usize, devices: Vec<DeviceSize>) -> Result<Setup, DriverError> {
     let spec = &boot.spec;

@@ -1,6 +1,7 @@
 //! The OCI driver: runc or crun on an overlay of loop-mounted images. It shares the host's kernel.
 
 mod bundle;
+mod move_in;
 mod rootfs;
 mod seccomp;
 
@@ -67,27 +68,34 @@ struct Container {
 
 impl Driver for Oci {
     fn launch(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
-        if boot.runtime_program.file_name().is_some_and(|name| name == "crun") {
-            hide_unified_cgroup();
+        launch(home, boot, Some(Rootfs::mount(home, boot)?))
+    }
+
+    fn launch_blank(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
+        launch(home, boot, None)
+    }
+}
+
+fn launch(home: &Home, boot: &BootSpec, rootfs: Option<Rootfs>) -> Result<Box<dyn Guest>, DriverError> {
+    if boot.runtime_program.file_name().is_some_and(|name| name == "crun") {
+        hide_unified_cgroup();
+    }
+    match start(home, boot, rootfs.as_ref()) {
+        Ok((pid, pidfd, stream)) => {
+            let memory_kills = MemoryKills::of(pid.as_raw_nonzero().get());
+            let rootfs = Mutex::new(rootfs);
+            Ok(Box::new(Container { boot: boot.clone(), pid, pidfd, stream, memory_kills, rootfs }))
         }
-        let rootfs = Rootfs::mount(home, boot)?;
-        match start(home, boot, &rootfs) {
-            Ok((pid, pidfd, stream)) => {
-                let memory_kills = MemoryKills::of(pid.as_raw_nonzero().get());
-                let rootfs = Mutex::new(Some(rootfs));
-                Ok(Box::new(Container { boot: boot.clone(), pid, pidfd, stream, memory_kills, rootfs }))
-            }
-            Err(error) => {
-                // What is said is why it failed, not what followed.
-                let _ = cgroup::remove(&boot.cgroup);
-                let _ = rootfs.unmount(&boot.spec.writable);
-                Err(error)
-            }
+        Err(error) => {
+            // What is said is why it failed, not what followed.
+            let _ = cgroup::remove(&boot.cgroup);
+            let _ = rootfs.map(|rootfs| rootfs.unmount(&boot.spec.writable));
+            Err(error)
         }
     }
 }
 
-fn start(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Result<(Pid, OwnedFd, UnixStream), DriverError> {
+fn start(home: &Home, boot: &BootSpec, rootfs: Option<&Rootfs>) -> Result<(Pid, OwnedFd, UnixStream), DriverError> {
     bundle::write(home, boot, rootfs).map_err(|e| DriverError::because("cannot write the bundle", &e))?;
     // The container's first process becomes this process' child when the runtime has ended.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -100,6 +108,14 @@ fn start(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Result<(Pid, OwnedFd,
 }
 
 impl Guest for Container {
+    fn attach(&mut self, home: &Home, boot: &BootSpec) -> Result<(), DriverError> {
+        self.boot = boot.clone();
+        let rootfs = Rootfs::mount(home, boot)?;
+        let put = move_in::move_in(home, boot, &rootfs, self.pid());
+        self.rootfs = Mutex::new(Some(rootfs));
+        put
+    }
+
     fn stream(&self) -> std::io::Result<UnixStream> {
         self.stream.try_clone()
     }

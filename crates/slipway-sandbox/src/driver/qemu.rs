@@ -3,6 +3,7 @@
 
 mod arguments;
 mod counter;
+mod monitor;
 
 use super::console::Console;
 use super::machine::Disk;
@@ -14,6 +15,7 @@ use crate::home::{BootSpec, Home, QemuPrograms, short_path};
 use crate::program;
 use crate::reap::settle_images;
 use arguments::Parts;
+use monitor::Monitor;
 use rustix::fd::OwnedFd;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -105,24 +107,44 @@ struct Running {
     device: Process,
     console: Console,
     stream: UnixStream,
+    /// Place of the writable image among the disks.
+    writable_place: usize,
+    /// Of a blank.
+    monitor: Option<Monitor>,
 }
 
 impl Driver for Qemu {
     fn launch(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
-        let limits = cgroup::Limits {
-            memory_bytes: machine::memory_mib(boot) * (1 << 20) + self.overhead_bytes(),
-            cpu_quota_us: BOOT_CPU_QUOTA_US,
-            processes: VMM_THREADS_MAX,
+        let disks = || machine::open_disks(boot);
+        machine::launch(boot, &self.limits(boot), |cgroup| self.start(home, boot, cgroup, disks()?))
+    }
+
+    fn launch_blank(&self, home: &Home, boot: &BootSpec) -> Result<Box<dyn Guest>, DriverError> {
+        let failed = |error: std::io::Error| DriverError::because("cannot make an empty disk", &error);
+        let disks = || -> Result<Vec<Disk>, _> {
+            (0..machine::PLACES).map(|place| monitor::placeholder(place < machine::LAYER_PLACES)).collect()
         };
-        machine::launch(boot, &limits, |cgroup| self.start(home, boot, cgroup))
+        machine::launch(boot, &self.limits(boot), |cgroup| {
+            let mut running = self.start(home, boot, cgroup, disks().map_err(failed)?)?;
+            running.monitor.as_mut().map_or(Ok(()), Monitor::begin)?;
+            Ok(running)
+        })
     }
 }
 
 impl Qemu {
-    fn start(&self, home: &Home, boot: &BootSpec, cgroup: &[File]) -> Result<Running, DriverError> {
+    fn limits(&self, boot: &BootSpec) -> cgroup::Limits {
+        cgroup::Limits {
+            memory_bytes: machine::memory_mib(boot) * (1 << 20) + self.overhead_bytes(),
+            cpu_quota_us: BOOT_CPU_QUOTA_US,
+            processes: VMM_THREADS_MAX,
+        }
+    }
+
+    fn start(&self, home: &Home, boot: &BootSpec, cgroup: &[File], disks: Vec<Disk>) -> Result<Running, DriverError> {
         // A machine of the processor's own is told by the processor.
         let counter = (!self.programs.kvm).then(counter::Counter::begin);
-        let (disks, tap) = (machine::open_disks(boot)?, tap::open(&boot.slot)?);
+        let tap = tap::open(&boot.slot)?;
         let extra_group = if self.programs.kvm { kvm_group() } else { None };
         let uid = uid_of(&boot.slot);
         let confinement = Confinement { uid: Some(uid), extra_group, slot: &boot.slot, cgroup };
@@ -149,14 +171,17 @@ impl Qemu {
         let console = Console::follow(console_pipe, &home.console_path())
             .map_err(|e| DriverError::because("cannot write the console's file", &e))?;
         let failed = |error: std::io::Error| DriverError::because("cannot share a descriptor", &error);
+        let monitor = boot.blank.then(Monitor::pair).transpose().map_err(failed)?;
+        let (monitor, monitor_end) = monitor.unzip();
         let parts = Parts {
             kernel: open(&self.programs.guest.kernel)?,
             initramfs: open(&self.programs.guest.initramfs)?,
             disks: ground.disks.iter().map(Disk::try_clone).collect::<Result<_, _>>().map_err(failed)?,
             tap: ground.tap.try_clone().map_err(failed)?,
             control: control.into(),
+            monitor: monitor_end,
             memory_mib: machine::memory_mib(boot),
-            processors: machine::processors(boot),
+            processors: machine::processors(&boot.spec.limits),
             slot: &boot.slot,
             kvm: self.programs.kvm,
             counter_khz: ground.counter_khz,
@@ -167,7 +192,11 @@ impl Qemu {
         command.stdout(qemu_end).stderr(error_end);
         let qemu = Process::start(command, confinement, &parts.descriptors())?;
         match dial(&dir, &qemu, &console) {
-            Ok(stream) => Ok(Running { boot: (*boot).clone(), kvm: self.programs.kvm, qemu, device, console, stream }),
+            Ok(stream) => {
+                let (boot, kvm) = ((*boot).clone(), self.programs.kvm);
+                let writable_place = boot.spec.layers.len();
+                Ok(Running { boot, kvm, qemu, device, console, stream, writable_place, monitor })
+            }
             Err(trouble) => {
                 for process in [&qemu, &device] {
                     process.kill();
@@ -196,12 +225,22 @@ impl Qemu {
 }
 
 impl Guest for Running {
+    fn attach(&mut self, _home: &Home, boot: &BootSpec) -> Result<(), DriverError> {
+        // Closed when it is done.
+        let monitor = self.monitor.take();
+        let mut monitor = monitor.ok_or_else(|| DriverError::new("the machine is no blank"))?;
+        self.boot = boot.clone();
+        self.writable_place = machine::WRITABLE_PLACE;
+        monitor.change(&machine::placed(boot, machine::open_disks(boot)?)?)?;
+        machine::limit_cpu(boot)
+    }
+
     fn stream(&self) -> std::io::Result<UnixStream> {
         self.stream.try_clone()
     }
 
     fn setup(&self) -> Result<Setup, DriverError> {
-        machine::setup(&self.boot)
+        machine::setup_at(&self.boot, self.writable_place, Vec::new())
     }
 
     fn last_words(&self) -> Option<String> {

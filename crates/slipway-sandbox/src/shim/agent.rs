@@ -32,19 +32,27 @@ impl From<String> for ReadError {
     }
 }
 
-/// Waits for the agent's first line, configures it and waits until that is done.
-pub(super) fn greet(guest: &dyn Guest, hostname: &str) -> Result<Reader, DriverError> {
-    let failed = |error: std::io::Error| DriverError::because("cannot speak to the agent", &error);
-    let mut stream = guest.stream().map_err(failed)?;
+fn failed(error: std::io::Error) -> DriverError {
+    DriverError::because("cannot speak to the agent", &error)
+}
+
+/// Waits for the agent's first line.
+pub(super) fn meet(guest: &dyn Guest) -> Result<Reader, DriverError> {
+    let stream = guest.stream().map_err(failed)?;
     stream.set_read_timeout(Some(guest.greet_time_max())).map_err(failed)?;
-    let mut reader = Reader { lines: BufReader::new(stream.try_clone().map_err(failed)?) };
+    let mut reader = Reader { lines: BufReader::new(stream) };
     match reader.answer("before it greeted")? {
-        Some(AgentEvent::Hello { version: PROTOCOL_VERSION }) => {}
+        Some(AgentEvent::Hello { version: PROTOCOL_VERSION }) => Ok(reader),
         Some(AgentEvent::Hello { version }) => {
-            return Err(DriverError::new(format!("the agent speaks version {version}, expected {PROTOCOL_VERSION}")));
+            Err(DriverError::new(format!("the agent speaks version {version}, expected {PROTOCOL_VERSION}")))
         }
-        _ => return Err(DriverError::new("the agent did not greet")),
+        _ => Err(DriverError::new("the agent did not greet")),
     }
+}
+
+/// Configures an agent that greeted, and waits until that is done.
+pub(super) fn configure(guest: &dyn Guest, mut reader: Reader, hostname: &str) -> Result<Reader, DriverError> {
+    let mut stream = guest.stream().map_err(failed)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_time_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
     let Setup { files, machine } = guest.setup()?;
@@ -63,6 +71,11 @@ pub(super) fn greet(guest: &dyn Guest, hostname: &str) -> Result<Reader, DriverE
 }
 
 impl Reader {
+    /// Whether the agent said something that nobody has read.
+    pub(super) fn holds_words(&self) -> bool {
+        !self.lines.buffer().is_empty()
+    }
+
     /// A machine's random numbers may be those of another machine until it confirms that they are not: it is not used before.
     fn wait_until_ready(&mut self, mut reseed: Option<u64>) -> Result<(), DriverError> {
         loop {

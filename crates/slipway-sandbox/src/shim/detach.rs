@@ -29,10 +29,11 @@ pub(super) fn fork() -> io::Result<Side> {
     }
 }
 
-/// Closes the pipe to the server, which may end before this process does.
-pub(super) fn let_go_of_output() {
-    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::WRONLY, Mode::empty()) {
-        let _ = rustix::stdio::dup2_stdout(null);
+/// Closes the pipes to the server, which may end before this process does.
+pub(super) fn let_go_of_server() {
+    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stdin(&null);
     }
 }
 

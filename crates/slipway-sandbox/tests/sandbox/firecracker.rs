@@ -1,8 +1,8 @@
 //! The `firecracker` driver's own matters.
 
 use crate::drivers::{Place, firecracker};
-use crate::machine::{init_pid, run};
-use slipway_sandbox::{DriverConfig, FirecrackerConfig, IoLimits, SandboxConfig, SandboxError};
+use crate::machine::{init_pid, run, was_booted_ahead};
+use slipway_sandbox::{DriverConfig, FirecrackerConfig, IoLimits, SandboxConfig, SandboxError, WarmConfig};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -125,4 +125,25 @@ async fn machines_from_one_snapshot_have_nothing_in_common() {
     assert_ne!(told[0].0, told[1].0, "one identity for two machines");
     assert_ne!(told[0].1, told[1].1, "the same random numbers in two machines");
     machine.end(&sandboxes.iter().collect::<Vec<_>>()).await;
+}
+
+/// A machine of a snapshot can stand ready too.
+#[tokio::test]
+async fn a_machine_of_a_snapshot_is_claimed() {
+    let Some(place) = Place::find(firecracker(), 64) else { return };
+    let snapshots = tempfile::tempdir_in(crate::machine::scratch()).unwrap();
+    let dir = snapshots.path().to_owned();
+    let change = |config: &mut SandboxConfig| {
+        settings(config).snapshots_dir = Some(dir.clone());
+        config.warm = WarmConfig { idle: Some(1), ..WarmConfig::STANDARD };
+    };
+    let machine = place.machine_with(change).await;
+    machine.warm_up().await;
+    let begun = Instant::now();
+    let sandbox = machine.boot("fc-5").await;
+    eprintln!("claim: {:?}", begun.elapsed());
+    assert!(was_booted_ahead(&machine.config, "fc-5"));
+    let done = run(&sandbox, "cat /etc/base-file; echo written > /app/file; cat /app/file; uname -n").await;
+    assert_eq!(done.stdout, "as it was\nwritten\nbox\n", "{}", done.stderr);
+    machine.end(&[&sandbox]).await;
 }

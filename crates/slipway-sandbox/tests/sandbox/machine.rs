@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use slipway_layers::image;
 use slipway_sandbox::{
     Cidr, DriverConfig, Events, NetworkConfig, Runtime, Sandbox, SandboxConfig, SandboxEvent, SandboxSpec, Sandboxes,
-    WritableSpec,
+    WarmConfig, WritableSpec,
 };
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::ExitFacts;
@@ -91,6 +91,7 @@ impl Machine {
             driver: DriverConfig::Oci,
             network: NetworkConfig { subnet, ..NetworkConfig::default() },
             ca_bundle: None,
+            warm: WarmConfig::OFF,
         };
         change(&mut config);
         let sandboxes = Sandboxes::open(config.clone()).await.unwrap();
@@ -129,6 +130,13 @@ impl Machine {
         self.sandboxes.boot(self.spec(id)).await.unwrap()
     }
 
+    /// Until one of the usual size stands ready: the first of its size is a miss, where sizes count.
+    pub(crate) async fn warm_up(&self) {
+        self.boot("warm-up").await.stop(Duration::ZERO).await.unwrap();
+        self.sandboxes.prepared().await;
+        assert!(!blanks(&self.config).is_empty(), "nothing stands ready");
+    }
+
     /// Stops what runs and removes what stands ready; then nothing of this machine is left.
     pub(crate) async fn end(self, sandboxes: &[&Sandbox]) {
         for sandbox in sandboxes {
@@ -136,6 +144,7 @@ impl Machine {
         }
         self.sandboxes.close().await;
         let tag = tag(&self.config);
+        assert_eq!(blanks(&self.config), Vec::<String>::new());
         assert_eq!(named("/sys/class/net", &format!("slp{tag}")), Vec::<String>::new());
         assert_eq!(named("/run/netns", &format!("slipway-{tag}")), Vec::<String>::new());
         let table = format!("slipway_{tag}");
@@ -275,6 +284,17 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
         assert!(std::time::Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Names of what stands ready.
+pub(crate) fn blanks(config: &SandboxConfig) -> Vec<String> {
+    named(config.sandboxes_dir.to_str().unwrap(), ".blank-")
+}
+
+pub(crate) fn was_booted_ahead(config: &SandboxConfig, id: &str) -> bool {
+    let spec = std::fs::read(config.sandboxes_dir.join(id).join("spec.json")).unwrap();
+    let spec: serde_json::Value = serde_json::from_slice(&spec).unwrap();
+    spec["cgroup"].as_str().unwrap().contains("/.blank-")
 }
 
 pub(crate) fn shim_pid(config: &SandboxConfig, id: &str) -> i32 {

@@ -16,6 +16,7 @@ mod oci;
 mod qemu;
 mod restart;
 mod shared;
+mod warm;
 
 /// Each check, with a number of its own, as a test of each driver.
 macro_rules! suite {
@@ -39,6 +40,11 @@ macro_rules! suite {
                 15 hostile::a_line_without_end_ends_its_sandbox,
                 16 hostile::a_flood_is_held_within_a_bound_and_stops_nobody,
                 17 hostile::an_agent_that_ignores_a_stop_is_killed,
+                18 shared::what_a_sandbox_does_that_was_booted_ahead,
+                19 warm::one_that_was_booted_ahead_has_its_layers_images_and_address,
+                20 warm::one_that_stands_ready_is_used_once,
+                21 warm::one_that_died_costs_nothing_but_time,
+                22 warm::what_a_killed_server_had_ready_is_removed_at_the_next_start,
             );
         })+
     };

@@ -13,7 +13,7 @@ use file::{ConfigFile, NodeKind};
 pub(crate) use machines::{MachinesConfig, releases_dir};
 use slipway_edge::ProxyConfig;
 use slipway_host::{BaseConfig, HostConfig, NodeSource, PythonSource};
-use slipway_sandbox::{DriverConfig, NetworkConfig, SandboxConfig};
+use slipway_sandbox::{DriverConfig, NetworkConfig, SandboxConfig, WarmConfig};
 use slipway_types::api::UPLOAD_BYTES_MAX;
 use slipway_types::settings::{ByteSize, DurationMs};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,6 +32,8 @@ const NODE_SITE_DEFAULT: &str = "https://nodejs.org/dist";
 const WORKERS_MAX: u32 = 64;
 /// Room for 16 sandboxes: a few replicas and a build.
 const SUBNET_PREFIX_MAX: u8 = 26;
+/// Sandboxes of one size that stand ready: more than a burst of deployments takes.
+const WARM_IDLE_MAX: u32 = 16;
 /// A host name has 253 bytes (RFC 1035), of which a label in front takes 64 with its dot.
 const DOMAIN_BYTES_MAX: usize = 189;
 const AGENT_NAME: &str = "libexec/slipway-agent";
@@ -184,7 +186,17 @@ fn sandbox_config(data_dir: &Path, table: file::SandboxTable) -> Result<SandboxC
         driver: DriverConfig::default(),
         network: NetworkConfig { subnet, allow: table.allow.into_iter().map(|cidr| cidr.0).collect(), dns: table.dns },
         ca_bundle,
+        warm: warm_config(&table.warm)?,
     })
+}
+
+fn warm_config(table: &file::WarmTable) -> Result<WarmConfig, Failure> {
+    if let Some(idle) = table.idle.filter(|idle| *idle > WARM_IDLE_MAX) {
+        return Err(Failure::usage(format!("`sandbox.warm.idle = {idle}` is out of range: 0 to {WARM_IDLE_MAX}")));
+    }
+    let standard = WarmConfig::STANDARD;
+    let memory_bytes = table.memory.map_or(standard.memory_bytes, |memory| memory.0);
+    Ok(WarmConfig { idle: table.idle, memory_bytes, ..standard })
 }
 
 fn check_domain(domain: &str) -> Result<(), Failure> {

@@ -3,10 +3,11 @@
 //!
 //! It goes with the shim's mount namespace at the latest: nothing of it is ever on a disk.
 
-use crate::driver::DriverError;
 use crate::driver::idmap::{Access, Owner};
+use crate::driver::{DriverError, namespace};
 use crate::network::Slot;
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::fs::CWD;
+use rustix::mount::{MountFlags, MoveMountFlags, UnmountFlags, move_mount};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,6 +59,30 @@ impl Jail {
             let hint = "; its file system must be ext4, xfs or btrfs, and the kernel Linux 5.12 or newer";
             DriverError::because(format!("{what}{}", if old { hint } else { "" }), &error)
         })
+    }
+
+    /// The directory that it was made in has another name now.
+    pub(super) fn moved(&mut self, base: &Path) {
+        if let Ok(below) = self.root.strip_prefix(&self.base) {
+            self.root = base.join(below);
+        }
+        self.base = base.to_owned();
+    }
+
+    /// Shows files of root's to a machine that runs: the jailer took its own copy of the mounts. Each takes the place of a placeholder.
+    pub(super) fn show_inside(&self, vmm: i32, files: &[(&Path, String, Access)]) -> Result<(), DriverError> {
+        let failed = |error: std::io::Error| DriverError::because("cannot show images to the virtual machine", &error);
+        let tree = |(source, name, access): &(&Path, String, Access)| {
+            Ok((self.owner.tree(source, *access).map_err(failed)?, format!("/{name}")))
+        };
+        let trees = files.iter().map(tree).collect::<Result<Vec<_>, DriverError>>()?;
+        let put = move || {
+            trees.iter().try_for_each(|(tree, at)| {
+                move_mount(tree, "", CWD, at.as_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            })?;
+            Ok(())
+        };
+        namespace::inside(vmm, put).map_err(failed)
     }
 
     /// An empty file of the machine's own, of that size.

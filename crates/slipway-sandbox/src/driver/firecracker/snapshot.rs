@@ -7,12 +7,11 @@
 //!
 //! A snapshot that cannot be made or taken up costs a note and an ordinary boot.
 
-use super::body::{NETWORK, Speech, disk};
+use super::body::{NETWORK, disk};
 use super::jail::Jail;
-use super::{Access, DriverError, Ground, Running, access};
+use super::{Access, DriverError, Ground, PLACEHOLDER_BYTES, Running, access, take_images};
 use crate::driver::{kvm, machine, tap::TAP};
 use serde_json::json;
-use slipway_types::agent::DeviceSize;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -21,12 +20,6 @@ use std::time::{Duration, SystemTime};
 
 /// Part of the name: what a snapshot is made of here.
 const FORMAT: &str = "1";
-/// Places for layers. A sandbox with more boots.
-const LAYER_PLACES: usize = 8;
-const WRITABLE_PLACE: usize = LAYER_PLACES;
-const DISKS: usize = LAYER_PLACES + 2;
-/// A disk that stands for nothing.
-const PLACEHOLDER_BYTES: u64 = 4096;
 /// Of the digest, in the name.
 const KEY_CHARS: usize = 16;
 /// Each takes as much disk as its machine has memory; sizes of machines are few. The least recently used ones go.
@@ -42,7 +35,7 @@ const PROCESSOR_LINES: [&str; 8] =
 /// A machine from a snapshot, which is made where there is none. None: boot one.
 pub(super) fn restore(ground: &Ground<'_>) -> Option<Running> {
     let dir = ground.programs.snapshots_dir.as_deref()?;
-    if ground.boot.spec.layers.len() > LAYER_PLACES {
+    if ground.boot.spec.layers.len() > machine::LAYER_PLACES {
         return None;
     }
     let key = key(ground);
@@ -96,15 +89,8 @@ fn create(ground: &Ground<'_>, dir: &Path) -> Result<(), DriverError> {
     for path in &files {
         File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     }
-    let vm = ground.start_vmm(|jail| {
-        ground.show_guest(jail)?;
-        (0..DISKS).try_for_each(|place| jail.placeholder(&disk(place), PLACEHOLDER_BYTES))?;
-        show_files(jail, dir, Access::ReadWrite)
-    })?;
-    let read_only: Vec<bool> = (0..DISKS).map(|place| place < LAYER_PLACES).collect();
-    ground.run(&vm, &read_only, Speech::Silent)?;
+    let (vm, stream) = ground.boot_empty(|jail| show_files(jail, dir, Access::ReadWrite))?;
     let mut hello = String::new();
-    let stream = vm.dial(ground.programs.boot_time_max)?;
     stream.set_read_timeout(Some(ground.programs.boot_time_max)).map_err(failed)?;
     BufReader::new(stream.take(HELLO_BYTES_MAX)).read_line(&mut hello).map_err(failed)?;
     let mut api = vm.api()?;
@@ -121,9 +107,9 @@ fn create(ground: &Ground<'_>, dir: &Path) -> Result<(), DriverError> {
 
 /// Takes the machine up, with this sandbox's images in the places of its disks.
 fn load(ground: &Ground<'_>, snapshot: &Path) -> Result<Running, DriverError> {
-    let places = places(ground);
+    let places = machine::placed(ground.boot, ground.images.iter().collect())?;
     let vm = ground.start_vmm(|jail| {
-        (0..DISKS).try_for_each(|place| match places.iter().find(|(used, _)| *used == place) {
+        (0..machine::PLACES).try_for_each(|place| match places.iter().find(|(used, _)| *used == place) {
             Some((_, image)) => jail.show(&image.path, &disk(place), access(image.read_only)),
             None => jail.placeholder(&disk(place), PLACEHOLDER_BYTES),
         })?;
@@ -138,40 +124,19 @@ fn load(ground: &Ground<'_>, snapshot: &Path) -> Result<Running, DriverError> {
     let mut api = vm.api()?;
     let mut go_on = || -> Result<(), DriverError> {
         api.put("/snapshot/load", &order)?;
-        for (place, _) in &places {
-            let name = disk(*place);
-            // The same path: it makes the machine ask for the new size.
-            api.patch(&format!("/drives/{name}"), &json!({ "drive_id": name, "path_on_host": format!("/{name}") }))?;
-        }
+        take_images(&mut api, places.iter().map(|(place, _)| *place))?;
         api.patch("/vm", &json!({ "state": "Resumed" }))
     };
     go_on().map_err(|error| vm.explain(error))?;
     let stream = vm.dial(ground.programs.boot_time_max)?;
-    let mut running = ground.running(vm, stream, WRITABLE_PLACE);
-    running.devices = sizes(&places)?;
+    let mut running = ground.running(vm, stream, machine::WRITABLE_PLACE);
+    running.devices = machine::sizes(&places)?;
     Ok(running)
 }
 
 fn show_files(jail: &Jail, dir: &Path, access: Access) -> Result<(), DriverError> {
     jail.directory("snapshot")?;
     ["state", "memory"].iter().try_for_each(|name| jail.show(&dir.join(name), &format!("snapshot/{name}"), access))
-}
-
-/// The sandbox's images, by place.
-fn places<'a>(ground: &'a Ground<'_>) -> Vec<(usize, &'a machine::Image)> {
-    let layers = ground.boot.spec.layers.len();
-    let place = |index: usize| if index < layers { index } else { WRITABLE_PLACE + index - layers };
-    ground.images.iter().enumerate().map(|(index, image)| (place(index), image)).collect()
-}
-
-fn sizes(places: &[(usize, &machine::Image)]) -> Result<Vec<DeviceSize>, DriverError> {
-    let size = |(place, image): &(usize, &machine::Image)| {
-        let bytes = image.path.metadata().map(|metadata| metadata.len());
-        let bytes =
-            bytes.map_err(|e| DriverError::because(format!("cannot measure `{}`", image.path.display()), &e))?;
-        Ok(DeviceSize { device: machine::disk_name(*place), bytes })
-    };
-    places.iter().map(size).collect()
 }
 
 /// Everything that a snapshot depends on. Files count by path, length and time: they are replaced, never written into.
@@ -189,7 +154,7 @@ fn key(ground: &Ground<'_>) -> String {
         programs.kernel_words.clone(),
         format!("{:?}", programs.limits),
         machine::memory_mib(ground.boot).to_string(),
-        machine::processors(ground.boot).to_string(),
+        machine::processors(&ground.boot.spec.limits).to_string(),
     ];
     for path in [&programs.firecracker, &programs.guest.kernel, &programs.guest.initramfs] {
         let metadata = path.metadata().map(|m| (m.len(), m.mtime(), m.mtime_nsec(), m.ino()));

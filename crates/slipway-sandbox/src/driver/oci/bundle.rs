@@ -8,7 +8,7 @@ use crate::error::SandboxError;
 use crate::home::{BootSpec, Home};
 use serde_json::{Value, json};
 use slipway_tree::root::{MASKED_PATHS, READ_ONLY_PATHS};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const AGENT_IN_SANDBOX: &str = "/slipway/agent";
 const AGENT_DIR_IN_SANDBOX: &str = "/run/slipway";
@@ -23,22 +23,35 @@ const OOM_SCORE_ADJUSTMENT: i32 = 200;
 /// The agent itself, which the owner's limit does not count.
 const AGENT_PROCESSES: u64 = 4;
 
-/// Writes `config.json` and the generated files. Nothing in them is secret.
-pub(super) fn write(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Result<(), SandboxError> {
+/// Writes `config.json` and the generated files. Nothing in them is secret. A blank has no file system of its own yet, and no limits.
+pub(super) fn write(home: &Home, boot: &BootSpec, rootfs: Option<&Rootfs>) -> Result<(), SandboxError> {
     let dir = home.bundle_dir();
     std::fs::create_dir_all(&dir).map_err(SandboxError::file("make", &dir))?;
-    for (file, text) in boot.generated_files() {
-        let path = dir.join(file);
-        std::fs::write(&path, text).map_err(SandboxError::file("write", &path))?;
+    if rootfs.is_some() {
+        write_files(home, boot)?;
     }
     home.write_json(&dir.join("config.json"), &config(home, boot, rootfs))
 }
 
-fn config(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Value {
+/// What of `/etc` is the sandbox's own.
+pub(super) fn write_files(home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
+    for (file, text) in boot.generated_files() {
+        let path = home.bundle_dir().join(file);
+        std::fs::write(&path, text).map_err(SandboxError::file("write", &path))?;
+    }
+    Ok(())
+}
+
+fn config(home: &Home, boot: &BootSpec, rootfs: Option<&Rootfs>) -> Value {
+    let root = match rootfs {
+        Some(rootfs) => json!({ "path": rootfs.merged, "readonly": false }),
+        None => json!({ "path": boot.skeleton, "readonly": true }),
+    };
+    let devices = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
     json!({
         "ociVersion": "1.0.2",
         "hostname": boot.spec.hostname,
-        "root": { "path": rootfs.merged, "readonly": false },
+        "root": root,
         "process": process(),
         "mounts": mounts(home, boot, rootfs),
         "linux": {
@@ -47,7 +60,7 @@ fn config(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Value {
                 { "type": "network", "path": boot.slot.path() },
             ],
             "cgroupsPath": boot.cgroup,
-            "resources": resources(boot),
+            "resources": if rootfs.is_some() { resources(boot) } else { devices },
             "rootfsPropagation": "private",
             "seccomp": seccomp::profile(),
             "maskedPaths": MASKED_PATHS,
@@ -97,7 +110,20 @@ fn resources(boot: &BootSpec) -> Value {
     })
 }
 
-fn mounts(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Vec<Value> {
+/// The same for a cgroup that is there already.
+pub(super) fn limits(boot: &BootSpec) -> cgroup::Limits {
+    let limits = &boot.spec.limits;
+    cgroup::Limits {
+        memory_bytes: limits.memory.0,
+        cpu_quota_us: cgroup::cpu_quota_us(limits),
+        processes: u64::from(limits.processes_max) + AGENT_PROCESSES,
+    }
+}
+
+/// What every container has, by the outermost mount point: a blank takes them along.
+pub(super) const OWN_MOUNTS: [&str; 5] = ["/proc", "/dev", "/sys", AGENT_DIR_IN_SANDBOX, AGENT_IN_SANDBOX];
+
+fn mounts(home: &Home, boot: &BootSpec, rootfs: Option<&Rootfs>) -> Vec<Value> {
     let special = |at: &str, kind: &str, options: &[&str]| json!({ "destination": at, "type": kind, "source": kind, "options": options });
     let plain = ["nosuid", "noexec", "nodev"];
     let mut mounts = vec![
@@ -111,17 +137,41 @@ fn mounts(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Vec<Value> {
         special("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
         bind(&home.agent_dir(), AGENT_DIR_IN_SANDBOX, &["rw", "noexec"]),
         bind(&boot.agent_program, AGENT_IN_SANDBOX, &["ro"]),
-        // Beside the written layer, not in it: temporary files count for the disk limit but are no part of a result.
-        bind(&rootfs.temporary, "/tmp", &["rw"]),
     ];
-    for file in ["resolv.conf", "hosts", "hostname"] {
-        mounts.push(bind(&home.bundle_dir().join(file), &format!("/etc/{file}"), &["ro", "noexec"]));
+    let given = rootfs.map(|rootfs| given(home, boot, rootfs)).unwrap_or_default();
+    mounts.extend(given.iter().map(|bound| bind(&bound.source, &bound.at, bound.options())));
+    mounts
+}
+
+/// A file or directory of the host's that is shown to the sandbox.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) source: PathBuf,
+    pub(super) at: String,
+    /// And no program in it can be run.
+    pub(super) read_only: bool,
+}
+
+impl Bound {
+    fn options(&self) -> &'static [&'static str] {
+        if self.read_only { &["ro", "noexec"] } else { &["rw"] }
+    }
+}
+
+/// What the sandbox is given beside its root.
+pub(super) fn given(home: &Home, boot: &BootSpec, rootfs: &Rootfs) -> Vec<Bound> {
+    let read_only = |source: PathBuf, at: String| Bound { source, at, read_only: true };
+    let read_write = |source: &Path, at: &str| Bound { source: source.to_owned(), at: at.to_owned(), read_only: false };
+    // Beside the written layer, not in it: temporary files count for the disk limit but are no part of a result.
+    let mut given = vec![read_write(&rootfs.temporary, "/tmp")];
+    for (file, _) in boot.generated_files() {
+        given.push(read_only(home.bundle_dir().join(file), format!("/etc/{file}")));
     }
     if let Some(bundle) = &boot.ca_bundle {
-        mounts.push(bind(bundle, CA_BUNDLE_IN_SANDBOX, &["ro", "noexec"]));
+        given.push(read_only(bundle.clone(), CA_BUNDLE_IN_SANDBOX.to_owned()));
     }
-    mounts.extend(rootfs.caches.iter().map(|(source, target)| bind(source, target, &["rw"])));
-    mounts
+    given.extend(rootfs.caches.iter().map(|(source, target)| read_write(source, target)));
+    given
 }
 
 fn bind(source: &Path, at: &str, options: &[&str]) -> Value {

@@ -45,8 +45,13 @@ impl Rootfs {
                     scope.spawn(move || image::mount(path, &at, Access::ReadOnly))
                 })
                 .collect();
-            let writable = &spec.writable;
-            let writable = scope.spawn(|| ensure(&writable.image, writable.bytes, &dir.join("writable")));
+            let writable = scope.spawn(|| {
+                let image = &spec.writable.image;
+                if !image.exists() {
+                    boot.create_writable()?;
+                }
+                image::mount(image, &dir.join("writable"), Access::ReadWrite)
+            });
             let cache = spec.cache.as_ref();
             let cache = cache.map(|cache| scope.spawn(|| ensure_cache(&cache.image, cache.bytes, &dir.join("cache"))));
             let layers: Result<Vec<_>, _> = layers.into_iter().map(joined).collect();

@@ -24,6 +24,8 @@ pub(super) struct Parts<'a> {
     pub(super) tap: OwnedFd,
     /// Connected to the vsock device.
     pub(super) control: OwnedFd,
+    /// By which disks are changed; only a blank has one.
+    pub(super) monitor: Option<OwnedFd>,
     pub(super) memory_mib: u64,
     pub(super) processors: u32,
     pub(super) slot: &'a Slot,
@@ -36,7 +38,8 @@ impl Parts<'_> {
     /// What QEMU inherits.
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let others = [&self.kernel, &self.initramfs, &self.tap, &self.control];
-        others.into_iter().chain(self.disks.iter().map(|disk| &disk.file)).map(AsFd::as_fd).collect()
+        let disks = self.disks.iter().map(|disk| &disk.file);
+        others.into_iter().chain(disks).chain(&self.monitor).map(AsFd::as_fd).collect()
     }
 
     pub(super) fn arguments(&self) -> Vec<String> {
@@ -71,6 +74,10 @@ impl Parts<'_> {
         add("device", format!("virtio-net-pci,netdev=network,mac={mac},romfile=,{}", at(next)));
         add("chardev", format!("socket,id=vsock,fd={}", self.control.as_raw_fd()));
         add("device", format!("vhost-user-vsock-pci,chardev=vsock,{}", at(next + 1)));
+        if let Some(monitor) = &self.monitor {
+            add("chardev", format!("socket,id=monitor,fd={}", monitor.as_raw_fd()));
+            add("mon", "chardev=monitor,mode=control".to_owned());
+        }
         words.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned));
         words
     }
@@ -108,6 +115,7 @@ fn by_number(file: &OwnedFd) -> String {
 
 /// The host's page cache holds each layer once for all machines. What a guest asks to be flushed is not: what is kept of an image
 /// is synced when it is published.
+/// [`super::monitor`] says the same of the image that takes a disk's place.
 fn blockdev(place: usize, disk: &Disk) -> String {
     let read_only = if disk.read_only { "on" } else { "off" };
     format!(

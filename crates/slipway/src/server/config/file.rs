@@ -65,6 +65,15 @@ pub(super) struct SandboxTable {
     pub(super) snapshots: bool,
     pub(super) firecracker_release: Option<ReleaseTable>,
     pub(super) io: IoTable,
+    pub(super) warm: WarmTable,
+}
+
+/// What is booted ahead.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct WarmTable {
+    pub(super) idle: Option<u32>,
+    pub(super) memory: Option<ByteSize>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -33,6 +33,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config.host.sandbox.agent_program.file_name().unwrap(), "slipway-agent");
     assert_eq!(config.host.sandbox.network.subnet.to_string(), "10.201.0.0/16");
     assert!(config.host.workers >= 1);
+    assert_eq!(config.host.sandbox.warm, WarmConfig::STANDARD);
 }
 
 #[test]
@@ -62,6 +63,7 @@ fn every_key_of_the_file_counts() {
         [sandbox]
         driver = "oci"
         runtime = "crun"
+        warm = { idle = 3, memory = "512MB" }
         subnet = "10.99.0.0/16"
         allow = ["192.168.1.0/24"]
         dns = ["1.1.1.1"]
@@ -96,6 +98,8 @@ fn every_key_of_the_file_counts() {
     assert_eq!((config.upload_bytes_max, config.drain_timeout), (64 << 20, Duration::from_secs(5)));
     assert_eq!((config.api_listen.port(), config.edge_listen.port()), (1, 80));
     assert_eq!((config.domain.as_str(), config.driver), ("apps.example.org", Driver::Oci));
+    let warm = &config.host.sandbox.warm;
+    assert_eq!((warm.idle, warm.memory_bytes), (Some(3), ByteSize::mebibytes(512).0));
     let allow = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
     assert_eq!((config.proxy.allow, config.proxy.ca_bundle), (allow.to_vec(), host.sandbox.ca_bundle.clone()));
     assert_eq!((host.workers, host.layers_dir.to_str()), (3, Some("/srv/layers")));
@@ -155,6 +159,7 @@ fn what_cannot_be_is_refused() {
         ("sandbox.subnet = \"10.0.0\"", "10.0.0"),
         ("sandbox.ca_bundle = \"/missing\"", "no certificate bundle"),
         ("sandbox.driver = \"docker\"", "unknown variant"),
+        ("sandbox.warm.idle = 17", "0 to 16"),
         ("sandbox.qemu = \"/missing\"", "no file `/missing`"),
         ("sandbox.kernel_modules = \"/lib\"", "goes with `sandbox.kernel`"),
         ("sandbox = { kernel = \"/etc/hostname\", kernel_modules = \"/missing\" }", "no directory `/missing`"),
