@@ -11,6 +11,9 @@ mod doctor;
 mod driver;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod guest;
 mod home;
 mod link;

@@ -112,7 +112,8 @@ impl Sandbox {
 
     async fn command(&self, command: AgentCommand) -> Result<(), SandboxError> {
         let line = link::agent_line(&command);
-        if line.len() > LINE_BYTES_MAX {
+        // With its newline.
+        if line.len() >= LINE_BYTES_MAX {
             return Err(SandboxError::TaskTooLarge { id: self.inner.id.clone(), bytes: line.len() });
         }
         let gone = |_| SandboxError::Gone { id: self.inner.id.clone() };

@@ -6,6 +6,8 @@
 
 mod agent;
 mod detach;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hold;
 mod ring;
 mod serve;

@@ -26,6 +26,8 @@ use crate::reap::settle_images;
 use api::Api;
 use body::{Speech, VSOCK_SOCKET};
 use jail::Jail;
+#[cfg(any(test, fuzzing))]
+pub(crate) use api::answers;
 pub(crate) use programs::find_programs;
 use serde_json::json;
 use slipway_types::agent::DeviceSize;
