@@ -1,8 +1,9 @@
 //! A guest that was taken over, its agent too. It can end itself; it can neither stall the host, nor fill it, nor be believed.
 
 use crate::drivers::Place;
-use crate::machine::{Machine, assert_nothing_left, gone, init_pid, programs, shim_pid, start, task};
+use crate::machine::{Machine, assert_nothing_left, gone, init_pid, programs, shim_pid, start, task, until};
 use slipway_sandbox::{Sandbox, SandboxError, SandboxSpec};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What the shim may hold of a guest's words, with all else that it has. The bound on events alone is 8 MiB.
@@ -43,6 +44,8 @@ async fn ends(machine: &Machine, manner: &str, why_part: &str) {
     let sandbox = boot(machine, manner).await;
     let pids = [shim_pid(&machine.config, manner), init_pid(&machine.config, manner)];
     start(&sandbox, "true").await;
+    // Nothing is read before: a guest that is slower than its reader never has too much on the way.
+    until("the sandbox ends", || !Path::new(&format!("/proc/{}", pids[1])).exists()).await;
     let reason = gone(&mut sandbox.events()).await;
     assert!(reason.contains(why_part), "{manner}: {reason}");
     assert_nothing_left(&machine.config, manner, &pids).await;
