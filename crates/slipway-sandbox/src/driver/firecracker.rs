@@ -24,10 +24,10 @@ use crate::error::SandboxError;
 use crate::home::{BootSpec, FirecrackerPrograms, Home};
 use crate::reap::settle_images;
 use api::Api;
-use body::{Speech, VSOCK_SOCKET};
-use jail::Jail;
 #[cfg(any(test, fuzzing))]
 pub(crate) use api::answers;
+use body::{Speech, VSOCK_SOCKET};
+use jail::Jail;
 pub(crate) use programs::find_programs;
 use serde_json::json;
 use slipway_types::agent::DeviceSize;

@@ -261,7 +261,9 @@ impl Model {
         let line = serde_json::to_string(&FromShim::Event { sequence, event: (*event).clone() }).expect("a line");
         assert!(line.len() < WIRE_LINE_BYTES_MAX, "a supervisor cannot read it");
         let read = crate::link::parse(&line);
-        assert!(matches!(read, Some(FromShim::Event { sequence: at, event: read }) if at == sequence && read == *event));
+        assert!(
+            matches!(read, Some(FromShim::Event { sequence: at, event: read }) if at == sequence && read == *event)
+        );
         true
     }
 
