@@ -25,6 +25,7 @@ mod sandbox;
 mod sandboxes;
 mod shim;
 mod spec;
+mod steps;
 mod wire;
 
 pub use boot_probe::try_boot;
@@ -32,7 +33,7 @@ pub use config::{
     Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig,
     QemuConfig, Runtime, SandboxConfig,
 };
-pub use doctor::{Check, drivers, probe};
+pub use doctor::{Check, drivers, machine_drivers, probe};
 pub use driver::firecracker::release::{RELEASE_URL, Release, ReleaseError, ReleaseSource, fetch_release};
 pub use error::SandboxError;
 pub use event::{STOPPED, SandboxEvent, TaskState};

@@ -107,7 +107,8 @@ pub(crate) async fn attach(remains: Remains) -> Result<Sandbox, SandboxError> {
     };
     tokio::spawn(link.run(connection));
     let (events, handed) = (Mutex::new(events), AtomicU64::new(0));
-    Ok(Sandbox::new(Inner { id, address, orders, events, handed, acknowledged, ended, tasks, listening }))
+    let boot_steps = Default::default();
+    Ok(Sandbox::new(Inner { id, address, orders, events, handed, acknowledged, ended, tasks, listening, boot_steps }))
 }
 
 type Attached = (Connection, Vec<crate::event::TaskState>, Vec<slipway_types::agent::ListeningSocket>);

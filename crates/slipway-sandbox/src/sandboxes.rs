@@ -8,6 +8,7 @@ use crate::network::{Network, Slot};
 use crate::reap::reap;
 use crate::sandbox::Sandbox;
 use crate::spec::SandboxSpec;
+use crate::steps::Steps;
 use crate::wire::BootReport;
 use crate::{driver, program};
 use std::path::{Path, PathBuf};
@@ -132,7 +133,9 @@ impl Sandboxes {
 
 impl Inner {
     async fn boot(&self, spec: SandboxSpec) -> Result<Sandbox, SandboxError> {
+        let mut steps = Steps::begin();
         let slot = self.network.claim().await?;
+        steps.done("slot");
         let home = Home::new(self.config.sandboxes_dir.join(&spec.id));
         let boot = BootSpec {
             cgroup: format!("/{}/{}", self.network.cgroup(), spec.id),
@@ -154,11 +157,20 @@ impl Inner {
             self.network.release(slot).await;
             return Err(error);
         }
+        steps.done("files");
         let remains = Remains { home, boot, network: self.network.clone() };
         let booted = match start_shim(&self.config.shim_program, &remains.home, &remains.boot).await {
-            Ok(()) => link::attach(remains.clone()).await,
+            Ok(of_the_shim) => {
+                steps.within("shim", of_the_shim);
+                link::attach(remains.clone()).await
+            }
             Err(error) => Err(error),
         };
+        steps.done("attach");
+        if let Ok(sandbox) = &booted {
+            tracing::debug!(sandbox = sandbox.id(), steps = ?steps.taken, "sandbox is ready");
+            sandbox.booted_in(steps.taken);
+        }
         if booted.is_err() {
             remains.remove(Duration::ZERO).await;
         }
@@ -184,7 +196,7 @@ fn prepare(home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
 }
 
 /// Starts the shim and waits for its one line. The process that is started here ends at once: the shim is its child.
-async fn start_shim(program: &Path, home: &Home, boot: &BootSpec) -> Result<(), SandboxError> {
+async fn start_shim(program: &Path, home: &Home, boot: &BootSpec) -> Result<Vec<(String, u64)>, SandboxError> {
     let id = &boot.spec.id;
     let bound = match &boot.driver {
         BootDriver::Oci => BOOT_TIME_MAX,
@@ -212,10 +224,7 @@ async fn start_shim(program: &Path, home: &Home, boot: &BootSpec) -> Result<(), 
         Err(_) => return Err(failed(format!("it was not ready after {} s", bound.as_secs()))),
     };
     match serde_json::from_str(&line) {
-        Ok(BootReport::Ready { steps }) => {
-            tracing::debug!(sandbox = id, ?steps, "sandbox is ready");
-            Ok(())
-        }
+        Ok(BootReport::Ready { steps }) => Ok(steps),
         Ok(BootReport::Failed { why }) => Err(failed(why)),
         Err(_) => Err(failed(format!("its shim ended without a word: {}", log_tail(home)))),
     }
