@@ -5,6 +5,7 @@ mod build;
 mod deploy;
 pub(crate) mod edge;
 mod layers;
+mod sandbox;
 mod server;
 mod tiers;
 mod tools;
@@ -38,6 +39,12 @@ pub(crate) fn run_layers() -> Result<()> {
     layers::save()?;
     tiers::there_and_back()?;
     deploy::unchanged()
+}
+
+/// Sandboxes of every driver that this machine has.
+pub(crate) fn run_sandbox() -> Result<()> {
+    head();
+    sandbox::compare()
 }
 
 fn head() {

@@ -99,6 +99,12 @@ fn misbehave(stream: &mut File, manner: &str, task: u32) -> Option<()> {
     match manner {
         "liar" => say(stream, &exited(task + 1_000_000)),
         "twice" => (0..2).try_for_each(|_| say(stream, &exited(task))),
+        "again" => (0..2).try_for_each(|_| say(stream, &AgentEvent::Started { task, pid: 1 })),
+        "sockets" => {
+            // Short for the agent, and three times as long once it is written out.
+            let sockets = vec![r#"["::",1]"#; 20_000].join(",");
+            stream.write_all(format!("{{\"event\":\"listening\",\"sockets\":[{sockets}]}}\n").as_bytes()).ok()
+        }
         "endless" => loop {
             stream.write_all(&[b'x'; 65_536]).ok()?;
         },

@@ -97,7 +97,7 @@ impl AsFd for Connection {
 }
 
 /// Takes the whole lines out of `input`; a line that grows too long is dropped up to its end and reported once.
-fn take_lines(input: &mut Vec<u8>, skipping: &mut bool) -> Vec<Line> {
+pub(crate) fn take_lines(input: &mut Vec<u8>, skipping: &mut bool) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut start = 0;
     while let Some(length) = input[start..].iter().position(|byte| *byte == b'\n') {

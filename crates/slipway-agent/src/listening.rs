@@ -1,12 +1,10 @@
 //! The TCP sockets that something in the sandbox listens on, from `/proc/net/tcp` and `tcp6`.
 
-use slipway_types::agent::ListeningSocket;
+use slipway_types::agent::{LISTENING_SOCKETS_MAX, ListeningSocket};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The kernel's number for a listening socket.
 const STATE_LISTEN: &str = "0A";
-/// More would not fit into a line, and nobody looks at them.
-const SOCKETS_MAX: usize = 1024;
 
 /// Sorted, each once.
 pub(crate) fn sockets() -> Vec<ListeningSocket> {
@@ -19,7 +17,7 @@ pub(crate) fn sockets() -> Vec<ListeningSocket> {
     }
     sockets.sort();
     sockets.dedup();
-    sockets.truncate(SOCKETS_MAX);
+    sockets.truncate(LISTENING_SOCKETS_MAX);
     sockets
 }
 

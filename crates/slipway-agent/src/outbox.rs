@@ -26,7 +26,9 @@ pub(crate) struct Outbox {
     unsent: VecDeque<Entry>,
     sent_bytes: u64,
     unsent_bytes: u64,
-    /// Credit for bytes that were not sent yet.
+    /// The first so many of the unsent bytes were sent on an earlier connection.
+    again_bytes: u64,
+    /// Credit for bytes that were not sent yet, or not yet again.
     ahead_bytes: u64,
 }
 
@@ -42,7 +44,7 @@ impl Outbox {
 
     /// How many bytes may be read from a task now.
     pub(crate) fn room(&self) -> usize {
-        let window = OUTPUT_CREDIT_BYTES + self.ahead_bytes;
+        let window = OUTPUT_CREDIT_BYTES.saturating_add(self.ahead_bytes);
         let by_credit = window.saturating_sub(self.sent_bytes + self.unsent_bytes);
         // A host may credit much ahead; what waits here stays bounded all the same.
         let by_memory = OUTPUT_CREDIT_BYTES.saturating_sub(self.unsent_bytes);
@@ -65,6 +67,7 @@ impl Outbox {
             Entry::Output { task, stream, bytes } => {
                 let line = encode(&AgentEvent::Output { task, stream, base64: STANDARD.encode(&bytes) });
                 self.unsent_bytes -= bytes.len() as u64;
+                self.again_bytes = self.again_bytes.saturating_sub(bytes.len() as u64);
                 self.sent_bytes += bytes.len() as u64;
                 append(&mut self.sent, task, stream, &bytes);
                 line
@@ -76,26 +79,25 @@ impl Outbox {
     }
 
     pub(crate) fn credit(&mut self, bytes: u64) {
-        let mut left = self.ahead_bytes.saturating_add(bytes);
-        while left > 0 && self.sent_bytes > 0 {
-            let Some(mut entry) = self.sent.pop_front() else { break };
-            let Entry::Output { bytes, .. } = &mut entry else { continue };
-            let taken = left.min(bytes.len() as u64);
-            bytes.drain(..usize::try_from(taken).unwrap_or(bytes.len()));
-            left -= taken;
-            self.sent_bytes -= taken;
-            if !bytes.is_empty() {
-                self.sent.push_front(entry);
-            }
-        }
-        self.ahead_bytes = left;
+        let credit = self.ahead_bytes.saturating_add(bytes);
+        let arrived = credit.min(self.sent_bytes);
+        forget(&mut self.sent, arrived);
+        self.sent_bytes -= arrived;
+        self.ahead_bytes = credit - arrived;
     }
 
     /// For a new connection: what may have been lost is to be sent again, first.
     pub(crate) fn rewind(&mut self) {
+        self.again_bytes += self.sent_bytes;
         self.unsent_bytes += std::mem::take(&mut self.sent_bytes);
         self.sent.append(&mut self.unsent);
         std::mem::swap(&mut self.sent, &mut self.unsent);
+        // Credited on the connection that broke, before it came to them: the host had them from one before that.
+        let arrived = self.ahead_bytes.min(self.again_bytes);
+        forget(&mut self.unsent, arrived);
+        self.unsent_bytes -= arrived;
+        self.again_bytes -= arrived;
+        self.ahead_bytes -= arrived;
     }
 
     fn keep_event(&mut self, event: AgentEvent) {
@@ -105,6 +107,20 @@ impl Outbox {
             && let Some(oldest) = self.sent.iter().position(is_event)
         {
             self.sent.remove(oldest);
+        }
+    }
+}
+
+/// Drops that many bytes, which are there, and every event before them.
+fn forget(entries: &mut VecDeque<Entry>, mut left: u64) {
+    while left > 0 {
+        let Some(mut entry) = entries.pop_front() else { return };
+        let Entry::Output { bytes, .. } = &mut entry else { continue };
+        let taken = left.min(bytes.len() as u64);
+        bytes.drain(..usize::try_from(taken).unwrap_or(bytes.len()));
+        left -= taken;
+        if !bytes.is_empty() {
+            entries.push_front(entry);
         }
     }
 }
@@ -165,6 +181,17 @@ mod tests {
         outbox.credit(7);
         outbox.rewind();
         assert_eq!(drain(&mut outbox), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn credit_that_comes_before_the_bytes_came_again_counts_after_the_next_break() {
+        let mut outbox = Outbox::default();
+        outbox.push_output(1, Stream::Stdout, b"abcdef");
+        assert_eq!(drain(&mut outbox), ["abcdef"]);
+        outbox.rewind();
+        outbox.credit(4);
+        outbox.rewind();
+        assert_eq!(drain(&mut outbox), ["ef"], "the host had the others and said so");
     }
 
     #[test]

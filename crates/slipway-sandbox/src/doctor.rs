@@ -39,7 +39,14 @@ pub fn probe(config: &SandboxConfig) -> Vec<Check> {
 /// What each driver would be on this machine, the strongest first. `ok`: it has all it needs, and the processor's help where it is a
 /// virtual machine. Changes nothing. Blocking.
 pub fn drivers(config: &SandboxConfig, programs: &MachinePrograms) -> Vec<Check> {
-    vec![firecracker_driver(programs), qemu_driver(programs), oci_driver(config)]
+    let mut drivers = machine_drivers(programs);
+    drivers.push(oci_driver(config));
+    drivers
+}
+
+/// The same of virtual machines alone.
+pub fn machine_drivers(programs: &MachinePrograms) -> Vec<Check> {
+    vec![firecracker_driver(programs), qemu_driver(programs)]
 }
 
 const KVM_HINT: &str = "use a machine with hardware virtualisation, or another driver";

@@ -3,7 +3,7 @@
 //! A driver runs inside the shim's process and in its mount namespace: what it mounts goes with the shim.
 
 pub(crate) mod cgroup;
-mod console;
+pub(crate) mod console;
 pub(crate) mod firecracker;
 mod idmap;
 pub(crate) mod kvm;
@@ -13,7 +13,7 @@ pub(crate) mod oci;
 pub(crate) mod qemu;
 mod tap;
 mod vmm;
-mod vsock;
+pub(crate) mod vsock;
 mod wire;
 
 use crate::home::{BootDriver, BootSpec, Home};

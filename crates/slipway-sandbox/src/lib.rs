@@ -11,6 +11,9 @@ mod doctor;
 mod driver;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod guest;
 mod home;
 mod link;
@@ -24,6 +27,7 @@ mod sandboxes;
 mod shim;
 mod spec;
 mod start;
+mod steps;
 mod wire;
 
 pub use boot_probe::try_boot;
@@ -31,7 +35,7 @@ pub use config::{
     Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig,
     QemuConfig, Runtime, SandboxConfig, WarmConfig,
 };
-pub use doctor::{Check, drivers, probe};
+pub use doctor::{Check, drivers, machine_drivers, probe};
 pub use driver::firecracker::release::{RELEASE_URL, Release, ReleaseError, ReleaseSource, fetch_release};
 pub use error::SandboxError;
 pub use event::{STOPPED, SandboxEvent, TaskState};

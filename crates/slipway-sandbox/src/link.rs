@@ -107,7 +107,8 @@ pub(crate) async fn attach(remains: Remains) -> Result<Sandbox, SandboxError> {
     };
     tokio::spawn(link.run(connection));
     let (events, handed) = (Mutex::new(events), AtomicU64::new(0));
-    Ok(Sandbox::new(Inner { id, address, orders, events, handed, acknowledged, ended, tasks, listening }))
+    let boot_steps = Default::default();
+    Ok(Sandbox::new(Inner { id, address, orders, events, handed, acknowledged, ended, tasks, listening, boot_steps }))
 }
 
 type Attached = (Connection, Vec<crate::event::TaskState>, Vec<slipway_types::agent::ListeningSocket>);
@@ -127,11 +128,19 @@ async fn connect(home: &Home, after: Option<u64>) -> std::io::Result<Attached> {
     tokio::time::timeout(ATTACH_TIME_MAX, attaching).await?
 }
 
+pub(crate) fn parse(line: &str) -> Option<FromShim> {
+    serde_json::from_str(line).ok()
+}
+
+/// An agent's command that is encoded already, framed by hand: its values are secret and are not parsed again.
+pub(crate) fn agent_frame(line: &str) -> String {
+    format!("{{\"do\":\"agent\",\"command\":{line}}}\n")
+}
+
 impl Connection {
     /// None: the connection is over, or what came is not the protocol.
     async fn next(&mut self) -> Option<FromShim> {
-        let line = self.lines.next().await?.ok()?;
-        serde_json::from_str(&line).ok()
+        parse(&self.lines.next().await?.ok()?)
     }
 
     async fn send(&mut self, line: &ToShim) -> std::io::Result<()> {
@@ -140,9 +149,8 @@ impl Connection {
         self.writer.write_all(&text).await
     }
 
-    /// An agent's command that is encoded already, framed by hand: its values are secret and are not parsed again.
     async fn send_agent(&mut self, line: &str) -> std::io::Result<()> {
-        self.writer.write_all(format!("{{\"do\":\"agent\",\"command\":{line}}}\n").as_bytes()).await
+        self.writer.write_all(agent_frame(line).as_bytes()).await
     }
 }
 

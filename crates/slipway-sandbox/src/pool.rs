@@ -14,6 +14,7 @@ use crate::reap::reap;
 use crate::sandbox::Sandbox;
 use crate::spec::{SandboxSpec, WritableSpec};
 use crate::start::{Base, ShimProcess, blocking};
+use crate::steps::Steps;
 use plan::Shape;
 use std::path::Path;
 use std::process::Stdio;
@@ -350,6 +351,7 @@ impl Base {
         spec: &SandboxSpec,
         home: Home,
     ) -> Result<Sandbox, SandboxError> {
+        let mut steps = Steps::begin();
         let Remains { boot: blank, home: from, .. } = remains.clone();
         let boot = self.boot_spec(spec.clone(), blank.slot, blank.cgroup);
         let to = home.clone();
@@ -362,7 +364,12 @@ impl Base {
             BootDriver::Qemu(_) | BootDriver::Firecracker(_) => MACHINE_CLAIM_TIME_MAX,
         };
         shim.claim_for(home).await.map_err(SandboxError::file("claim", &home.dir))?;
-        shim.report(&spec.id, home, bound).await?;
-        link::attach(remains.clone()).await
+        steps.done("claim");
+        let of_the_shim = shim.report(&spec.id, home, bound).await?;
+        steps.within("shim", of_the_shim);
+        let sandbox = link::attach(remains.clone()).await?;
+        steps.done("attach");
+        sandbox.booted_in(steps.taken);
+        Ok(sandbox)
     }
 }

@@ -7,8 +7,8 @@ use crate::event::{SandboxEvent, TaskState};
 use crate::link::{self, Numbered, Order};
 use slipway_types::agent::{AgentCommand, ArchiveSpec, LINE_BYTES_MAX, ListeningSocket, TaskSpec};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -33,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) ended: watch::Receiver<bool>,
     pub(crate) tasks: Vec<TaskState>,
     pub(crate) listening: Vec<ListeningSocket>,
+    pub(crate) boot_steps: OnceLock<Vec<(String, u64)>>,
 }
 
 impl Sandbox {
@@ -42,6 +43,15 @@ impl Sandbox {
 
     pub fn id(&self) -> &str {
         &self.inner.id
+    }
+
+    /// Where the time of its boot went, in microseconds. Empty after an adoption.
+    pub fn boot_steps(&self) -> &[(String, u64)] {
+        self.inner.boot_steps.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn booted_in(&self, steps: Vec<(String, u64)>) {
+        let _ = self.inner.boot_steps.set(steps);
     }
 
     /// Where the host reaches what listens in the sandbox.
@@ -112,7 +122,8 @@ impl Sandbox {
 
     async fn command(&self, command: AgentCommand) -> Result<(), SandboxError> {
         let line = link::agent_line(&command);
-        if line.len() > LINE_BYTES_MAX {
+        // With its newline.
+        if line.len() >= LINE_BYTES_MAX {
             return Err(SandboxError::TaskTooLarge { id: self.inner.id.clone(), bytes: line.len() });
         }
         let gone = |_| SandboxError::Gone { id: self.inner.id.clone() };

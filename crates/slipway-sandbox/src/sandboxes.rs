@@ -10,6 +10,7 @@ use crate::reap::reap;
 use crate::sandbox::Sandbox;
 use crate::spec::SandboxSpec;
 use crate::start::{Base, blocking, make_templates};
+use crate::steps::Steps;
 use crate::{driver, program};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -140,11 +141,13 @@ impl Inner {
 
     async fn boot_cold(&self, spec: SandboxSpec) -> Result<Sandbox, SandboxError> {
         let base = &self.base;
+        let mut steps = Steps::begin();
         let slot = match base.network.claim().await {
             // Blanks hold slots too.
             Err(NetworkError::Exhausted { .. }) if self.pool.make_room().await => base.network.claim().await,
             claimed => claimed,
         }?;
+        steps.done("slot");
         let (home, cgroup) = (base.home(&spec.id), base.cgroup(&spec.id));
         let boot = base.boot_spec(spec, slot.clone(), cgroup);
         let prepared = {
@@ -155,11 +158,20 @@ impl Inner {
             base.network.release(slot).await;
             return Err(error);
         }
+        steps.done("files");
         let remains = Remains { home, boot, network: base.network.clone() };
         let booted = match start(base, &remains).await {
-            Ok(()) => link::attach(remains.clone()).await,
+            Ok(of_the_shim) => {
+                steps.within("shim", of_the_shim);
+                link::attach(remains.clone()).await
+            }
             Err(error) => Err(error),
         };
+        steps.done("attach");
+        if let Ok(sandbox) = &booted {
+            tracing::debug!(sandbox = sandbox.id(), steps = ?steps.taken, "sandbox is ready");
+            sandbox.booted_in(steps.taken);
+        }
         if booted.is_err() {
             remains.remove(Duration::ZERO).await;
         }
@@ -168,7 +180,7 @@ impl Inner {
 }
 
 /// Starts the shim and waits for its report.
-async fn start(base: &Base, remains: &Remains) -> Result<(), SandboxError> {
+async fn start(base: &Base, remains: &Remains) -> Result<Vec<(String, u64)>, SandboxError> {
     let mut shim = base.start_shim(&remains.home, Stdio::null()).await?;
     shim.report(&remains.boot.spec.id, &remains.home, base.boot_time_max()).await
 }

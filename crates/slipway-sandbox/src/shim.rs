@@ -7,6 +7,8 @@
 mod agent;
 mod blank;
 mod detach;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hold;
 mod ring;
 mod serve;
@@ -14,6 +16,7 @@ mod serve;
 use crate::driver::{self, DriverError, Guest};
 use crate::home::{BootSpec, Home, SHIM_SOCKET, ShimState, short_path};
 use crate::process::ProcessId;
+use crate::steps::Steps;
 use crate::wire::BootReport;
 use hold::Hold;
 use std::io::Write;
@@ -21,7 +24,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// After SIGKILL, or for the last output of a sandbox that ended.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
@@ -57,25 +60,6 @@ pub fn shim_main(dir: &Path) -> ExitCode {
         }
         Ok(None) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
-    }
-}
-
-/// Where the time of a boot went, in microseconds.
-struct Steps {
-    last: Instant,
-    taken: Vec<(String, u64)>,
-}
-
-impl Steps {
-    fn begin() -> Self {
-        Self { last: Instant::now(), taken: Vec::new() }
-    }
-
-    fn done(&mut self, name: &str) {
-        let now = Instant::now();
-        let micros = u64::try_from((now - self.last).as_micros()).unwrap_or(u64::MAX);
-        self.taken.push((name.to_owned(), micros));
-        self.last = now;
     }
 }
 

@@ -95,8 +95,13 @@ pub(crate) struct ShimProcess {
 }
 
 impl ShimProcess {
-    /// Waits for the next report of the shim in that directory.
-    pub(crate) async fn report(&mut self, id: &str, home: &Home, bound: Duration) -> Result<(), SandboxError> {
+    /// Waits for the next report of the shim in that directory; answers the steps that led to it.
+    pub(crate) async fn report(
+        &mut self,
+        id: &str,
+        home: &Home,
+        bound: Duration,
+    ) -> Result<Vec<(String, u64)>, SandboxError> {
         let failed = |why: String| SandboxError::Boot { id: id.to_owned(), why };
         let mut line = String::new();
         let read = async {
@@ -110,10 +115,7 @@ impl ShimProcess {
             Err(_) => return Err(failed(format!("it was not ready after {} s", bound.as_secs()))),
         };
         match serde_json::from_str(&line) {
-            Ok(BootReport::Ready { steps }) => {
-                tracing::debug!(sandbox = id, ?steps, "sandbox is ready");
-                Ok(())
-            }
+            Ok(BootReport::Ready { steps }) => Ok(steps),
             Ok(BootReport::Failed { why }) => Err(failed(why)),
             Err(_) => Err(failed(format!("its shim ended without a word: {}", log_tail(home)))),
         }

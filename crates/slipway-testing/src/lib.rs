@@ -6,6 +6,7 @@
 pub mod app;
 pub mod cli;
 pub mod fault;
+pub mod fuzzing;
 pub mod http;
 pub mod image;
 pub mod load;

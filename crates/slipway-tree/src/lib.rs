@@ -11,6 +11,9 @@
 //! - [`archive`]: files as a stream, and how the other side reads one that may be hostile.
 
 pub mod archive;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod older;
 pub mod root;
 pub mod site;

@@ -19,6 +19,8 @@ pub const OUTPUT_CREDIT_BYTES: u64 = 1024 * 1024;
 pub const FILE_CHUNK_BYTES_MAX: usize = 128 * 1024;
 /// All files that a machine is given together: a certificate bundle and a few lines.
 pub const FILES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// In one [`AgentEvent::Listening`]: more would not fit into a line, and nobody looks at them.
+pub const LISTENING_SOCKETS_MAX: usize = 1024;
 /// Where the agent of a virtual machine listens: its vsock port.
 pub const VSOCK_PORT: u32 = 1024;
 /// What it writes to the machine's console once it listens there.
@@ -238,7 +240,7 @@ pub enum AgentEvent {
         #[serde(default)]
         disk_full: bool,
     },
-    /// The listening TCP sockets of the sandbox; sent when the set changes.
+    /// The listening TCP sockets of the sandbox, at most [`LISTENING_SOCKETS_MAX`]; sent when the set changes.
     Listening {
         sockets: Vec<ListeningSocket>,
     },

@@ -34,7 +34,7 @@ impl Console {
         Ok(console)
     }
 
-    fn read(&self, mut pipe: PipeReader, mut file: File) {
+    fn read(&self, mut pipe: impl Read, mut file: impl Write) {
         let mut room = FILE_BYTES_MAX;
         let mut chunk = [0; READ_BYTES];
         while let Ok(length @ 1..) = pipe.read(&mut chunk) {
@@ -80,6 +80,20 @@ impl Console {
         let plain: String = lines.join(" | ").chars().filter(|c| !c.is_control()).collect();
         (!plain.is_empty()).then_some(plain)
     }
+}
+
+/// A machine wrote that to its console.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzing(data: &[u8]) {
+    let console = Console::default();
+    let mut file = Vec::new();
+    console.read(data, &mut file);
+    assert!(file.len() <= FILE_BYTES_MAX && data.starts_with(&file));
+    let said = |line: &str| data.windows(line.len()).any(|window| window == line.as_bytes());
+    assert_eq!((console.agent_listens(), console.timer_is_wrong()), (said(LISTENING_LINE), said(TIMER_LINE)));
+    let words = console.last_words().unwrap_or_default();
+    // What is no UTF-8 takes three bytes for one; a line's end becomes three.
+    assert!(words.len() <= 3 * TAIL_BYTES_MAX && !words.contains(char::is_control));
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ use crate::error::SandboxError;
 use crate::home::{BootSpec, FirecrackerPrograms, Home};
 use crate::reap::settle_images;
 use api::Api;
+#[cfg(any(test, fuzzing))]
+pub(crate) use api::answers;
 use body::{Speech, VSOCK_SOCKET};
 use jail::Jail;
 pub(crate) use programs::find_programs;

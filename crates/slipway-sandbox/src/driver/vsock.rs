@@ -52,7 +52,7 @@ fn attempt(dir: &Path, socket: &str) -> std::io::Result<UnixStream> {
 }
 
 /// Byte by byte: what follows the line is the agent's.
-fn read_line(stream: &mut UnixStream) -> std::io::Result<String> {
+fn read_line(stream: &mut impl Read) -> std::io::Result<String> {
     let mut line = Vec::new();
     let mut byte = [0];
     while line.len() < ANSWER_BYTES_MAX {
@@ -63,6 +63,17 @@ fn read_line(stream: &mut UnixStream) -> std::io::Result<String> {
         line.push(byte[0]);
     }
     Err(std::io::Error::other("it answered a line that is too long"))
+}
+
+/// The device answered that.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzing(data: &[u8]) {
+    let mut rest = data;
+    if read_line(&mut rest).is_ok() {
+        let taken = data.len() - rest.len();
+        assert!(taken <= ANSWER_BYTES_MAX && data[..taken].iter().filter(|byte| **byte == b'\n').count() == 1);
+        assert_eq!(data[taken - 1], b'\n');
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Reads what the agent says. It is a guest: a line that is too long, does not parse or makes no sense ends the sandbox.
 
-use super::hold::Hold;
+use super::hold::{Hold, TaskPhase};
 use crate::driver::{DriverError, Guest, Setup};
 use crate::event::SandboxEvent;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use slipway_types::agent::{
-    AgentCommand, AgentEvent, FILE_CHUNK_BYTES_MAX, LINE_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, PROTOCOL_VERSION,
+    AgentCommand, AgentEvent, FILE_CHUNK_BYTES_MAX, LINE_BYTES_MAX, LISTENING_SOCKETS_MAX, OUTPUT_CHUNK_BYTES_MAX,
+    PROTOCOL_VERSION,
 };
 use slipway_types::host::ExitFacts;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -14,12 +15,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(super) struct Reader {
-    lines: BufReader<UnixStream>,
+pub(super) struct Reader<S = UnixStream> {
+    lines: BufReader<S>,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum ReadError {
+pub(super) enum ReadError {
     #[error("the agent fell silent")]
     Silence,
     #[error("{0}")]
@@ -70,14 +71,14 @@ pub(super) fn configure(guest: &dyn Guest, mut reader: Reader, hostname: &str) -
     Ok(reader)
 }
 
-impl Reader {
+impl<S: Read> Reader<S> {
     /// Whether the agent said something that nobody has read.
     pub(super) fn holds_words(&self) -> bool {
         !self.lines.buffer().is_empty()
     }
 
     /// A machine's random numbers may be those of another machine until it confirms that they are not: it is not used before.
-    fn wait_until_ready(&mut self, mut reseed: Option<u64>) -> Result<(), DriverError> {
+    pub(super) fn wait_until_ready(&mut self, mut reseed: Option<u64>) -> Result<(), DriverError> {
         loop {
             match self.answer("while it was configured")? {
                 Some(AgentEvent::Reseeded { reseed: said }) if reseed == Some(said) => reseed = None,
@@ -120,7 +121,12 @@ pub(super) fn follow(hold: Arc<Hold>, mut reader: Reader) {
     });
 }
 
-impl Reader {
+impl<S: Read> Reader<S> {
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn of(stream: S) -> Self {
+        Self { lines: BufReader::new(stream) }
+    }
+
     /// The next event, within the connection's time.
     fn answer(&mut self, when: &str) -> Result<Option<AgentEvent>, DriverError> {
         self.next().map_err(|error| match error {
@@ -130,7 +136,7 @@ impl Reader {
     }
 
     /// None: the agent closed the connection.
-    fn next(&mut self) -> Result<Option<AgentEvent>, ReadError> {
+    pub(super) fn next(&mut self) -> Result<Option<AgentEvent>, ReadError> {
         let mut line = Vec::new();
         match (&mut self.lines).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line) {
             // A connection that was reset is over like one that was closed: the agent is gone.
@@ -155,11 +161,9 @@ impl Reader {
     }
 }
 
-fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
-    if let Some(task) = task_of(&event)
-        && !hold.knows(task)
-    {
-        return Err(format!("the agent spoke of task {task}, which was not started"));
+pub(super) fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
+    if let Some(task) = task_of(&event) {
+        check_order(&event, task, hold.phase(task))?;
     }
     match event {
         AgentEvent::Started { task, pid } => hold.event(SandboxEvent::Started { task, pid }),
@@ -182,6 +186,9 @@ fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
                 return Err(format!("the agent said twice that task {task} exited"));
             }
         }
+        AgentEvent::Listening { sockets } if sockets.len() > LISTENING_SOCKETS_MAX => {
+            return Err(format!("the agent spoke of {} listening sockets", sockets.len()));
+        }
         AgentEvent::Listening { sockets } => hold.event(SandboxEvent::Listening { sockets }),
         AgentEvent::Refused { message } => hold.event(SandboxEvent::Refused { message }),
         AgentEvent::Stats { .. }
@@ -191,6 +198,21 @@ fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
         | AgentEvent::ConfigureFailed { .. } => {}
     }
     Ok(())
+}
+
+/// What is said of a task is kept until a supervisor has it: so each thing may be said once.
+fn check_order(event: &AgentEvent, task: u32, phase: Option<TaskPhase>) -> Result<(), String> {
+    match (phase, event) {
+        (None, _) => Err(format!("the agent spoke of task {task}, which was not started")),
+        (Some(TaskPhase::Started), AgentEvent::Started { .. } | AgentEvent::StartFailed { .. }) => {
+            Err(format!("the agent said twice that task {task} started"))
+        }
+        (Some(TaskPhase::Exited), AgentEvent::Exited { .. }) => {
+            Err(format!("the agent said twice that task {task} exited"))
+        }
+        (Some(TaskPhase::Exited), _) => Err(format!("the agent spoke of task {task} after its exit")),
+        _ => Ok(()),
+    }
 }
 
 fn task_of(event: &AgentEvent) -> Option<u32> {

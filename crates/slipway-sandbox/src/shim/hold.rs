@@ -19,9 +19,9 @@ const CREDIT_STEP_BYTES: u64 = 64 * 1024;
 const AGENT_WRITE_TIME_MAX: Duration = Duration::from_secs(20);
 /// Sent to a supervisor and not taken by it. More than the agent's credit, so that it bounds only what is not output: a guest
 /// may say as much of that as it likes.
-const AHEAD_BYTES_MAX: u64 = 4 << 20;
-/// In all of a sandbox's life; a build starts a handful.
-const TASKS_MAX: usize = 4096;
+pub(super) const AHEAD_BYTES_MAX: u64 = 4 << 20;
+/// In all of a sandbox's life; a build starts a handful. What a supervisor is told of them when it attaches is one line.
+pub(crate) const TASKS_MAX: usize = 2048;
 
 pub(super) struct Hold {
     guest: Box<dyn Guest>,
@@ -53,9 +53,18 @@ struct State {
 
 #[derive(Debug)]
 struct Task {
+    started: bool,
     kills_before: u64,
     disk_full: bool,
     exit: Option<ExitFacts>,
+}
+
+/// How far a task is, as the agent told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TaskPhase {
+    Ordered,
+    Started,
+    Exited,
 }
 
 impl Hold {
@@ -141,7 +150,7 @@ impl Hold {
                 self.changed.notify_all();
                 return;
             }
-            state.tasks.insert(task, Task { kills_before, disk_full: false, exit: None });
+            state.tasks.insert(task, Task { started: false, kills_before, disk_full: false, exit: None });
         }
         // Credit and shutdown are the shim's own.
         if started.is_some() || matches!(command, AgentCommand::Signal { .. } | AgentCommand::Stats) {
@@ -172,11 +181,7 @@ impl Hold {
             if state.supervisor != supervisor || !state.connected {
                 return None;
             }
-            let may_send = state.ahead_bytes < AHEAD_BYTES_MAX || state.gone;
-            if let Some(record) = state.ring.after(after).filter(|_| may_send) {
-                let bytes = ring::size(&record.event);
-                state.ahead.push_back((record.sequence, bytes));
-                state.ahead_bytes += bytes;
+            if let Some(record) = state.next(after) {
                 return Some(record);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -225,8 +230,13 @@ impl Hold {
         true
     }
 
-    pub(super) fn knows(&self, task: u32) -> bool {
-        self.state().tasks.contains_key(&task)
+    /// None: nobody asked for such a task.
+    pub(super) fn phase(&self, task: u32) -> Option<TaskPhase> {
+        self.state().tasks.get(&task).map(|task| match task {
+            Task { exit: Some(_), .. } => TaskPhase::Exited,
+            Task { started: true, .. } => TaskPhase::Started,
+            Task { .. } => TaskPhase::Ordered,
+        })
     }
 
     pub(super) fn event(&self, event: SandboxEvent) {
@@ -234,8 +244,12 @@ impl Hold {
         if let SandboxEvent::Listening { sockets } = &event {
             state.listening.clone_from(sockets);
         }
-        if let SandboxEvent::StartFailed { task, .. } = event {
-            state.tasks.remove(&task);
+        match &event {
+            SandboxEvent::Started { task, .. } => {
+                state.tasks.entry(*task).and_modify(|task| task.started = true);
+            }
+            SandboxEvent::StartFailed { task, .. } => drop(state.tasks.remove(task)),
+            _ => {}
         }
         state.ring.push(event);
         self.changed.notify_all();
@@ -258,6 +272,19 @@ impl Hold {
         if bytes > 0 {
             self.send(&AgentCommand::Credit { bytes });
         }
+    }
+
+    /// Like [`Hold::next_for`], without waiting.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn next_now(&self, after: u64) -> Option<Record> {
+        self.state().next(after)
+    }
+
+    /// Bytes that are held for a supervisor, and of these what it was sent.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn held_bytes(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.ring.bytes(), state.ahead_bytes)
     }
 
     // From the main thread.
@@ -327,6 +354,16 @@ impl Hold {
 }
 
 impl State {
+    /// The first event behind `after`, unless the supervisor is too far behind.
+    fn next(&mut self, after: u64) -> Option<Record> {
+        let may_send = self.ahead_bytes < AHEAD_BYTES_MAX || self.gone;
+        let record = self.ring.after(after).filter(|_| may_send)?;
+        let bytes = ring::size(&record.event);
+        self.ahead.push_back((record.sequence, bytes));
+        self.ahead_bytes += bytes;
+        Some(record)
+    }
+
     fn acknowledge(&mut self, sequence: u64) {
         self.ring.acknowledge(sequence);
         while let Some((_, bytes)) = self.ahead.pop_front_if(|(sent, _)| *sent <= sequence) {

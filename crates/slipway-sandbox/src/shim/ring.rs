@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Enough for hours of an ordinary app's log while the server is upgraded.
 pub(super) const RING_BYTES_MAX: u64 = 8 << 20;
 /// What an event takes beside its output.
-const EVENT_BYTES: u64 = 128;
+pub(super) const EVENT_BYTES: u64 = 128;
 
 #[derive(Debug, Clone)]
 pub(super) struct Record {

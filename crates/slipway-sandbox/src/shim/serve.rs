@@ -76,7 +76,7 @@ fn say(writer: &mut UnixStream, line: &FromShim) -> std::io::Result<()> {
 }
 
 /// None: the connection is over, or what came is not the protocol.
-fn next(lines: &mut BufReader<UnixStream>) -> Option<ToShim> {
+pub(super) fn next(lines: &mut impl BufRead) -> Option<ToShim> {
     let mut line = Vec::new();
     lines.take(WIRE_LINE_BYTES_MAX as u64).read_until(b'\n', &mut line).ok()?;
     serde_json::from_slice(line.strip_suffix(b"\n")?).ok()

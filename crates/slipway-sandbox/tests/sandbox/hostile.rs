@@ -55,6 +55,8 @@ pub(crate) async fn an_agent_that_lies_ends_its_sandbox(place: Place) {
     let machine = hostile(&place).await;
     ends(&machine, "liar", "which was not started").await;
     ends(&machine, "twice", "said twice").await;
+    ends(&machine, "again", "said twice").await;
+    ends(&machine, "sockets", "20000 listening sockets").await;
     machine.end(&[]).await;
 }
 

@@ -13,6 +13,7 @@ mod images;
 mod life;
 mod machine;
 mod oci;
+mod probe;
 mod qemu;
 mod restart;
 mod shared;

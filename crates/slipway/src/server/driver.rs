@@ -34,13 +34,24 @@ pub(super) async fn choose(config: &ServerConfig, step: impl Fn(&str)) -> Result
             return Box::pin(machine(config, wanted, &step)).await;
         }
     }
-    for candidate in MACHINES.into_iter().filter(|candidate| is_whole(config, *candidate)) {
-        match Box::pin(tried(config, candidate, &step)).await {
-            Ok(driver) => return Ok(driver),
+    let whole = MACHINES.into_iter().filter(|candidate| is_whole(config, *candidate));
+    let strongest = first(whole, async |candidate| Box::pin(tried(config, candidate, &step)).await, &step).await;
+    Ok(strongest.unwrap_or(DriverConfig::Oci))
+}
+
+/// The first of them that boots; why others do not is said.
+async fn first<D>(
+    candidates: impl Iterator<Item = Driver>,
+    boot: impl AsyncFn(Driver) -> Result<D, String>,
+    step: &impl Fn(&str),
+) -> Option<D> {
+    for candidate in candidates {
+        match boot(candidate).await {
+            Ok(driver) => return Some(driver),
             Err(why) => step(&format!("the driver `{}` is passed over: {why}", name(candidate))),
         }
     }
-    Ok(DriverConfig::Oci)
+    None
 }
 
 /// As the API and the CLI call it.
@@ -126,4 +137,26 @@ async fn prepare_guest(config: &ServerConfig, step: &impl Fn(&str)) -> Result<Gu
             .caused_by_all(source)
             .hint("`sandbox.kernel` and `sandbox.kernel_modules` give one of yours; `--driver oci` needs none")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[tokio::test]
+    async fn the_strongest_that_boots_is_taken_and_what_is_passed_over_is_said() {
+        let (tried, said) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        let step = |line: &str| said.borrow_mut().push(line.to_owned());
+        let boot = async |driver: Driver| {
+            tried.borrow_mut().push(name(driver));
+            if driver == Driver::Qemu { Ok(name(driver)) } else { Err("no kernel".to_owned()) }
+        };
+        assert_eq!(first(MACHINES.into_iter(), boot, &step).await, Some("qemu"));
+        assert_eq!(tried.take(), ["firecracker", "qemu"]);
+        assert_eq!(said.take(), ["the driver `firecracker` is passed over: no kernel"]);
+        let none = async |_| Err::<(), _>("no agent".to_owned());
+        assert_eq!(first(MACHINES.into_iter(), none, &step).await, None);
+        assert_eq!(said.take().len(), 2);
+    }
 }

@@ -124,6 +124,15 @@ fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
     }
 }
 
+/// The VMM answered that.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn answers(mut data: &[u8]) {
+    while let Ok(answer) = read_answer(&mut data) {
+        assert!(answer.body.len() as u64 <= BODY_BYTES_MAX);
+        assert!(answer.fault().chars().count() <= FAULT_CHARS_MAX);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
