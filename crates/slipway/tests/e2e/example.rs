@@ -8,7 +8,8 @@ const HOST: &str = "web-nextjs.localhost";
 
 #[test]
 fn the_nextjs_example_is_built_served_and_redeployed() {
-    let server = TestServer::start(BINARY);
+    // With sandboxes that are booted ahead, as a server has them by default.
+    let server = TestServer::start_with(BINARY, "warm = { idle = 2 }");
     let example = app::example("nextjs");
     let set = |args: &[&str]| drop(server.run_in(&example, args).expect_code(0));
     set(&["env", "set", "NEXT_PUBLIC_GREETING=baked in"]);
