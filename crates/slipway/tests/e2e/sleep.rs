@@ -28,9 +28,9 @@ fn starts(server: &TestServer, dir: &Path) -> usize {
 
 #[test]
 fn a_service_sleeps_and_a_request_wakes_it() {
+    const HOST: &str = "web-nap.localhost";
     let mut server = TestServer::start(BINARY);
     let app = App::node("nap", "v1").settings(SETTINGS);
-    const HOST: &str = "web-nap.localhost";
     up(&server, app.path());
     assert_eq!(server.get(HOST, "/").body, "v1\n");
     let mut times = Vec::new();
@@ -80,9 +80,9 @@ fn a_service_sleeps_and_a_request_wakes_it() {
 
 #[test]
 fn what_sleeps_is_deployed_over_rolled_back_and_destroyed() {
+    const HOST: &str = "web-lazy.localhost";
     let server = TestServer::start(BINARY);
     let app = App::node("lazy", "v1").settings(SETTINGS);
-    const HOST: &str = "web-lazy.localhost";
     up(&server, app.path());
     until_asleep(&server);
     app.set_version("v2");
@@ -113,9 +113,9 @@ fn what_sleeps_is_deployed_over_rolled_back_and_destroyed() {
 
 #[test]
 fn a_wake_that_fails_says_why_and_is_no_sleep() {
+    const HOST: &str = "web-stuck.localhost";
     let server = TestServer::start(BINARY);
     let app = App::node("stuck", "v1").settings(SETTINGS);
-    const HOST: &str = "web-stuck.localhost";
     up(&server, app.path());
     until_asleep(&server);
     // Its own source is gone, which nobody else has.

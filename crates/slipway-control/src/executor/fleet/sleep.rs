@@ -291,7 +291,8 @@ mod tests {
     fn a_replica_that_fails_ends_the_way_to_sleep() {
         let mut case = Case::new();
         let deployment = case.deployment.clone();
-        (case.ready(1), case.ready(2));
+        case.ready(1);
+        case.ready(2);
         assert!(case.fleet.begin_sleep(&deployment));
         assert_eq!(case.unready(1), Turn::Routes);
         assert_eq!((case.serving(), case.fleet.falling().len()), (1, 0));
