@@ -261,11 +261,10 @@ impl Inner {
 async fn guard(
     pool: Weak<Inner>,
     mut blank: Blank,
-    orders: oneshot::Receiver<oneshot::Sender<Blank>>,
+    mut orders: oneshot::Receiver<oneshot::Sender<Blank>>,
     age_max: Duration,
 ) {
     let born = Instant::now();
-    let mut orders = orders;
     let died = tokio::select! {
         order = &mut orders => {
             let refused = match order {
@@ -284,13 +283,14 @@ async fn guard(
     };
     // Nobody gets it now.
     drop(orders);
+    let young = born.elapsed() < YOUNG;
     let dir = blank.remains.home.dir.clone();
     blank.remove().await;
     let Some(pool) = pool.upgrade() else { return };
     pool.state().standing.retain(|standing| !standing.order.is_closed());
     if died {
         tracing::warn!(dir = %dir.display(), "a sandbox that was booted ahead died");
-        if born.elapsed() < YOUNG {
+        if young {
             pool.pause();
             return;
         }

@@ -1,14 +1,21 @@
 //! The `oci` driver's own matters.
 
 use crate::drivers::{Place, oci};
-use crate::machine::{assert_nothing_left, init_pid, run, shim_pid};
-use slipway_sandbox::Runtime;
+use crate::machine::{assert_nothing_left, init_pid, run, shim_pid, was_booted_ahead};
+use slipway_sandbox::{Runtime, SandboxConfig, WarmConfig};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn crun_does_as_well() {
-    let machine = Place::find(oci(), 61).unwrap().machine_with(|config| config.runtime = Runtime::Crun).await;
+    let change = |config: &mut SandboxConfig| {
+        config.runtime = Runtime::Crun;
+        config.warm = WarmConfig { idle: Some(1), ..WarmConfig::STANDARD };
+    };
+    let machine = Place::find(oci(), 61).unwrap().machine_with(change).await;
+    // One is booted, the other was booted ahead.
+    machine.warm_up().await;
     let sandbox = machine.boot("oci-1").await;
+    assert!(was_booted_ahead(&machine.config, "oci-1"));
     let done = run(&sandbox, "id -u; cat /proc/self/status; exec perl -e '$x .= chr(65) x 1048576 while 1'").await;
     assert!(done.stdout.starts_with("10001\n") && done.stdout.contains("Seccomp:\t2"), "{done:?}");
     assert_eq!((done.facts.signal, done.facts.out_of_memory), (Some(9), true));
