@@ -6,10 +6,15 @@ use crate::connection::{self, Line};
 use crate::outbox::Outbox;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use slipway_types::agent::{AgentCommand, AgentEvent, LINE_BYTES_MAX, OUTPUT_CREDIT_BYTES, Stream};
+use slipway_types::agent::{
+    AgentCommand, AgentEvent, LINE_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, OUTPUT_CREDIT_BYTES, Stream,
+};
 
 /// Above the bound of a line.
 const LONG_BYTES: usize = LINE_BYTES_MAX + 10;
+
+/// Of the bytes that tasks write: no power of two.
+const PERIOD: u8 = 251;
 
 /// The first byte says in how large pieces the rest arrives. A NUL stands for more than a line may have.
 pub fn agent_commands(data: &[u8]) {
@@ -25,8 +30,8 @@ pub fn agent_commands(data: &[u8]) {
             _ => sent.push(*byte),
         }
     }
-    // A read brings up to 64 KiB; what is cut smaller takes long with long lines.
-    let piece = if longs > 0 { (usize::from(*size) + 1) * 256 } else { usize::from(*size) + 1 };
+    // A read brings up to 64 KiB. With long lines smaller ones take long.
+    let piece = if longs > 0 { 16 * 1024 + usize::from(*size) * 192 } else { usize::from(*size) + 1 };
     let (mut input, mut skipping, mut lines) = (Vec::new(), false, Vec::new());
     for piece in sent.chunks(piece) {
         input.extend_from_slice(piece);
@@ -58,16 +63,19 @@ fn expected(sent: &[u8]) -> Vec<Line> {
 /// A host that loses its connections now and then, and counts: it gets every byte once, in order, and each fact at least once.
 pub fn agent_outbox(data: &[u8]) {
     let mut outbox = Outbox::default();
-    let (mut written, mut host) = (Vec::new(), Host::default());
+    let (mut written, mut host) = (Vec::<u8>::new(), Host::default());
+    // No two places within a line look alike.
+    let pattern: Vec<u8> = (0..PERIOD).cycle().take(usize::from(PERIOD) + OUTPUT_CHUNK_BYTES_MAX).collect();
     let mut next_task = 1;
     for step in data.chunks_exact(2) {
         let number = usize::from(step[1]);
         match step[0] % 7 {
             0 | 1 => {
-                let length = outbox.room().min(number * if step[0] % 7 == 0 { 1 } else { 256 });
-                let bytes: Vec<u8> = (0..length).map(|at| (written.len() + at).to_le_bytes()[at % 2]).collect();
-                written.extend_from_slice(&bytes);
-                outbox.push_output(1, Stream::Stdout, &bytes);
+                let length = outbox.room().min(number * if step[0] % 7 == 0 { 1 } else { 128 });
+                let at = written.len() % usize::from(PERIOD);
+                let bytes = &pattern[at..at + length];
+                written.extend_from_slice(bytes);
+                outbox.push_output(1, Stream::Stdout, bytes);
             }
             2 => {
                 outbox.push_event(AgentEvent::Started { task: next_task, pid: 1 });
@@ -141,6 +149,6 @@ mod tests {
 
     #[test]
     fn a_host_that_loses_its_connections_loses_no_output() {
-        replay("agent_outbox", 200, agent_outbox);
+        replay("agent_outbox", 40, agent_outbox);
     }
 }

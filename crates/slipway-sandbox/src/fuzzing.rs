@@ -5,7 +5,7 @@
 use crate::driver::{console, firecracker, vsock};
 use crate::link;
 use crate::shim::fuzzing as shim;
-use crate::wire::{FromShim, ToShim, WIRE_LINE_BYTES_MAX};
+use crate::wire::{ToShim, WIRE_LINE_BYTES_MAX};
 use slipway_types::agent::AgentCommand;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, LinesCodec};
@@ -75,9 +75,10 @@ pub fn machine_words(data: &[u8]) {
 
 /// The largest lines that an agent can make a shim say.
 #[cfg(test)]
-fn largest() -> [FromShim; 2] {
+fn largest() -> [crate::wire::FromShim; 2] {
     use crate::event::{SandboxEvent, TaskState};
     use crate::shim::fuzzing::TASKS_MAX;
+    use crate::wire::FromShim;
     use slipway_types::agent::{LISTENING_SOCKETS_MAX, ListeningSocket};
     use slipway_types::host::ExitFacts;
     let exit = Some(ExitFacts { code: Some(i32::MIN), signal: Some(i32::MIN), out_of_memory: false });

@@ -34,6 +34,10 @@ pub(crate) use super::hold::TASKS_MAX;
 const OUTPUT_BYTES_MAX: usize = 40_000;
 const LONG_KIBIBYTES_MAX: usize = 300;
 const SOCKETS_MAX: usize = 30_000;
+/// Of all directives of a script together: more than the credit.
+const SAID_BYTES_MAX: usize = 3 << 20;
+/// Of the events that are written and read once more; output is the same however long.
+const AGAIN_BYTES_MAX: u64 = 4096;
 /// What an event takes in a ring that drops.
 const GAP_BYTES: u64 = 128;
 
@@ -110,7 +114,7 @@ pub(crate) fn script(data: &[u8]) {
         ordered: BTreeSet::new(),
         exited: BTreeMap::new(),
     };
-    let mut said = Vec::new();
+    let (mut said, mut left) = (Vec::new(), SAID_BYTES_MAX);
     for line in data.split_inclusive(|byte| *byte == b'\n') {
         match line.strip_prefix(b"!").map(|words| String::from_utf8_lossy(words).into_owned()) {
             None => said.extend_from_slice(line),
@@ -118,7 +122,12 @@ pub(crate) fn script(data: &[u8]) {
                 let mut words = words.split_ascii_whitespace();
                 let verb = words.next().unwrap_or_default().to_owned();
                 let numbers: Vec<usize> = words.filter_map(|word| word.parse().ok()).collect();
+                let before = said.len();
                 if agent_says(&mut said, &verb, &numbers) {
+                    left = left.saturating_sub(said.len() - before);
+                    if left == 0 {
+                        break;
+                    }
                     continue;
                 }
                 if !model.hear(&std::mem::take(&mut said)) {
@@ -261,6 +270,9 @@ impl Model {
             SandboxEvent::Dropped { bytes } => self.delivered_bytes += bytes,
             SandboxEvent::Exited { task, .. } => *self.exited.get_mut(task).expect("an exit that was said") = 1,
             _ => {}
+        }
+        if matches!(&*event, SandboxEvent::Output { .. }) && ring::size(&event) > AGAIN_BYTES_MAX {
+            return true;
         }
         let line = serde_json::to_string(&FromShim::Event { sequence, event: (*event).clone() }).expect("a line");
         assert!(line.len() < WIRE_LINE_BYTES_MAX, "a supervisor cannot read it");
