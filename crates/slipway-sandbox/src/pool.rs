@@ -315,7 +315,8 @@ impl Base {
         let home = self.home(&name);
         let nothing = WritableSpec::scratch(home.dir.join("nothing"), 0);
         let (limits, hostname) = (shape.limits(), "blank".to_owned());
-        let id = name.clone();
+        // The kernel keeps names of keyrings that begin with a dot for itself, and crun names one like the container.
+        let id = name.trim_start_matches('.').to_owned();
         let spec = SandboxSpec { id, layers: Vec::new(), writable: nothing, cache: None, limits, hostname };
         let boot = BootSpec { blank: true, ..self.boot_spec(spec, slot, self.cgroup(&name)) };
         let remains = Remains { home, boot, network: self.network.clone() };
