@@ -25,7 +25,7 @@ pub(crate) fn compare() -> Result<()> {
     let target = slipway()?.parent().context("own directory")?.to_owned();
     for driver in driver::all(&target) {
         match &driver.config {
-            Err(why) => row(&format!("`{}`", driver.name), &format!("not measured: {why}"), driver.goal),
+            Err(why) => row(&format!("`{}`{}", driver.name, driver.how), &format!("not measured: {why}"), driver.goal),
             Ok(config) => runtime
                 .block_on(measure(&driver, config, &target))
                 .with_context(|| format!("the driver `{}`", driver.name))?,

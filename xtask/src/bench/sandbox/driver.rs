@@ -56,26 +56,22 @@ pub(super) fn all(target: &Path) -> Vec<Driver> {
 }
 
 fn qemu(shared: &Path, agent: &Path, acceleration: Acceleration) -> Result<DriverConfig, String> {
-    if acceleration == Acceleration::Kvm {
-        has_kvm()?;
-    }
     let vsock = shared.join("tools/vhost-device-vsock/bin/vhost-device-vsock");
     // `./x bench` installs it below the directory of the tests, which may be another one.
     let of_tests = Path::new("target/debug/test-shared/tools/vhost-device-vsock/bin/vhost-device-vsock");
     let vsock = [vsock, of_tests.to_owned()].into_iter().find(|file| file.is_file());
     let vsock = vsock.ok_or("`vhost-device-vsock` is missing")?;
+    let vsock = vsock.canonicalize().map_err(|error| error.to_string())?;
+    if acceleration == Acceleration::Kvm {
+        has_kvm(&vsock)?;
+    }
     let guest = guest::prepare(&shared.join("guest"), &KernelSource::Debian, agent).map_err(|e| format!("{e:?}"))?;
-    Ok(DriverConfig::Qemu(QemuConfig {
-        guest,
-        acceleration,
-        qemu_program: None,
-        vsock_program: Some(vsock.canonicalize().map_err(|error| error.to_string())?),
-    }))
+    Ok(DriverConfig::Qemu(QemuConfig { guest, acceleration, qemu_program: None, vsock_program: Some(vsock) }))
 }
 
 /// What `slipway doctor` says of the processor, in its words.
-fn has_kvm() -> Result<(), String> {
-    let config = MachinePrograms::default();
+fn has_kvm(vsock: &Path) -> Result<(), String> {
+    let config = MachinePrograms { vhost_device_vsock: Some(vsock.to_owned()), ..MachinePrograms::default() };
     let checks = slipway_sandbox::machine_drivers(&config);
     let qemu = checks.into_iter().find(|check| check.name == "driver qemu");
     qemu.filter(|check| !check.ok).map_or(Ok(()), |check| Err(check.detail))
