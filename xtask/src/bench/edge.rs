@@ -40,6 +40,7 @@ pub(crate) fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
             rules: Default::default(),
             targets: vec![Target { replica: ReplicaId::parse("upstream")?, at: Endpoint::Address(upstream) }],
             unavailable_because: None,
+            sleep: None,
         }],
     };
     let (_tables, receiver) = tokio::sync::watch::channel(table);

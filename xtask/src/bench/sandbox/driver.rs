@@ -22,6 +22,12 @@ pub(super) struct Driver {
     pub(super) config: Result<DriverConfig, String>,
 }
 
+impl Driver {
+    pub(super) fn title(&self) -> String {
+        format!("`{}`{}", self.name, self.how)
+    }
+}
+
 const COLD_GOAL: &str = "KVM of the processor: ≤ 125 ms";
 const RESTORED_GOAL: &str = "KVM of the processor: ≤ 30 ms";
 
