@@ -20,23 +20,14 @@ impl Store {
         service: &ServiceId,
         deployment: &DeploymentId,
     ) -> Result<bool, StoreError> {
-        let mut write = self.write().await?;
-        let done = sqlx::query(
-            "UPDATE services SET asleep_deployment = $2 WHERE id = $1 AND live_deployment = $2 \
-             AND (asleep_deployment IS NULL OR asleep_deployment <> $2)",
-        )
-        .bind(service.as_str())
-        .bind(deployment.as_str())
-        .execute(&mut *write)
-        .await
-        .map_err(StoreError::query("put to sleep", deployment))?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        let message = "no request came for long enough: it sleeps until the next one";
-        record(&mut write, &event(now, service, deployment, "service-asleep", message)).await?;
-        commit(write).await?;
-        Ok(true)
+        let change = Change {
+            sql: "UPDATE services SET asleep_deployment = $2 WHERE id = $1 AND live_deployment = $2 \
+                  AND (asleep_deployment IS NULL OR asleep_deployment <> $2)",
+            action: "put to sleep",
+            kind: "service-asleep",
+            message: "no request came for long enough: it sleeps until the next one",
+        };
+        self.change_sleep(now, service, deployment, &change).await
     }
 
     /// The deployment sleeps no more. False: it did not.
@@ -49,31 +40,46 @@ impl Store {
         service: &ServiceId,
         deployment: &DeploymentId,
     ) -> Result<bool, StoreError> {
+        let change = Change {
+            sql: "UPDATE services SET asleep_deployment = NULL WHERE id = $1 AND asleep_deployment = $2",
+            action: "wake",
+            kind: "service-woken",
+            message: "a request came: its replicas start",
+        };
+        self.change_sleep(now, service, deployment, &change).await
+    }
+
+    /// One transaction of the row and its event. False: nothing was to be changed.
+    async fn change_sleep(
+        &self,
+        at: TimestampMs,
+        service: &ServiceId,
+        deployment: &DeploymentId,
+        change: &Change,
+    ) -> Result<bool, StoreError> {
+        let Change { sql, action, kind, message } = *change;
         let mut write = self.write().await?;
-        let done = sqlx::query("UPDATE services SET asleep_deployment = NULL WHERE id = $1 AND asleep_deployment = $2")
+        let done = sqlx::query(sql)
             .bind(service.as_str())
             .bind(deployment.as_str())
             .execute(&mut *write)
             .await
-            .map_err(StoreError::query("wake", deployment))?;
+            .map_err(StoreError::query(action, deployment))?;
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        let message = "a request came: its replicas start";
-        record(&mut write, &event(now, service, deployment, "service-woken", message)).await?;
+        record(&mut write, &NewEvent { at, service, deployment: Some(deployment), kind, message }).await?;
         commit(write).await?;
         Ok(true)
     }
 }
 
-fn event<'e>(
-    at: TimestampMs,
-    service: &'e ServiceId,
-    deployment: &'e DeploymentId,
+/// Of the row of a service, by its id and a deployment's, and what is said of it.
+struct Change {
+    sql: &'static str,
+    action: &'static str,
     kind: &'static str,
     message: &'static str,
-) -> NewEvent<'e> {
-    NewEvent { at, service, deployment: Some(deployment), kind, message }
 }
 
 /// Writes the event, and drops the oldest of its kind.

@@ -110,20 +110,7 @@ impl Machine {
     }
 
     pub(crate) fn spec(&self, id: &str) -> SandboxSpec {
-        let image = self.dir.path().join(format!("{id}.img"));
-        SandboxSpec {
-            id: id.to_owned(),
-            layers: vec![base_image()],
-            writable: WritableSpec::scratch(image, 64 << 20),
-            cache: None,
-            limits: ResourceLimits {
-                memory: ByteSize::mebibytes(128),
-                cpus: 1.0,
-                processes_max: 64,
-                disk: ByteSize::mebibytes(64),
-            },
-            hostname: "box".to_owned(),
-        }
+        spec_in(self.dir.path(), id)
     }
 
     pub(crate) async fn boot(&self, id: &str) -> Sandbox {
@@ -149,6 +136,23 @@ impl Machine {
         assert_eq!(named("/run/netns", &format!("slipway-{tag}")), Vec::<String>::new());
         let table = format!("slipway_{tag}");
         let _ = Command::new("nft").args(["delete", "table", "inet", &table]).status();
+    }
+}
+
+/// A small sandbox with its image in that directory.
+pub(crate) fn spec_in(dir: &Path, id: &str) -> SandboxSpec {
+    SandboxSpec {
+        id: id.to_owned(),
+        layers: vec![base_image()],
+        writable: WritableSpec::scratch(dir.join(format!("{id}.img")), 64 << 20),
+        cache: None,
+        limits: ResourceLimits {
+            memory: ByteSize::mebibytes(128),
+            cpus: 1.0,
+            processes_max: 64,
+            disk: ByteSize::mebibytes(64),
+        },
+        hostname: "box".to_owned(),
     }
 }
 

@@ -2,11 +2,10 @@
 
 use crate::drivers::{Place, oci};
 use crate::machine::{
-    Machine, assert_nothing_left, blanks, ended, init_pid, kill, run, run_as_root, shim_pid, task, until,
+    Machine, assert_nothing_left, blanks, ended, init_pid, kill, run, run_as_root, shim_pid, spec_in, task, until,
     was_booted_ahead,
 };
 use slipway_sandbox::{CacheSpec, SandboxConfig, SandboxSpec, Sandboxes, WarmConfig};
-use slipway_types::settings::{ByteSize, ResourceLimits};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -134,7 +133,7 @@ pub(crate) async fn what_a_killed_server_had_ready_is_removed_at_the_next_start(
     let Machine { dir, sandboxes, .. } = machine;
     drop(sandboxes);
     // All that this server was doing ends with its runtime, at once.
-    let (spec, killed) = (spec_like(dir.path()), config.clone());
+    let (spec, killed) = (spec_in(dir.path(), "warm-7"), config.clone());
     let (pids, stopped) = std::thread::spawn(move || {
         let server = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let pids = server.block_on(async {
@@ -163,22 +162,6 @@ pub(crate) async fn what_a_killed_server_had_ready_is_removed_at_the_next_start(
         until("processes are reaped", || !Path::new(&format!("/proc/{pid}")).exists()).await;
     }
     Machine { sandboxes, config, dir }.end(&[]).await;
-}
-
-fn spec_like(dir: &Path) -> SandboxSpec {
-    SandboxSpec {
-        id: "warm-7".to_owned(),
-        layers: vec![crate::machine::base_image()],
-        writable: slipway_sandbox::WritableSpec::scratch(dir.join("warm-7.img"), 64 << 20),
-        cache: None,
-        limits: ResourceLimits {
-            memory: ByteSize::mebibytes(128),
-            cpus: 1.0,
-            processes_max: 64,
-            disk: ByteSize::mebibytes(64),
-        },
-        hostname: "box".to_owned(),
-    }
 }
 
 #[tokio::test]

@@ -96,21 +96,21 @@ fn process() -> Value {
 }
 
 fn resources(boot: &BootSpec) -> Value {
-    let limits = &boot.spec.limits;
-    let mut memory = json!({ "limit": limits.memory.0 });
+    let cgroup::Limits { memory_bytes, cpu_quota_us, processes } = limits(boot);
+    let mut memory = json!({ "limit": memory_bytes });
     if cgroup::counts_swap() {
         // Memory and swap together: none of it may be swap.
-        memory["swap"] = json!(limits.memory.0);
+        memory["swap"] = json!(memory_bytes);
     }
     json!({
         "devices": [{ "allow": false, "access": "rwm" }],
         "memory": memory,
-        "cpu": { "quota": cgroup::cpu_quota_us(limits), "period": cgroup::CPU_PERIOD_US },
-        "pids": { "limit": u64::from(limits.processes_max) + AGENT_PROCESSES },
+        "cpu": { "quota": cpu_quota_us, "period": cgroup::CPU_PERIOD_US },
+        "pids": { "limit": processes },
     })
 }
 
-/// The same for a cgroup that is there already.
+/// What the sandbox may use; a blank's cgroup is there already when it gets them.
 pub(super) fn limits(boot: &BootSpec) -> cgroup::Limits {
     let limits = &boot.spec.limits;
     cgroup::Limits {
