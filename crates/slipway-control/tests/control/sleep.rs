@@ -193,10 +193,11 @@ async fn what_sleeps_gives_way_to_what_goes_live_and_to_its_end() {
     let (first, _) = asleep(&world).await;
     let (second, replica) = live(&world).await;
     assert_ne!(first.deployment, second.deployment);
-    world.fake.seen(|seen| {
-        let names: Vec<_> = seen.sets.last().unwrap().replicas.iter().map(|spec| &spec.replica).collect();
-        assert_eq!(names, [&replica], "what slept is not wanted any more");
-    });
+    // What slept is not wanted any more; the host hears it after the edge.
+    let wanted = |seen: &crate::fake::Seen| {
+        seen.sets.last().unwrap().replicas.iter().map(|spec| spec.replica.clone()).collect::<Vec<_>>()
+    };
+    wait(|| world.fake.seen(wanted) == [replica.clone()]).await;
     idle(&world, &second).await;
     until_sleep(&world, SleepView::Asleep).await;
     world.client.call(http::Method::DELETE, WEB, json!({})).await;

@@ -107,10 +107,10 @@ impl Rootfs {
     /// removed: it must not become a layer.
     pub(super) fn unmount(self, spec: &WritableSpec) -> Result<(), DriverError> {
         let failed = |error: LayerError| DriverError::because("cannot unmount the sandbox's file system", &error);
-        let devices: Vec<PathBuf> = [Some(&self.writable), self.cache.as_ref()]
+        let attached: Vec<Attached> = [Some(&self.writable), self.cache.as_ref()]
             .into_iter()
             .flatten()
-            .filter_map(|mounted| loop_device(mounted.path()))
+            .filter_map(|mounted| Attached::at(mounted.path()))
             .collect();
         slipway_layers::image::unmount(&self.merged).map_err(failed)?;
         let mut tidied = Ok(());
@@ -124,7 +124,7 @@ impl Rootfs {
         self.writable.unmount().map_err(failed)?;
         self.cache.map_or(Ok(()), Mounted::unmount).map_err(failed)?;
         self.layers.into_iter().try_for_each(Mounted::unmount).map_err(failed)?;
-        wait_released(&devices)?;
+        wait_released(&attached)?;
         tidied.map_err(|error| {
             let _ = std::fs::remove_file(&spec.image);
             DriverError::because("cannot tidy what was written", &error)
@@ -157,22 +157,61 @@ fn ensure_cache(path: &Path, bytes: u64, at: &Path) -> Result<Mounted, LayerErro
     }
 }
 
-/// The directory in `/sys` of the loop device that is mounted there.
-fn loop_device(at: &Path) -> Option<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let line = mounts.lines().find(|line| line.split(' ').nth(4).is_some_and(|point| Path::new(point) == at))?;
-    let source = line.split_once(" - ")?.1.split(' ').nth(1)?;
-    let device = Path::new("/sys/block").join(source.strip_prefix("/dev/")?).join("loop/backing_file");
-    device.exists().then_some(device)
+/// An image that a loop device holds.
+#[derive(Debug)]
+struct Attached {
+    /// In `/sys`. It is there as long as the device holds any file.
+    backing_file: PathBuf,
+    /// What it says of this image. A device that was freed is soon another sandbox's.
+    image: Vec<u8>,
 }
 
-fn wait_released(devices: &[PathBuf]) -> Result<(), DriverError> {
+impl Attached {
+    /// The image that is mounted there.
+    fn at(point: &Path) -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let line = mounts.lines().find(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == point))?;
+        let source = line.split_once(" - ")?.1.split(' ').nth(1)?;
+        Self::read(Path::new("/sys/block").join(source.strip_prefix("/dev/")?).join("loop/backing_file"))
+    }
+
+    fn read(backing_file: PathBuf) -> Option<Self> {
+        let image = std::fs::read(&backing_file).ok()?;
+        Some(Self { backing_file, image })
+    }
+
+    fn is_released(&self) -> bool {
+        std::fs::read(&self.backing_file).map_or(true, |now| now != self.image)
+    }
+}
+
+fn wait_released(attached: &[Attached]) -> Result<(), DriverError> {
     let deadline = Instant::now() + RELEASE_TIME_MAX;
-    while let Some(busy) = devices.iter().find(|device| device.exists()) {
+    while let Some(busy) = attached.iter().find(|attached| !attached.is_released()) {
         if Instant::now() >= deadline {
-            return Err(DriverError::new(format!("`{}` is still in use", busy.display())));
+            let image = String::from_utf8_lossy(&busy.image);
+            return Err(DriverError::new(format!("the image `{}` is still in use", image.trim())));
         }
         std::thread::sleep(RELEASE_PAUSE);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_released_when_its_device_is_gone_or_anothers() {
+        let dir = tempfile::tempdir().unwrap();
+        let backing_file = dir.path().join("backing_file");
+        std::fs::write(&backing_file, "/data/scratch/a.img\n").unwrap();
+        let attached = Attached::read(backing_file.clone()).unwrap();
+        assert!(!attached.is_released());
+        std::fs::write(&backing_file, "/data/scratch/b.img\n").unwrap();
+        assert!(attached.is_released(), "the number was given to another sandbox");
+        std::fs::remove_file(&backing_file).unwrap();
+        assert!(attached.is_released());
+        assert!(Attached::read(backing_file).is_none());
+    }
 }
