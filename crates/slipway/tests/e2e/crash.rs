@@ -28,8 +28,8 @@ fn until_settled(server: &TestServer, app: &App, deployment: &str) -> String {
                 && matches!(text(view, "status").as_str(), "live" | "failed" | "canceled" | "superseded")
         })
     });
-    let views = [&service["newest"], &service["live"]].into_iter();
-    let view = views.filter(|view| text(view, "deployment") == deployment).next_back().unwrap();
+    let mut views = [&service["newest"], &service["live"]].into_iter();
+    let view = views.rfind(|view| text(view, "deployment") == deployment).unwrap();
     text(view, "status")
 }
 
