@@ -1,6 +1,7 @@
 //! From arguments to what happens. Each command is a module; this one picks it and gives it a runtime.
 
 mod args;
+mod backup;
 mod cache;
 mod deploy;
 mod doctor;
@@ -68,6 +69,10 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Env { command } => env::run(global, command).await,
         Command::Cache { command } => cache::run(global, command).await.map(done),
         Command::Open => service::open(global).await.map(done),
+        Command::Backup { file, without_layers, config } => {
+            backup::take(global, &file, !without_layers, config).await.map(done)
+        }
+        Command::Restore { file, check, config } => backup::restore(global, &file, check, config).await.map(done),
         Command::Doctor { config } => doctor::run(global, config).await,
         Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
         Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),

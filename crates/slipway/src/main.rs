@@ -4,6 +4,7 @@
 //! 3 the server or the network, 130 interrupted.
 
 mod archive;
+mod backup;
 mod cli;
 mod client;
 mod failure;

@@ -8,10 +8,12 @@ mod driver;
 mod signal;
 mod wiring;
 
+use crate::backup;
 use crate::cli::{Check, GlobalOptions, ServerOptions};
 use crate::failure::Failure;
 use crate::output;
-use claim::{DataDir, Listeners};
+pub(crate) use claim::DataDir;
+use claim::Listeners;
 use config::ServerConfig;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +32,9 @@ pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<Exi
     let config = ServerConfig::resolve(global, options)?;
     start_log()?;
     let _data_dir = DataDir::claim(&config.data_dir)?;
+    if backup::is_unfinished(&config.data_dir) {
+        return Err(backup::unfinished(&config.data_dir));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .thread_name("slipway")
@@ -67,6 +72,32 @@ pub(crate) async fn checks(global: &GlobalOptions, config: Option<PathBuf>) -> R
     checks.extend(drivers.into_iter().map(|check| shown(check, false)));
     checks.extend(cold_check::check(&config).await);
     Ok(checks)
+}
+
+/// Where a server has its data, as it would find it itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) layers_dir: PathBuf,
+    pub(crate) keep_releases: u32,
+    /// The file that it would read, when there is one.
+    pub(crate) config_file: Option<PathBuf>,
+}
+
+impl Places {
+    /// # Errors
+    /// When the configuration is not usable.
+    pub(crate) fn find(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Self, Failure> {
+        let config_file = config::file_in_use(config.as_deref());
+        let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
+        let config = ServerConfig::resolve(global, &options)?;
+        Ok(Self {
+            layers_dir: config.host.layers_dir,
+            data_dir: config.data_dir,
+            keep_releases: config.keep_releases,
+            config_file,
+        })
+    }
 }
 
 fn start_log() -> Result<(), Failure> {

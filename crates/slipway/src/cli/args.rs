@@ -137,6 +137,27 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with_all = ["project", "service"])]
         all: bool,
     },
+    /// Write all that a server has to one file, also while it runs
+    Backup {
+        /// Readable by its owner only, and it must stay so: it holds the key to all secrets
+        file: PathBuf,
+        /// Leave out what releases are started from
+        #[arg(long)]
+        without_layers: bool,
+        /// The server's configuration file [default: /etc/slipway/slipway-server.toml where it exists]
+        #[arg(long, env = "SLIPWAY_CONFIG", hide_env_values = true, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Make a new data directory of a backup, and check all of it
+    Restore {
+        file: PathBuf,
+        /// Only check the file
+        #[arg(long)]
+        check: bool,
+        /// The server's configuration file [default: /etc/slipway/slipway-server.toml where it exists]
+        #[arg(long, env = "SLIPWAY_CONFIG", hide_env_values = true, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Run the server: API, build workers, replicas and the reverse proxy
     Server(ServerOptions),
     /// Hold one sandbox (started by the server)

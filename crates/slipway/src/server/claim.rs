@@ -15,7 +15,7 @@ const LOCK_NAME: &str = "server.lock";
 
 /// The data directory, as long as this lives. The kernel lets go of the lock however the process ends.
 #[derive(Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     _lock: File,
 }
 
@@ -24,7 +24,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When it cannot be made, or another server has it.
-    pub(super) fn claim(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn claim(path: &Path) -> Result<Self, Failure> {
         let unusable = |error: io::Error| {
             let failure = Failure::server(format!("cannot use the data directory `{}`", path.display()));
             failure.caused_by(&error).hint("run the server as root, or choose another by `--data`")

@@ -95,6 +95,12 @@ impl ServerConfig {
     }
 }
 
+/// The file that is read, when it is there.
+pub(super) fn file_in_use(named: Option<&Path>) -> Option<PathBuf> {
+    let path = named.unwrap_or(Path::new(FILE_DEFAULT));
+    path.is_file().then(|| path.to_owned())
+}
+
 fn read_file(named: Option<&Path>) -> Result<ConfigFile, Failure> {
     let path = named.unwrap_or(Path::new(FILE_DEFAULT));
     let text = match std::fs::read_to_string(path) {
