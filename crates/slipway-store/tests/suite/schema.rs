@@ -5,7 +5,7 @@
 
 use crate::fixture::{Fixture, id, new_deployment};
 use slipway_pipeline::{DeploymentState, Event};
-use slipway_store::{Change, ReplicaStatus, Store, StoreError, check_database, copy_database, newest_schema};
+use slipway_store::{Change, EventFilter, ReplicaStatus, Store, StoreError, check_database, copy_database, newest_schema};
 use slipway_types::{DeploymentStatus, LayerKind, LayerRef, Phase, ReleaseId, ServiceId, SourceSpec, UploadId};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
@@ -68,7 +68,7 @@ async fn check_rows(store: &Store, schema: i64) {
     assert!(!store.phases(&id("d2")).await.unwrap().is_empty());
     let release = store.release(&ReleaseId::parse("rel-d1").unwrap()).await.unwrap();
     assert_eq!((release.number, release.image.layers), (1, vec![LayerRef::new(LayerKind::Source, "d1")]));
-    assert!(store.events(&slipway_store::EventFilter::default(), 100).await.unwrap().len() > 5);
+    assert!(store.events(EventFilter::All, None, 100).await.unwrap().len() > 5);
     let replicas = store.replicas_of(&id("d2")).await.unwrap();
     assert_eq!((replicas.len(), replicas[0].state), (1, ReplicaStatus::Ready));
     assert_eq!(store.upload(&UploadId::parse("up-1").unwrap()).await.unwrap().unwrap().files, 3);
