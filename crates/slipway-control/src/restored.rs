@@ -35,3 +35,25 @@ pub async fn check_secrets(key_file: &Path, store: &Store) -> Result<(), Secrets
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_types::{ProjectName, ServiceName};
+
+    #[tokio::test]
+    async fn another_key_opens_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("slipway.db")).await.unwrap();
+        let (project, name) = (ProjectName::parse("shop").unwrap(), ServiceName::parse("web").unwrap());
+        let id = ServiceId::parse("svc-web").unwrap();
+        store.ensure_service(1, &project, &name, &id).await.unwrap();
+        let sealed = Variables::default().seal(&MasterKey::new(&[7; KEY_BYTES]), &id, 1).unwrap();
+        store.put_env(2, &id, 0, &sealed).await.unwrap();
+        let file = dir.path().join("master.key");
+        for (key, opens) in [(vec![7; KEY_BYTES], true), (vec![8; KEY_BYTES], false), (vec![7; 5], false)] {
+            std::fs::write(&file, key).unwrap();
+            assert_eq!(check_secrets(&file, &store).await.is_ok(), opens);
+        }
+    }
+}

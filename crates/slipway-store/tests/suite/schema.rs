@@ -5,7 +5,9 @@
 
 use crate::fixture::{Fixture, id, new_deployment};
 use slipway_pipeline::{DeploymentState, Event};
-use slipway_store::{Change, EventFilter, ReplicaStatus, Store, StoreError, check_database, copy_database, newest_schema};
+use slipway_store::{
+    Change, EventFilter, ReplicaStatus, Store, StoreError, check_database, copy_database, newest_schema,
+};
 use slipway_types::{DeploymentStatus, LayerKind, LayerRef, Phase, ReleaseId, ServiceId, SourceSpec, UploadId};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};

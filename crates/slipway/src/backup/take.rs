@@ -81,7 +81,7 @@ fn check_target(target: &Path) -> Result<(), Failure> {
 #[derive(Default)]
 struct Held {
     store: Option<LayerStore>,
-    leases: Vec<Lease>,
+    _leases: Vec<Lease>,
     layers: BTreeSet<LayerRef>,
     /// Of releases, and not on the disk.
     missing: BTreeSet<LayerRef>,
@@ -129,7 +129,7 @@ async fn hold(places: &Places, work: &WorkArea, copy: &Path) -> Result<Held, Fai
         all.chunks(LEASE_LAYERS_MAX).map(|some| store.lease(some)).collect::<Result<_, _>>().map_err(unusable)?;
     let (layers, gone): (BTreeSet<_>, BTreeSet<_>) = wanted.into_iter().partition(|layer| store.contains(layer));
     let missing = gone.intersection(&needed).cloned().collect();
-    Ok(Held { store: Some(store), leases, layers, missing })
+    Ok(Held { store: Some(store), _leases: leases, layers, missing })
 }
 
 fn write(places: &Places, header: Header, database: &Path, held: &Held, archive: &Path) -> io::Result<Taken> {
