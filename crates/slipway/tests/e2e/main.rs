@@ -4,6 +4,7 @@
 
 mod backup;
 mod cache;
+mod crash;
 mod example;
 mod failure;
 mod git;
