@@ -5,6 +5,8 @@ mod claim;
 mod cold_check;
 mod config;
 mod driver;
+mod handed;
+mod notify;
 mod signal;
 mod wiring;
 
@@ -15,6 +17,7 @@ use crate::output;
 pub(crate) use claim::DataDir;
 use claim::Listeners;
 use config::ServerConfig;
+use handed::Handed;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -29,6 +32,7 @@ const LOG_FILTER_DEFAULT: &str = "info";
 /// # Errors
 /// When the server cannot start, or one of its parts ended on its own.
 pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<ExitCode, Failure> {
+    let handed = Handed::take()?;
     let config = ServerConfig::resolve(global, options)?;
     start_log()?;
     let _data_dir = DataDir::claim(&config.data_dir)?;
@@ -42,7 +46,7 @@ pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<Exi
         .build()
         .map_err(|error| Failure::server("cannot start the runtime").caused_by(&error))?;
     let served = runtime.block_on(async {
-        let listeners = Listeners::bind(&config).await?;
+        let listeners = Listeners::bind(&config, handed).await?;
         wiring::serve(config, listeners).await
     });
     runtime.shutdown_background();
@@ -51,6 +55,8 @@ pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<Exi
 
 /// `slipway shim DIR`: holds one sandbox.
 pub(crate) fn shim(dir: &Path) -> ExitCode {
+    // The server's own protection from the kernel's choice when memory runs out is not that of what it runs.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     slipway_sandbox::shim_main(dir)
 }
 

@@ -2,6 +2,7 @@
 //! words that name the setting to change.
 
 use super::config::ServerConfig;
+use super::handed::Handed;
 use crate::failure::{Exit, Failure};
 use slipway_edge::EdgeListener;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -81,12 +82,20 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
+    /// What was handed over, whatever the configuration says; the rest is bound.
+    ///
     /// # Errors
     /// When an address cannot be taken.
-    pub(super) async fn bind(config: &ServerConfig) -> Result<Self, Failure> {
-        let api = once_free(async || TcpListener::bind(config.api_listen).await).await;
+    pub(super) async fn bind(config: &ServerConfig, handed: Handed) -> Result<Self, Failure> {
+        let api = match handed.api {
+            Some(listener) => TcpListener::from_std(listener),
+            None => once_free(async || TcpListener::bind(config.api_listen).await).await,
+        };
         let api = api.map_err(|error| refused(config.api_listen, &error, "api.listen", "--listen"))?;
-        let edge = once_free(async || EdgeListener::bind(config.edge_listen)).await;
+        let edge = match handed.edge {
+            Some(listener) => EdgeListener::try_from(listener),
+            None => once_free(async || EdgeListener::bind(config.edge_listen)).await,
+        };
         let edge = edge.map_err(|error| refused(config.edge_listen, &error, "edge.listen", "--edge-listen"))?;
         Ok(Self { api, edge })
     }

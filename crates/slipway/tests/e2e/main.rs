@@ -17,6 +17,7 @@ mod private_dependency;
 mod python;
 mod redeploy;
 mod refusal;
+mod restart;
 mod run_failure;
 mod secret;
 mod site;
