@@ -22,6 +22,8 @@ pub struct TestServer {
     layers: PathBuf,
     process: Option<Child>,
     edge_port: u16,
+    /// Of the edge, as a service manager would keep it.
+    held: Option<TcpListener>,
     slot: Slot,
     /// Of a server that had this slot before and was not ended in order.
     pub(crate) former_cgroups: Vec<PathBuf>,
@@ -71,6 +73,7 @@ impl TestServer {
             layers,
             process: None,
             edge_port,
+            held: None,
             slot,
             former_cgroups: Vec::new(),
         };

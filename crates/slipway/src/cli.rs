@@ -7,6 +7,7 @@ mod deploy;
 mod doctor;
 mod env;
 mod follow;
+mod install;
 mod listing;
 mod logs;
 mod pairs;
@@ -38,6 +39,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Shim { dir } => return Ok(server::shim(&dir)),
         Command::Completions { shell } => {
             completions(shell)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Install(options) => {
+            install::install(&options)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Uninstall { purge, dry_run, root } => {
+            install::uninstall(&global, root, purge, dry_run)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Plan { dir } => return plan::print(&global, &dir),
@@ -76,9 +85,12 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Doctor { config } => doctor::run(global, config).await,
         Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
         Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),
-        Command::Plan { .. } | Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Plan { .. }
+        | Command::Completions { .. }
+        | Command::Server(_)
+        | Command::Shim { .. }
+        | Command::Install(_)
+        | Command::Uninstall { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -8,6 +8,7 @@ mod backup;
 mod cli;
 mod client;
 mod failure;
+mod install;
 mod output;
 mod render;
 mod server;

@@ -17,7 +17,9 @@ use crate::output;
 pub(crate) use claim::DataDir;
 use claim::Listeners;
 use config::ServerConfig;
+pub(crate) use config::check_domain;
 use handed::Handed;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -104,6 +106,17 @@ impl Places {
             config_file,
         })
     }
+}
+
+/// On which address the edge of a server with that configuration file listens.
+///
+/// # Errors
+/// When the file is not usable.
+pub(crate) fn configured_edge(config: &Path) -> Result<SocketAddr, Failure> {
+    let global = GlobalOptions { data: None, url: None, token: None, project: None, service: None, json: false };
+    let config = Some(config.to_owned());
+    let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
+    ServerConfig::resolve(&global, &options).map(|config| config.edge_listen)
 }
 
 fn start_log() -> Result<(), Failure> {

@@ -205,7 +205,7 @@ fn warm_config(table: &file::WarmTable) -> Result<WarmConfig, Failure> {
     Ok(WarmConfig { idle: table.idle, memory_bytes, ..standard })
 }
 
-fn check_domain(domain: &str) -> Result<(), Failure> {
+pub(crate) fn check_domain(domain: &str) -> Result<(), Failure> {
     let is_label = |label: &str| {
         let bytes = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         bytes && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
