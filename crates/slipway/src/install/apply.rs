@@ -275,7 +275,7 @@ fn remove_installed(spec: &InstallSpec, mut record: Record, record_path: &Path, 
         let _ = fs::remove_file(beside(&path_below));
         match fs::remove_file(&path_below) {
             Ok(()) => output::say(&format!("removed `{}`", path_below.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
             Err(error) => {
                 return Err(Failure::server(format!("cannot remove `{}`", path_below.display())).caused_by(&error));
             }

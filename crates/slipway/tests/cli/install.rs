@@ -4,16 +4,17 @@ use crate::slipway::{Run, command, finish};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The binary with an agent beside it, in a directory of its own: as it is before it is installed.
-fn unpacked(dir: &Path) -> std::path::PathBuf {
+/// The binary with an agent beside it, in a directory of its own: as it is before it is installed, without what debuggers read.
+fn unpacked(dir: &Path) -> PathBuf {
     let binary = dir.join("slipway");
     fs::create_dir_all(dir.join("libexec")).unwrap();
-    fs::hard_link(env!("CARGO_BIN_EXE_slipway"), &binary)
-        .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_slipway"), &binary).map(drop))
-        .unwrap();
+    let stripped = Command::new("strip").arg("-o").arg(&binary).arg(env!("CARGO_BIN_EXE_slipway")).status();
+    if !stripped.is_ok_and(|status| status.success()) {
+        fs::copy(env!("CARGO_BIN_EXE_slipway"), &binary).unwrap();
+    }
     fs::write(dir.join("libexec/slipway-agent"), "an agent").unwrap();
     binary
 }
