@@ -68,7 +68,8 @@ fn check_target(target: &Path) -> Result<(), Failure> {
     let is_ours = match File::open(target).and_then(|mut file| file.read_exact(&mut magic)) {
         Ok(()) => magic == ZSTD_MAGIC && target.is_file(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-        Err(_) => false,
+        // As `mktemp` makes one.
+        Err(_) => target.metadata().is_ok_and(|found| found.is_file() && found.len() == 0),
     };
     match is_ours {
         true => Ok(()),

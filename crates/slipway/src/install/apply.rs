@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
 
-/// Started with the machine, in this order.
+/// Started with the machine, in this order. The socket leaves first: who connects to it would start the server again.
 const UNITS: [&str; 3] = ["slipway-firewall.service", "slipway-edge.socket", "slipway.service"];
 
 /// # Errors
@@ -23,7 +23,8 @@ pub(crate) fn install(spec: &InstallSpec) -> Result<(), Failure> {
     let (wanted, ports) = wanted(spec)?;
     let record = Record::read(&spec.below(RECORD))?.unwrap_or_default();
     let changes: Vec<Change> = wanted.iter().map(|file| file.change(spec, &record)).collect::<Result<_, _>>()?;
-    if spec.firewall {
+    // `nft` checks nothing for others.
+    if spec.firewall && rustix::process::geteuid().is_root() {
         // Also where nothing is done: rules that are shown are rules that work.
         Nft::of_this_machine().check(&firewall::rules(&ports))?;
     }
@@ -57,7 +58,7 @@ pub(crate) fn install(spec: &InstallSpec) -> Result<(), Failure> {
         output::say(&format!("prepared below `{}`; nothing was started", spec.root.display()));
         return Ok(());
     }
-    start(spec, written > 0, is_new(unit::BINARY) || is_new(unit::SERVICE))
+    start(spec, written > 0, is_new(unit::SOCKET), is_new(unit::BINARY) || is_new(unit::SERVICE))
 }
 
 fn is_write(change: Change) -> bool {
@@ -180,9 +181,13 @@ fn said_yes() -> bool {
     hears.recv_timeout(CONFIRM_WITHIN).is_ok_and(|line| line.trim().eq_ignore_ascii_case("yes"))
 }
 
-fn start(spec: &InstallSpec, changed: bool, server_changed: bool) -> Result<(), Failure> {
+fn start(spec: &InstallSpec, changed: bool, socket_changed: bool, server_changed: bool) -> Result<(), Failure> {
     if changed {
         systemctl(&["daemon-reload"])?;
+    }
+    if socket_changed {
+        // A socket is not opened anew below a server that runs on it.
+        systemctl(&["stop", "slipway-edge.socket", "slipway.service"])?;
     }
     let units = UNITS.iter().filter(|unit| spec.firewall || !unit.contains("firewall"));
     for unit in units {
@@ -257,7 +262,10 @@ pub(crate) fn uninstall(spec: &InstallSpec, data_dir: &Path, purge: bool) -> Res
 fn remove_installed(spec: &InstallSpec, mut record: Record, record_path: &Path, purge: bool) -> Result<(), Failure> {
     let has_systemd = spec.is_this_machine() && Path::new("/run/systemd/system").is_dir();
     if has_systemd {
-        for unit in UNITS.iter().rev().filter(|unit| record.files.keys().any(|path| path.ends_with(**unit))) {
+        for unit in ["slipway-edge.socket", "slipway.service", "slipway-firewall.service"]
+            .iter()
+            .filter(|unit| record.files.keys().any(|path| path.ends_with(**unit)))
+        {
             systemctl(&["disable", "--now", unit])?;
         }
     }
