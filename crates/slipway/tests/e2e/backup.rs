@@ -87,7 +87,9 @@ fn a_second_server_is_made_of_a_backup_of_a_running_one() {
 }
 
 /// What a backup holds, by name.
-fn members(file: &Path) -> Vec<(String, Vec<u8>)> {
+type Members = Vec<(String, Vec<u8>)>;
+
+fn members(file: &Path) -> Members {
     let mut archive = tar::Archive::new(zstd::Decoder::new(fs::File::open(file).unwrap()).unwrap());
     let entries = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
@@ -143,13 +145,12 @@ fn a_backup_that_is_damaged_newer_or_another_thing_is_refused_and_leaves_nothing
         }
     };
     let bad = path("bad");
-    let with = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let with = |change: &dyn Fn(&mut Members)| {
         let mut members = members(&good);
         change(&mut members);
         write(&bad, &members);
     };
-    let member =
-        |members: &mut Vec<(String, Vec<u8>)>, name: &str| members.iter().position(|(n, _)| n == name).unwrap();
+    let member = |members: &mut Members, name: &str| members.iter().position(|(n, _)| n == name).unwrap();
 
     fs::write(&bad, "this is no backup at all, and long enough").unwrap();
     refuses(&bad, &["is no backup of Slipway"]);
