@@ -43,6 +43,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Events that one event may cause, directly and indirectly: more is a circle, which is reported and broken.
 const CASCADE_MAX: usize = 1000;
+/// After a start, the first table waits so long for replicas that were live before: adopted ones are ready in a second. Until
+/// then the edge accepts nobody, and connections wait in the kernel.
+const FIRST_TABLE_WAIT_MAX_MS: TimestampMs = 5_000;
 /// A table that could not be sent is tried again after this.
 const SEND_AGAIN: Duration = Duration::from_secs(1);
 
@@ -104,6 +107,8 @@ pub(crate) struct Executor {
     /// the answer to each phase.
     again: Vec<(DeploymentId, Happening)>,
     again_at: Option<TimestampMs>,
+    /// Live deployments that the first table waits for, and until when.
+    awaited: Option<(TimestampMs, BTreeSet<DeploymentId>)>,
 }
 
 impl Executor {
@@ -123,11 +128,13 @@ impl Executor {
             given: Given::default(),
             replicas_changed: true,
             routes_changed: true,
-            switch_due: false,
+            // The edge begins with the first table, also with one that has no routes.
+            switch_due: true,
             assign_due: true,
             sleep_due: false,
             again: Vec::new(),
             again_at: None,
+            awaited: None,
         }
     }
 
@@ -204,6 +211,9 @@ impl Executor {
     }
 
     async fn send_routes(&mut self) {
+        if self.awaits_replicas() {
+            return;
+        }
         let routes = route::routes(&self.services, &self.shared.fleet(), &self.shared.server.domain);
         if routes == self.given.table.routes && !self.switch_due {
             return;
@@ -223,6 +233,18 @@ impl Executor {
         }
     }
 
+    /// A table without the replicas that the host is about to adopt would answer 503 for them. Each word of the host asks again.
+    fn awaits_replicas(&mut self) -> bool {
+        let Some((until, awaited)) = &self.awaited else { return false };
+        let fleet = self.shared.fleet();
+        let waits = self.shared.now() < *until && !awaited.iter().all(|deployment| fleet.is_settled(deployment));
+        drop(fleet);
+        if !waits {
+            self.awaited = None;
+        }
+        waits
+    }
+
     fn until_next_deadline(&self) -> Duration {
         // Something could not be sent: it is tried again soon.
         if self.routes_changed {
@@ -233,7 +255,7 @@ impl Executor {
         }
         let now = self.shared.now();
         let deadlines = self.active.values().filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
-        let next = deadlines.chain(self.again_at).min();
+        let next = deadlines.chain(self.again_at).chain(self.awaited.as_ref().map(|(until, _)| *until)).min();
         // Without a deadline nothing has to happen; an hour is as good as ever.
         let ms = next.map_or(3_600_000, |at| (at - now).max(0));
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
@@ -245,6 +267,9 @@ impl Executor {
             self.again_at = None;
             self.assign_due = true;
             self.events.extend(self.again.drain(..));
+        }
+        if self.awaited.as_ref().is_some_and(|(until, _)| *until <= now) {
+            self.routes_changed = true;
         }
         let late = |active: &Active| active.deadline.filter(|deadline| deadline.at <= now);
         let due: Vec<_> = self

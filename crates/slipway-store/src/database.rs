@@ -6,7 +6,10 @@
 //! the dozen commits of a deployment.
 
 use crate::StoreError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Sqlite, Transaction};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -19,11 +22,14 @@ const CACHE_KIB: u32 = 1024;
 /// The write-ahead log is cut back to this after a checkpoint.
 const LOG_BYTES_MAX: u32 = 16 << 20;
 /// How long to wait for another process that holds the file (a backup, a shell).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for its turn.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Prepared statements that a connection keeps; there are about fifty.
 const STATEMENTS_MAX: usize = 64;
+
+/// The way from nothing to the present schema. Forward only: what is released never changes.
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,10 +47,10 @@ impl Store {
         create_private(path).map_err(|source| StoreError::Create { path: path.to_owned(), source })?;
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
         let writer = pool(1).connect_with(options(path)).await.map_err(failed)?;
-        sqlx::migrate!("./migrations")
-            .run(&writer)
-            .await
-            .map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
+        let mut connection = writer.acquire().await.map_err(failed)?;
+        schema_of(&mut connection, path).await?;
+        drop(connection);
+        MIGRATIONS.run(&writer).await.map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
         let readers = pool(READERS_MAX).connect_lazy_with(options(path).pragma("query_only", "1"));
         Ok(Store { writer, readers })
     }
@@ -70,8 +76,31 @@ pub(crate) async fn commit(transaction: Transaction<'static, Sqlite>) -> Result<
     transaction.commit().await.map_err(StoreError::query("commit", "a write"))
 }
 
+/// Number of the newest migration that a database has had; 0 for one without tables.
+///
+/// # Errors
+/// When this version does not know that schema: what a newer one wrote, an older one must not touch.
+pub(crate) async fn schema_of(connection: &mut SqliteConnection, path: &Path) -> Result<i64, StoreError> {
+    let failed = |source| StoreError::Open { path: path.to_owned(), source };
+    let made: Option<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'")
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed)?;
+    if made.is_none() {
+        return Ok(0);
+    }
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(connection).await.map_err(failed)?;
+    let (schema, known) = (newest.unwrap_or_default(), crate::newest_schema());
+    match schema > known {
+        true => Err(StoreError::Newer { path: path.to_owned(), schema, known }),
+        false => Ok(schema),
+    }
+}
+
 /// Others on the machine have no business in it: it holds sealed variables and digests of tokens.
-fn create_private(path: &Path) -> std::io::Result<()> {
+pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
 

@@ -14,6 +14,7 @@
 //! - `fall_asleep`, `wake`: whether what is live of a service sleeps.
 //! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`,
 //!   `upload`, `put_token`, `token`, `next_generation`, `generation`.
+//! - [`copy_database`], [`check_database`]: for backups, beside a server that runs.
 //!
 //! Guarantees: a state change, its event rows, its phase rows and the live pointer are committed together or not at
 //! all; a commit survives a crash of the process and a loss of power; a git credential is never written.
@@ -21,6 +22,7 @@
 mod apply;
 mod built;
 mod claim;
+mod copy;
 mod counter;
 mod database;
 mod decode;
@@ -41,6 +43,7 @@ mod upload;
 
 pub use apply::{Applied, Change, Planned};
 pub use built::{BuiltRow, Reuse};
+pub use copy::{check_database, copy_database, newest_schema};
 pub use counter::Generation;
 pub use database::Store;
 pub use deployment::{Before, NewDeployment};

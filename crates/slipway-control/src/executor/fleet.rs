@@ -151,6 +151,13 @@ impl Fleet {
     }
 
     /// Replicas that may get traffic.
+    /// Whether one is ready, or the host has said of each that it is not: nothing is to be waited for.
+    pub(crate) fn is_settled(&self, deployment: &DeploymentId) -> bool {
+        let Some(group) = self.groups.get(deployment) else { return true };
+        let mut states = group.replicas.values().map(|replica| &replica.state);
+        !self.ready(deployment).is_empty() || !states.any(|state| matches!(state, ReplicaState::Starting))
+    }
+
     pub(crate) fn ready(&self, deployment: &DeploymentId) -> Vec<(ReplicaId, Endpoint)> {
         let Some(group) = self.groups.get(deployment).filter(|group| group.takes_requests()) else { return Vec::new() };
         let ready = |(id, replica): (&ReplicaId, &Replica)| match &replica.state {

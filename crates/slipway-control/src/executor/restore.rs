@@ -3,7 +3,7 @@
 //! restarted. Nothing is sent to the host before all of it is known: a set that lacked a live replica would stop it.
 
 use super::route::Routed;
-use super::{Executor, ExecutorError, Fault};
+use super::{Executor, ExecutorError, FIRST_TABLE_WAIT_MAX_MS, Fault};
 use slipway_pipeline::Event;
 use slipway_types::DeploymentStatus;
 use std::collections::BTreeSet;
@@ -25,11 +25,15 @@ impl Executor {
             };
             self.services.insert(overview.service.service_id, routed);
         }
+        let mut awaited = BTreeSet::new();
         for row in self.shared.store.serving_deployments().await? {
             let deployment = &row.summary.deployment;
             match self.start_replicas(deployment).await {
                 Ok(()) if asleep.contains(deployment) => self.shared.fleet().fell_asleep(deployment),
-                Ok(()) if row.summary.status == DeploymentStatus::Live => self.shared.fleet().starts_again(deployment),
+                Ok(()) if row.summary.status == DeploymentStatus::Live => {
+                    self.shared.fleet().starts_again(deployment);
+                    awaited.insert(deployment.clone());
+                }
                 Ok(()) => {}
                 // Not live yet: it hears `Restarted` below and is ended for the same fault.
                 Err(fault) if row.summary.status != DeploymentStatus::Live => {
@@ -38,6 +42,7 @@ impl Executor {
                 Err(fault) => return Err(fault),
             }
         }
+        self.awaited = (!awaited.is_empty()).then(|| (self.shared.now() + FIRST_TABLE_WAIT_MAX_MS, awaited));
         for row in self.shared.store.active_deployments().await? {
             let opened = self.activate(&row);
             opened.map_err(|source| Fault::Log { deployment: row.summary.deployment.clone(), source })?;

@@ -42,6 +42,7 @@ pub(crate) struct Script {
 /// What the host was told and what it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    pub(crate) tables: Vec<RouteTable>,
     pub(crate) work: Vec<(DeploymentId, PhaseWork)>,
     pub(crate) canceled: Vec<DeploymentId>,
     pub(crate) released: Vec<DeploymentId>,
@@ -199,6 +200,7 @@ impl Fake {
         let (mut targets, mut undrained) = (BTreeSet::new(), BTreeSet::<ReplicaId>::new());
         while tables.changed().await.is_ok() {
             let table = tables.borrow_and_update().clone();
+            self.seen.lock().unwrap().tables.push(table.clone());
             if reports.send(EdgeReport::Applied { generation: table.generation }).await.is_err() {
                 return;
             }
