@@ -134,6 +134,11 @@ impl Executor {
     /// Runs until `shutdown`, or until the host or the edge has gone.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
         self.restore().await?;
+        self.serve(&shutdown).await
+    }
+
+    /// Can be dropped where it waits, and goes on when it is called again.
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), ExecutorError> {
         let to_host = self.host.commands.clone();
         loop {
             self.settle().await;
@@ -158,7 +163,7 @@ impl Executor {
                 }
                 Some(command) = self.commands.recv() => Box::pin(self.command(command)).await,
                 report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
-                () = tokio::time::sleep(until_deadline) => self.deadlines(),
+                () = self.shared.outside.sleep(until_deadline) => self.deadlines(),
             }
         }
     }

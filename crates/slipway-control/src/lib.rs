@@ -15,11 +15,14 @@ mod cache;
 mod config;
 mod executor;
 mod log;
+mod outside;
 mod refusal;
 mod reuse;
 mod seal;
 mod server;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod source;
 mod upload;
 mod variable;

@@ -42,7 +42,7 @@ mod upload;
 pub use apply::{Applied, Change, Planned};
 pub use built::{BuiltRow, Reuse};
 pub use counter::Generation;
-pub use database::Store;
+pub use database::{Moment, Store, Trouble};
 pub use deployment::{Before, NewDeployment};
 pub use error::StoreError;
 pub use event::EventFilter;
