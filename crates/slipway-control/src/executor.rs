@@ -16,6 +16,8 @@ mod report;
 mod restore;
 mod retention;
 pub(crate) mod route;
+#[cfg(test)]
+mod simulation;
 mod sleep;
 mod work;
 
@@ -73,6 +75,7 @@ impl From<Event> for Happening {
     }
 }
 
+#[derive(Debug)]
 pub(crate) struct Executor {
     shared: Arc<Shared>,
     host: HostLink,

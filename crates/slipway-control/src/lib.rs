@@ -21,8 +21,6 @@ mod reuse;
 mod seal;
 mod server;
 mod shared;
-#[cfg(test)]
-mod simulation;
 mod source;
 mod upload;
 mod variable;

@@ -95,8 +95,8 @@ impl Shared {
                 return Err(Refusal::conflict("host-name-taken", message));
             }
         }
-        let id =
-            ServiceId::parse(self.random_id("svc")?).map_err(|error| Refusal::internal("a new id is not an id", &error))?;
+        let id = ServiceId::parse(self.random_id("svc")?)
+            .map_err(|error| Refusal::internal("a new id is not an id", &error))?;
         Ok(self.store.ensure_service(self.now(), project, service, &id).await?)
     }
 }

@@ -1,0 +1,174 @@
+//! The time, the ids and the disk of a simulated server. The time stands still unless the world moves it, and the world moves only
+//! while the executor waits; so how long the real database takes changes nothing.
+
+use super::random::Random;
+use crate::outside::{Outside, Sleep};
+use slipway_store::{Moment, Trouble};
+use slipway_types::TimestampMs;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+pub(super) const BEGAN_AT: TimestampMs = 1_750_000_000_000;
+
+#[derive(Debug, Clone)]
+pub(super) struct Clock(Arc<Mutex<Time>>);
+
+#[derive(Debug)]
+struct Time {
+    passed_ms: i64,
+    /// Of the clock on the wall.
+    wrong_by_ms: i64,
+    /// The executor waits, for this at the latest.
+    waits_until_ms: Option<i64>,
+    ids: Random,
+}
+
+impl Clock {
+    pub(super) fn new(seed: u64) -> Self {
+        let ids = Random::new(seed ^ 0x1d5);
+        Self(Arc::new(Mutex::new(Time { passed_ms: 0, wrong_by_ms: 0, waits_until_ms: None, ids })))
+    }
+
+    fn time(&self) -> MutexGuard<'_, Time> {
+        self.0.lock().unwrap()
+    }
+
+    pub(super) fn passed_ms(&self) -> i64 {
+        self.time().passed_ms
+    }
+
+    pub(super) fn pass(&self, ms: i64) {
+        self.time().passed_ms += ms;
+    }
+
+    /// Somebody sets the clock on the wall.
+    pub(super) fn set_wrong_by(&self, ms: i64) {
+        self.time().wrong_by_ms = ms;
+    }
+
+    pub(super) fn forget_wait(&self) {
+        self.time().waits_until_ms = None;
+    }
+
+    pub(super) fn waits_until_ms(&self) -> Option<i64> {
+        self.time().waits_until_ms
+    }
+}
+
+impl Outside for Clock {
+    fn now(&self) -> TimestampMs {
+        let time = self.time();
+        BEGAN_AT + time.passed_ms + time.wrong_by_ms
+    }
+
+    fn sleep(&self, time: Duration) -> Sleep<'_> {
+        let until_ms = self.passed_ms() + i64::try_from(time.as_millis()).unwrap();
+        Box::pin(Wait { clock: self, until_ms })
+    }
+
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), getrandom::Error> {
+        let ids = &mut self.time().ids;
+        bytes.iter_mut().for_each(|byte| *byte = ids.next().to_le_bytes()[0]);
+        Ok(())
+    }
+}
+
+/// Polled after everything else that the executor waits for, so a poll means that there is nothing for it to do.
+struct Wait<'c> {
+    clock: &'c Clock,
+    until_ms: i64,
+}
+
+impl Future for Wait<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let mut time = self.clock.time();
+        if time.passed_ms >= self.until_ms {
+            return Poll::Ready(());
+        }
+        time.waits_until_ms = Some(self.until_ms);
+        Poll::Pending
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Disk(Mutex<Plan>);
+
+#[derive(Debug, Default)]
+struct Plan {
+    /// The server is killed at the moment after that many.
+    killed_in: Option<u32>,
+    killed: bool,
+    fails: Fails,
+    commits: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fails {
+    #[default]
+    Never,
+    /// It is full.
+    Writes,
+    All,
+    /// The next write, and then no more.
+    OneWrite,
+}
+
+impl Disk {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.0.lock().unwrap()
+    }
+
+    pub(super) fn kill_in(&self, moments: Option<u32>) {
+        self.plan().killed_in = moments;
+    }
+
+    /// True once, when the server was killed at one of its transactions.
+    pub(super) fn take_killed(&self) -> bool {
+        std::mem::take(&mut self.plan().killed)
+    }
+
+    pub(super) fn fail(&self, fails: Fails) {
+        self.plan().fails = fails;
+    }
+
+    pub(super) fn commits(&self) -> u64 {
+        self.plan().commits
+    }
+
+    fn meet(&self, moment: Moment) -> Option<io::Result<()>> {
+        let mut plan = self.plan();
+        plan.commits += u64::from(moment == Moment::Committed);
+        plan.killed |= plan.killed_in == Some(0);
+        plan.killed_in = plan.killed_in.and_then(|moments| moments.checked_sub(1));
+        if plan.killed {
+            return None;
+        }
+        let fails = match (plan.fails, moment) {
+            (Fails::Never, _) | (_, Moment::Committed) | (Fails::Writes | Fails::OneWrite, Moment::Read) => false,
+            (Fails::All, Moment::Read | Moment::Write | Moment::Commit) => true,
+            (Fails::Writes | Fails::OneWrite, Moment::Write) => false,
+            (Fails::Writes, Moment::Commit) => true,
+            (Fails::OneWrite, Moment::Commit) => {
+                plan.fails = Fails::Never;
+                true
+            }
+        };
+        Some(if fails { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) })
+    }
+}
+
+impl Trouble for Disk {
+    fn at(&self, moment: Moment) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + '_>> {
+        Box::pin(async move {
+            match self.meet(moment) {
+                Some(outcome) => outcome,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}

@@ -1,0 +1,394 @@
+//! A world: the server, its host and edge, the people, and what befalls them. In each step the executor does all that it has to
+//! do, and then one thing happens that the seed chooses.
+
+use super::Planted;
+use super::edge::{Edge, Request};
+use super::host::{Doing, Host};
+use super::nature::{Clock, Disk, Fails};
+use super::people::People;
+use super::random::Random;
+use super::server::{Pace, Server};
+use super::trace::Trace;
+use super::witness::Witness;
+use slipway_store::Store;
+use slipway_types::host::HostReport;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+/// With people and faults.
+const STEPS: usize = 160;
+/// To come to rest once both have ended.
+const REST_STEPS_MAX: usize = 3000;
+const REST_MS_MAX: i64 = 24 * 3600 * 1000;
+/// An executor without any deadline looks up again after this.
+const NO_DEADLINE_MS: i64 = 3_600_000;
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) trace: Trace,
+    random: Random,
+    clock: Clock,
+    disk: Arc<Disk>,
+    dir: tempfile::TempDir,
+    /// Without trouble, for those who look.
+    store: Store,
+    server: Option<Server>,
+    host: Host,
+    edge: Edge,
+    people: People,
+    witness: Witness,
+    /// Those that befall this world: few at a time find more than all at once.
+    faults: Vec<Fault>,
+    /// What goes down with the server that is about to be killed.
+    scope: Scope,
+    /// The executor was robbed of its host or edge, or of its database, and may end.
+    may_end: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// At once, or at one of the next transactions.
+    Kill(Scope),
+    HostEnds,
+    EdgeEnds,
+    Disk,
+    Late,
+    ClockIsSet,
+    Apps,
+}
+
+/// What ends with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Host and edge as well; the sandboxes live on.
+    Process,
+    Machine,
+    /// Host and edge live on, and the links to them are made again.
+    Control,
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::Kill(Scope::Process),
+    Fault::Kill(Scope::Machine),
+    Fault::Kill(Scope::Control),
+    Fault::HostEnds,
+    Fault::EdgeEnds,
+    Fault::Disk,
+    Fault::Late,
+    Fault::ClockIsSet,
+    Fault::Apps,
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    HostTakes,
+    HostReports,
+    Host,
+    EdgeTakes,
+    EdgeReports,
+    Edge,
+    Late,
+    Person,
+    NewService,
+    Time,
+    Deadline,
+    Starts,
+    Strikes(Fault),
+}
+
+impl World {
+    pub(super) async fn new(seed: u64, planted: Option<Planted>, keep_trace: bool) -> Self {
+        let mut random = Random::new(seed);
+        let dir = tempfile::tempdir_in(memory()).unwrap();
+        let database = dir.path().join("slipway.db");
+        std::fs::write(&database, empty_database().await).unwrap();
+        let store = Store::open(&database).await.unwrap();
+        let faults: Vec<_> = FAULTS.into_iter().filter(|_| random.percent(40)).collect();
+        let host = Host::new(planted, faults.contains(&Fault::Apps));
+        let mut people = People::new(&mut random);
+        people.make_service(&store, &mut random).await;
+        Self {
+            trace: Trace::kept(keep_trace),
+            clock: Clock::new(seed),
+            disk: Arc::default(),
+            dir,
+            store,
+            server: None,
+            host,
+            edge: Edge::new(planted),
+            people,
+            witness: Witness::default(),
+            faults,
+            scope: Scope::Process,
+            may_end: false,
+            random,
+        }
+    }
+
+    pub(super) async fn close(self) {
+        drop(self.server);
+        self.store.close().await;
+    }
+
+    /// Err: what must not be, is.
+    pub(super) async fn live(&mut self) -> Result<(), String> {
+        self.start();
+        for _ in 0..STEPS {
+            self.settle().await?;
+            let moves = self.moves(true);
+            if let Some(next) = self.random.weighted(&moves) {
+                self.go(next, true).await?;
+            }
+            let ms = if self.random.percent(5) { 10_000 } else { 200 };
+            self.clock.pass(i64::try_from(self.random.below(ms)).unwrap());
+        }
+        self.rest().await
+    }
+
+    /// Nothing befalls anybody any more: all that was begun must end.
+    async fn rest(&mut self) -> Result<(), String> {
+        self.say("the faults have ended");
+        self.disk.fail(Fails::Never);
+        self.disk.kill_in(None);
+        let until = self.clock.passed_ms() + REST_MS_MAX;
+        for _ in 0..REST_STEPS_MAX {
+            self.settle().await?;
+            let moves = self.moves(false);
+            if let Some(next) = self.random.weighted(&moves) {
+                self.go(next, false).await?;
+                continue;
+            }
+            let Some(server) = &self.server else { continue };
+            let (now, next) = (self.clock.passed_ms(), self.clock.waits_until_ms().unwrap_or(0));
+            if next - now >= NO_DEADLINE_MS {
+                return self.witness.check_rest(server, &self.host, &self.edge, &self.store).await;
+            }
+            self.clock.pass((next - now).max(0));
+            if self.clock.passed_ms() > until {
+                break;
+            }
+        }
+        Err("it does not come to rest".to_owned())
+    }
+
+    fn say(&mut self, line: &str) {
+        self.trace.say(self.clock.passed_ms(), line);
+    }
+
+    /// The executor does what it has to do, and is looked at.
+    async fn settle(&mut self) -> Result<(), String> {
+        let Some(server) = &mut self.server else { return Ok(()) };
+        match server.run(&self.clock, &self.disk).await {
+            Pace::Waits => {
+                let (commits, store) = (self.disk.commits(), &self.store);
+                let checked = self.witness.check(server, store, commits).await;
+                for answer in self.people.answers() {
+                    self.say(&answer);
+                }
+                checked
+            }
+            Pace::Killed => {
+                self.say("the server was killed in a transaction");
+                self.down();
+                Ok(())
+            }
+            Pace::Ended(outcome) => {
+                self.say(&format!("the executor has ended: {outcome:?}"));
+                if !self.may_end {
+                    return Err(format!("the executor ended for no reason: {outcome:?}"));
+                }
+                self.scope = Scope::Process;
+                self.down();
+                Ok(())
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        self.say("the server starts");
+        let store = self.store.clone().with_trouble(self.disk.clone());
+        let (server, host, edge) = Server::new(self.dir.path(), store, &self.clock);
+        self.server = Some(server);
+        self.host.connect(host);
+        self.edge.connect(edge);
+        self.witness.server_is_new();
+    }
+
+    fn down(&mut self) {
+        self.server = None;
+        self.may_end = false;
+        self.disk.kill_in(None);
+        for answer in self.people.answers() {
+            self.say(&answer);
+        }
+        match self.scope {
+            Scope::Control => {
+                self.host.disconnect();
+                self.edge.disconnect();
+            }
+            Scope::Process | Scope::Machine => {
+                self.host.end(self.scope == Scope::Process);
+                self.edge.end();
+            }
+        }
+    }
+
+    fn moves(&self, faults: bool) -> Vec<(usize, Move)> {
+        let mut moves = Vec::new();
+        let mut may = |weight: usize, is: bool, next: Move| {
+            if is {
+                moves.push((weight, next));
+            }
+        };
+        let is_up = self.server.is_some();
+        may(30, !is_up, Move::Starts);
+        may(60, self.host.has_commands(), Move::HostTakes);
+        may(60, self.host.has_reports(), Move::HostReports);
+        may(40, !self.host.doings(false).is_empty(), Move::Host);
+        may(60, self.edge.has_table(), Move::EdgeTakes);
+        may(60, self.edge.has_reports(), Move::EdgeReports);
+        may(20, !self.edge.doings(faults).is_empty(), Move::Edge);
+        may(10, self.faults.contains(&Fault::Late) && (self.host.has_late() || self.edge.has_late()), Move::Late);
+        if faults {
+            may(20, is_up, Move::Person);
+            may(1, is_up && self.people.services() < 2, Move::NewService);
+            may(15, true, Move::Time);
+            may(2, is_up, Move::Deadline);
+            self.faults.iter().for_each(|fault| may(2, is_up, Move::Strikes(*fault)));
+        }
+        moves
+    }
+
+    async fn go(&mut self, next: Move, faults: bool) -> Result<(), String> {
+        let said = match next {
+            Move::HostTakes => self.host.take().transpose()?,
+            Move::HostReports => {
+                let report = self.host.report();
+                if let Some(HostReport::Replica { replica, state }) = &report {
+                    self.witness.told(replica, state);
+                }
+                report.as_ref().map(said)
+            }
+            Move::Host => {
+                let doing: Option<Doing> = pick(&mut self.random, self.host.doings(faults));
+                doing.map(|doing| self.host.go_on(&doing))
+            }
+            Move::EdgeTakes => self.edge.take(),
+            Move::EdgeReports => self.edge.report().map(|report| format!("edge says {report:?}")),
+            Move::Edge => {
+                let request: Option<Request> = pick(&mut self.random, self.edge.doings(faults));
+                request.map(|request| self.edge.go_on(&request))
+            }
+            Move::Late => self.host.take_late().or_else(|| self.edge.take_late()),
+            Move::Person => self.person(),
+            Move::NewService => {
+                self.people.make_service(&self.store, &mut self.random).await;
+                Some("someone makes a service".to_owned())
+            }
+            Move::Time => None,
+            Move::Deadline => {
+                let wait = self.clock.waits_until_ms().unwrap_or(0) - self.clock.passed_ms();
+                self.clock.pass(wait.clamp(0, NO_DEADLINE_MS));
+                Some("time passes".to_owned())
+            }
+            Move::Starts => {
+                self.start();
+                None
+            }
+            Move::Strikes(fault) => self.strike(fault),
+        };
+        if let Some(said) = said {
+            self.say(&said);
+        }
+        Ok(())
+    }
+
+    fn person(&mut self) -> Option<String> {
+        let server = self.server.as_ref()?;
+        let permit = server.commands.try_reserve().ok()?;
+        let (said, command) = self.people.wish(&mut self.random, &self.witness.unsettled)?;
+        permit.send(command);
+        Some(format!("someone {said}"))
+    }
+
+    fn strike(&mut self, fault: Fault) -> Option<String> {
+        match fault {
+            Fault::Kill(scope) => {
+                self.scope = scope;
+                if self.random.percent(30) {
+                    self.say(&format!("the server is killed ({scope:?})"));
+                    self.down();
+                    return None;
+                }
+                let moments = u32::try_from(self.random.below(30)).unwrap();
+                self.disk.kill_in(Some(moments));
+                Some(format!("the server will be killed in {moments} moments of its database ({scope:?})"))
+            }
+            Fault::HostEnds => {
+                self.may_end = true;
+                self.host.end(true);
+                Some("the host has ended".to_owned())
+            }
+            Fault::EdgeEnds => {
+                self.may_end = true;
+                self.edge.end();
+                Some("the edge has ended".to_owned())
+            }
+            Fault::Disk => {
+                let choices = [Fails::Never, Fails::Never, Fails::Writes, Fails::All, Fails::OneWrite, Fails::OneWrite];
+                let fails = self.random.pick(&choices)?;
+                self.may_end |= fails == Fails::All;
+                self.disk.fail(fails);
+                Some(format!("the database fails: {fails:?}"))
+            }
+            Fault::ClockIsSet => {
+                let ms = i64::try_from(self.random.below(7_200_000)).unwrap() - 3_600_000;
+                self.clock.set_wrong_by(ms);
+                Some(format!("the clock is wrong by {ms} ms"))
+            }
+            // These are in what the doubles do.
+            Fault::Late | Fault::Apps => None,
+        }
+    }
+}
+
+fn pick<T: Clone>(random: &mut Random, from: Vec<(usize, T)>) -> Option<T> {
+    let places: Vec<(usize, usize)> = from.iter().enumerate().map(|(place, (weight, _))| (*weight, place)).collect();
+    random.weighted(&places).map(|place| from[place].1.clone())
+}
+
+fn said(report: &HostReport) -> String {
+    match report {
+        HostReport::Claim { worker } => format!("host says worker {worker} claims"),
+        HostReport::PhaseFinished { deployment, phase, outcome } => {
+            let word = match outcome {
+                slipway_types::host::PhaseOutcome::Done(_) => "done",
+                slipway_types::host::PhaseOutcome::Failed(_) => "failed",
+                slipway_types::host::PhaseOutcome::Canceled => "canceled",
+                slipway_types::host::PhaseOutcome::Ignored => "ignored",
+            };
+            format!("host says {phase} of {deployment} is {word}")
+        }
+        HostReport::Replica { replica, state } => format!("host says {replica} is {}", state.as_str()),
+        other => format!("host says {other:?}"),
+    }
+}
+
+/// A directory in memory, where there is one: no world waits for a disk.
+fn memory() -> PathBuf {
+    let shared = PathBuf::from("/dev/shm");
+    if shared.is_dir() { shared } else { std::env::temp_dir() }
+}
+
+/// A database with the present schema and nothing in it. Made once: the migrations take longer than a world.
+async fn empty_database() -> &'static [u8] {
+    static EMPTY: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(bytes) = EMPTY.get() {
+        return bytes;
+    }
+    let dir = tempfile::tempdir_in(memory()).unwrap();
+    let path = dir.path().join("empty.db");
+    Store::open(&path).await.unwrap().close().await;
+    let bytes = std::fs::read(&path).unwrap();
+    EMPTY.get_or_init(|| bytes)
+}
