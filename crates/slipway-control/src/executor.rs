@@ -206,7 +206,7 @@ impl Executor {
 
     /// The newest set replaces one that still waits: it is the whole state.
     fn send_replicas(&mut self) {
-        let set = self.shared.fleet().replica_set(self.shared.now());
+        let set = self.shared.fleet().replica_set();
         self.outbox.retain(|command| !matches!(command, HostCommand::Replicas(_)));
         self.outbox.push_back(HostCommand::Replicas(set));
     }

@@ -37,7 +37,7 @@ struct Outcome {
 }
 
 fn live(seed: u64, planted: Option<Planted>, keep_trace: bool) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let mut world = Box::pin(World::new(seed, planted, keep_trace)).await;
         let violation = Box::pin(world.live()).await.err();

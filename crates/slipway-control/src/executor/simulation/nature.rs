@@ -136,6 +136,10 @@ impl Disk {
         self.plan().fails = fails;
     }
 
+    pub(super) fn fails(&self) -> bool {
+        self.plan().fails != Fails::Never
+    }
+
     pub(super) fn commits(&self) -> u64 {
         self.plan().commits
     }

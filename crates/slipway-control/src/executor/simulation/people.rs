@@ -20,14 +20,15 @@ enum Answer {
 pub(super) struct People {
     services: Vec<ServiceRow>,
     waiting: Vec<(String, Answer)>,
+    /// Services so far.
     made: u64,
-    /// So many deployments yet.
+    /// Deployments that they may still ask for.
     left: u32,
 }
 
 impl People {
     pub(super) fn new(random: &mut Random) -> Self {
-        let left = 2 + u32::try_from(random.below(4)).unwrap();
+        let left = 2 + u32::try_from(random.below(5)).unwrap();
         Self { services: Vec::new(), waiting: Vec::new(), made: 0, left }
     }
 
@@ -97,10 +98,14 @@ impl People {
         let mut said = Vec::new();
         for (wish, answer) in self.waiting.drain(..) {
             let answer = match answer {
-                Answer::Deployment(mut answer) => answer.try_recv().map_or_else(
-                    |_| closed(),
-                    |answer| answer.map_or_else(refused, |view| format!("{} is {}", view.deployment, view.status)),
-                ),
+                Answer::Deployment(mut answer) => match answer.try_recv() {
+                    Ok(Ok(view)) => format!("{} is {}", view.deployment, view.status),
+                    Ok(Err(refusal)) => {
+                        self.left += u32::from(!wish.starts_with("cancels"));
+                        refused(refusal)
+                    }
+                    Err(_) => closed(),
+                },
                 Answer::Done(mut answer) => answer
                     .try_recv()
                     .map_or_else(|_| closed(), |answer| answer.map_or_else(refused, |()| "done".to_owned())),
