@@ -103,7 +103,11 @@ impl World {
         let database = dir.path().join("slipway.db");
         std::fs::write(&database, empty_database().await).unwrap();
         let store = Store::open(&database).await.unwrap();
-        let faults: Vec<_> = FAULTS.into_iter().filter(|_| random.percent(40)).collect();
+        let mut faults: Vec<_> = FAULTS.into_iter().filter(|_| random.percent(40)).collect();
+        // Both in one world may leave two starts without an order, as `Executor::begin_run` says.
+        if faults.contains(&Fault::Disk) {
+            faults.retain(|fault| *fault != Fault::ClockIsSet);
+        }
         let host = Host::new(planted, faults.contains(&Fault::Apps));
         let mut people = People::new(&mut random);
         people.make_service(&store, &mut random).await;
@@ -343,8 +347,6 @@ impl World {
                 self.disk.fail(fails);
                 Some(format!("the database fails: {fails:?}"))
             }
-            // Both at once may leave two starts without an order.
-            Fault::ClockIsSet if self.disk.fails() => None,
             Fault::ClockIsSet => {
                 let ms = i64::try_from(self.random.below(7_200_000)).unwrap() - 3_600_000;
                 self.clock.set_wrong_by(ms);
