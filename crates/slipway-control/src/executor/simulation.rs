@@ -7,6 +7,7 @@
 mod edge;
 mod host;
 mod nature;
+mod past;
 mod people;
 mod random;
 mod server;

@@ -16,38 +16,58 @@ enum Answer {
     Done(oneshot::Receiver<Result<(), Refusal>>),
 }
 
-#[derive(Debug)]
+/// How a service may be set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settings {
+    Plain,
+    Migrates,
+    Sleeps,
+    TwoReplicas,
+    Worker,
+    /// All that goes together.
+    Rich,
+}
+
+impl Settings {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Plain, Self::Migrates, Self::Sleeps, Self::TwoReplicas, Self::Worker, Self::Rich];
+
+    pub(super) fn patch(self) -> SettingsPatch {
+        let sleeps = matches!(self, Self::Sleeps | Self::Rich);
+        SettingsPatch {
+            kind: (self == Self::Worker).then_some(ServiceKind::Worker),
+            replicas: matches!(self, Self::TwoReplicas | Self::Rich).then_some(2),
+            pre_deploy_command: matches!(self, Self::Migrates | Self::Rich).then(|| "npm run migrate".to_owned()),
+            sleep: sleeps.then_some(SleepPatch { after: Some(DurationMs::seconds(60)) }),
+            health: Some(HealthPatch { start_timeout: Some(DurationMs::seconds(30)), ..HealthPatch::default() }),
+            ..SettingsPatch::default()
+        }
+    }
+}
+
+#[derive(Debug, Default)]
 pub(super) struct People {
     services: Vec<ServiceRow>,
     waiting: Vec<(String, Answer)>,
-    /// Services so far.
-    made: u64,
     /// Deployments that they may still ask for.
     left: u32,
 }
 
 impl People {
-    pub(super) fn new(random: &mut Random) -> Self {
-        let left = 2 + u32::try_from(random.below(5)).unwrap();
-        Self { services: Vec::new(), waiting: Vec::new(), made: 0, left }
+    pub(super) async fn new(random: &mut Random, store: &Store) -> Self {
+        let services = store.overviews().await.unwrap().into_iter().map(|overview| overview.service).collect();
+        Self { services, waiting: Vec::new(), left: 2 + u32::try_from(random.below(4)).unwrap() }
     }
 
-    /// A service as somebody may have set it up.
+    /// One more.
     pub(super) async fn make_service(&mut self, store: &Store, random: &mut Random) {
-        self.made += 1;
-        let name = ServiceName::parse(format!("s{}", self.made)).unwrap();
-        let id = ServiceId::parse(format!("svc-{}", self.made)).unwrap();
+        let number = 2 + random.below(1_000_000);
+        let name = ServiceName::parse(format!("s{number}")).unwrap();
+        let id = ServiceId::parse(format!("svc-{number}")).unwrap();
         let project = ProjectName::parse("shop").unwrap();
         let row = store.ensure_service(super::nature::BEGAN_AT, &project, &name, &id).await.unwrap();
-        let patch = SettingsPatch {
-            kind: random.percent(15).then_some(ServiceKind::Worker),
-            replicas: random.percent(50).then_some(2),
-            pre_deploy_command: random.percent(40).then(|| "npm run migrate".to_owned()),
-            sleep: random.percent(50).then_some(SleepPatch { after: Some(DurationMs::seconds(60)) }),
-            health: Some(HealthPatch { start_timeout: Some(DurationMs::seconds(30)), ..HealthPatch::default() }),
-            ..SettingsPatch::default()
-        };
-        store.put_settings(&row.service_id, &patch).await.unwrap();
+        let settings = random.pick(&Settings::ALL).unwrap();
+        store.put_settings(&row.service_id, &settings.patch()).await.unwrap();
         self.services.push(store.service(&row.service_id).await.unwrap());
     }
 
@@ -77,7 +97,7 @@ impl People {
                 let deployment = random.pick(known)?;
                 (format!("cancels {deployment}"), Command::Cancel { deployment, reply })
             }
-            _ if random.percent(8) => {
+            _ if random.percent(20) => {
                 self.services.retain(|other| other.service_id != id);
                 let (reply, answer) = oneshot::channel();
                 let said = format!("destroys {id}");

@@ -5,15 +5,16 @@ use super::Planted;
 use super::edge::{Edge, Request};
 use super::host::{Doing, Host};
 use super::nature::{Clock, Disk, Fails};
-use super::people::People;
+use super::past;
+use super::people::{People, Settings};
 use super::random::Random;
 use super::server::{Pace, Server};
 use super::trace::Trace;
 use super::witness::Witness;
+use crate::executor::Command;
 use slipway_store::Store;
 use slipway_types::host::HostReport;
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// With people and faults.
 const STEPS: usize = 160;
@@ -99,39 +100,51 @@ enum Move {
 impl World {
     pub(super) async fn new(seed: u64, planted: Option<Planted>, keep_trace: bool) -> Self {
         let mut random = Random::new(seed);
-        let dir = tempfile::tempdir_in(memory()).unwrap();
-        let database = dir.path().join("slipway.db");
-        std::fs::write(&database, empty_database().await).unwrap();
-        let store = Store::open(&database).await.unwrap();
+        let dir = tempfile::tempdir_in(past::memory()).unwrap();
+        let history = random.below(Settings::ALL.len());
+        let store = past::copy(dir.path(), history).await;
         let mut faults: Vec<_> = FAULTS.into_iter().filter(|_| random.percent(40)).collect();
         // Both in one world may leave two starts without an order, as `Executor::begin_run` says.
         if faults.contains(&Fault::Disk) {
             faults.retain(|fault| *fault != Fault::ClockIsSet);
         }
         let host = Host::new(planted, faults.contains(&Fault::Apps));
-        let mut people = People::new(&mut random);
-        people.make_service(&store, &mut random).await;
+        let people = People::new(&mut random, &store).await;
         Self {
             trace: Trace::kept(keep_trace),
+            people,
+            host,
+            edge: Edge::new(planted),
+            faults,
+            ..Self::bare(seed, random, dir, store)
+        }
+    }
+
+    /// Nothing befalls it, and nobody is there.
+    pub(super) fn bare(seed: u64, random: Random, dir: tempfile::TempDir, store: Store) -> Self {
+        Self {
+            trace: Trace::default(),
             clock: Clock::new(seed),
             disk: Arc::default(),
             dir,
             store,
             server: None,
-            host,
-            edge: Edge::new(planted),
-            people,
+            host: Host::default(),
+            edge: Edge::default(),
+            people: People::default(),
             witness: Witness::default(),
-            faults,
+            faults: Vec::new(),
             scope: Scope::Process,
             may_end: false,
             random,
         }
     }
 
-    pub(super) async fn close(self) {
+    /// What is left of it.
+    pub(super) async fn close(self) -> tempfile::TempDir {
         drop(self.server);
         self.store.close().await;
+        self.dir
     }
 
     /// Err: what must not be, is.
@@ -150,7 +163,7 @@ impl World {
     }
 
     /// Nothing befalls anybody any more: all that was begun must end.
-    async fn rest(&mut self) -> Result<(), String> {
+    pub(super) async fn rest(&mut self) -> Result<(), String> {
         self.say("the faults have ended");
         self.disk.fail(Fails::Never);
         self.disk.kill_in(None);
@@ -212,7 +225,12 @@ impl World {
         }
     }
 
-    fn start(&mut self) {
+    /// Somebody wants this, whatever else there is.
+    pub(super) fn want(&mut self, command: Command) {
+        self.server.as_ref().unwrap().commands.try_send(command).unwrap();
+    }
+
+    pub(super) fn start(&mut self) {
         self.say("the server starts");
         let store = self.store.clone().with_trouble(self.disk.clone());
         let (server, host, edge) = Server::new(self.dir.path(), store, &self.clock);
@@ -255,13 +273,13 @@ impl World {
         may(40, !self.host.doings(false).is_empty(), Move::Host);
         may(60, self.edge.has_table(), Move::EdgeTakes);
         may(60, self.edge.has_reports(), Move::EdgeReports);
-        may(20, !self.edge.doings(faults).is_empty(), Move::Edge);
+        may(8, !self.edge.doings(faults).is_empty(), Move::Edge);
         may(10, self.faults.contains(&Fault::Late) && (self.host.has_late() || self.edge.has_late()), Move::Late);
         if faults {
-            may(20, is_up, Move::Person);
+            may(5, is_up, Move::Person);
             may(1, is_up && self.people.services() < 2, Move::NewService);
-            may(15, true, Move::Time);
-            may(3, is_up && self.wait_ms() < NO_DEADLINE_MS, Move::Deadline);
+            may(3, true, Move::Time);
+            may(1, is_up && self.wait_ms() < NO_DEADLINE_MS, Move::Deadline);
             self.faults.iter().for_each(|fault| may(1, is_up, Move::Strikes(*fault)));
         }
         moves
@@ -378,23 +396,4 @@ fn said(report: &HostReport) -> String {
         HostReport::Replica { replica, state } => format!("host says {replica} is {}", state.as_str()),
         other => format!("host says {other:?}"),
     }
-}
-
-/// A directory in memory, where there is one: no world waits for a disk.
-fn memory() -> PathBuf {
-    let shared = PathBuf::from("/dev/shm");
-    if shared.is_dir() { shared } else { std::env::temp_dir() }
-}
-
-/// A database with the present schema and nothing in it. Made once: the migrations take longer than a world.
-async fn empty_database() -> &'static [u8] {
-    static EMPTY: OnceLock<Vec<u8>> = OnceLock::new();
-    if let Some(bytes) = EMPTY.get() {
-        return bytes;
-    }
-    let dir = tempfile::tempdir_in(memory()).unwrap();
-    let path = dir.path().join("empty.db");
-    Store::open(&path).await.unwrap().close().await;
-    let bytes = std::fs::read(&path).unwrap();
-    EMPTY.get_or_init(|| bytes)
 }
