@@ -104,6 +104,8 @@ struct Plan {
     killed_in: Option<u32>,
     killed: bool,
     fails: Fails,
+    /// After that many moments.
+    fails_in: u32,
     commits: u64,
 }
 
@@ -114,8 +116,9 @@ pub(super) enum Fails {
     /// It is full.
     Writes,
     All,
-    /// The next write, and then no more.
+    /// One write, and then no more.
     OneWrite,
+    OneRead,
 }
 
 impl Disk {
@@ -132,8 +135,9 @@ impl Disk {
         std::mem::take(&mut self.plan().killed)
     }
 
-    pub(super) fn fail(&self, fails: Fails) {
-        self.plan().fails = fails;
+    pub(super) fn fail(&self, fails: Fails, moments: u32) {
+        let mut plan = self.plan();
+        (plan.fails, plan.fails_in) = (fails, moments);
     }
 
     pub(super) fn fails(&self) -> bool {
@@ -152,16 +156,19 @@ impl Disk {
         if plan.killed {
             return None;
         }
-        let fails = match (plan.fails, moment) {
-            (Fails::Never, _) | (_, Moment::Committed) | (Fails::Writes | Fails::OneWrite, Moment::Read) => false,
-            (Fails::All, Moment::Read | Moment::Write | Moment::Commit) => true,
-            (Fails::Writes | Fails::OneWrite, Moment::Write) => false,
-            (Fails::Writes, Moment::Commit) => true,
-            (Fails::OneWrite, Moment::Commit) => {
-                plan.fails = Fails::Never;
-                true
-            }
+        if plan.fails_in > 0 {
+            plan.fails_in -= 1;
+            return Some(Ok(()));
+        }
+        let fails = match plan.fails {
+            Fails::Never => false,
+            Fails::Writes | Fails::OneWrite => moment == Moment::Commit,
+            Fails::OneRead => moment == Moment::Read,
+            Fails::All => moment != Moment::Committed,
         };
+        if fails && matches!(plan.fails, Fails::OneWrite | Fails::OneRead) {
+            plan.fails = Fails::Never;
+        }
         Some(if fails { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) })
     }
 }

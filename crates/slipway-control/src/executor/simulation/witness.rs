@@ -12,7 +12,7 @@ use slipway_types::{DeploymentId, DeploymentStatus, ReplicaId, ServiceId, Servic
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More than any world has.
-const DEPLOYMENTS_MAX: u32 = 100;
+const DEPLOYMENTS_MAX: u32 = 50;
 
 type Checked = Result<(), String>;
 
@@ -45,7 +45,7 @@ impl Witness {
             self.check_table(&server.executor.edge.tables.borrow().clone())?;
         }
         if std::mem::replace(&mut self.commits, commits) != commits {
-            self.check_stored(store).await?;
+            self.check_stored(server, store).await?;
         }
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Witness {
         Ok(())
     }
 
-    async fn check_stored(&mut self, store: &Store) -> Checked {
+    async fn check_stored(&mut self, server: &Server, store: &Store) -> Checked {
         let all = store.deployments(None, DEPLOYMENTS_MAX).await.unwrap();
         let mut live = BTreeMap::<&ServiceId, &DeploymentId>::new();
         for one in &all {
@@ -85,10 +85,10 @@ impl Witness {
             self.check_settled(one)?;
         }
         self.unsettled = all.iter().filter(|one| !one.status.is_settled()).map(|one| one.deployment.clone()).collect();
-        for overview in store.overviews().await.unwrap() {
-            let Some(live) = overview.service.live else { continue };
-            let sequence = all.iter().find(|one| one.deployment == live).map_or(0, |one| one.sequence);
-            let before = self.live.insert(overview.service.service_id.clone(), sequence).unwrap_or(0);
+        for (service, routed) in &server.executor.services {
+            let Some(live) = &routed.live else { continue };
+            let sequence = all.iter().find(|one| one.deployment == *live).map_or(0, |one| one.sequence);
+            let before = self.live.insert(service.clone(), sequence).unwrap_or(0);
             ensure(before <= sequence, || format!("{live}, number {sequence}, took the place of number {before}"))?;
         }
         Ok(())

@@ -17,7 +17,7 @@ use slipway_types::host::HostReport;
 use std::sync::Arc;
 
 /// With people and faults.
-const STEPS: usize = 160;
+const STEPS: usize = 120;
 /// To come to rest once both have ended.
 const REST_STEPS_MAX: usize = 3000;
 const REST_MS_MAX: i64 = 24 * 3600 * 1000;
@@ -165,7 +165,7 @@ impl World {
     /// Nothing befalls anybody any more: all that was begun must end.
     pub(super) async fn rest(&mut self) -> Result<(), String> {
         self.say("the faults have ended");
-        self.disk.fail(Fails::Never);
+        self.disk.fail(Fails::Never, 0);
         self.disk.kill_in(None);
         let until = self.clock.passed_ms() + REST_MS_MAX;
         for _ in 0..REST_STEPS_MAX {
@@ -280,7 +280,9 @@ impl World {
             may(1, is_up && self.people.services() < 2, Move::NewService);
             may(3, true, Move::Time);
             may(1, is_up && self.wait_ms() < NO_DEADLINE_MS, Move::Deadline);
-            self.faults.iter().for_each(|fault| may(1, is_up, Move::Strikes(*fault)));
+            for fault in &self.faults {
+                may(if *fault == Fault::Disk { 3 } else { 1 }, is_up, Move::Strikes(*fault));
+            }
         }
         moves
     }
@@ -360,10 +362,12 @@ impl World {
                 Some("the edge has ended".to_owned())
             }
             Fault::Disk => {
-                let choices = [Fails::Never, Fails::Never, Fails::Writes, Fails::All, Fails::OneWrite, Fails::OneWrite];
+                let choices =
+                    [Fails::Never, Fails::Writes, Fails::All, Fails::OneWrite, Fails::OneWrite, Fails::OneRead];
                 let fails = self.random.pick(&choices)?;
-                self.disk.fail(fails);
-                Some(format!("the database fails: {fails:?}"))
+                let moments = u32::try_from(self.random.below(20)).unwrap();
+                self.disk.fail(fails, moments);
+                Some(format!("the database fails in {moments} moments: {fails:?}"))
             }
             Fault::ClockIsSet => {
                 let ms = i64::try_from(self.random.below(7_200_000)).unwrap() - 3_600_000;
