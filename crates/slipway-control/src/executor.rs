@@ -32,7 +32,7 @@ use crate::{EdgeLink, HostLink};
 use journal::Journal;
 use route::{Given, Routed};
 use slipway_pipeline::{DeploymentState, Event};
-use slipway_store::{Change, Generation};
+use slipway_store::{Applied, Change, Generation};
 use slipway_types::host::HostCommand;
 use slipway_types::route::RouteTable;
 use slipway_types::settings::ServiceSettings;
@@ -103,6 +103,8 @@ pub(crate) struct Executor {
     assign_due: bool,
     /// What is to sleep may do so now.
     sleep_due: bool,
+    /// Decided and stored, but not carried out yet, because the database could not be read. Nothing else is decided before.
+    unread: VecDeque<Applied>,
     /// Could not be stored, because the database failed; decided on again at `again_at`. Bounded by what runs: a host waits for
     /// the answer to each phase.
     again: Vec<(DeploymentId, Happening)>,
@@ -129,6 +131,7 @@ impl Executor {
             switch_due: false,
             assign_due: true,
             sleep_due: false,
+            unread: VecDeque::new(),
             again: Vec::new(),
             again_at: None,
         }
@@ -147,7 +150,7 @@ impl Executor {
             self.settle().await;
             let until_deadline = self.until_next_deadline();
             // Not by the timer alone: it never fires while reports come without a pause.
-            if until_deadline.is_zero() && self.events.is_empty() {
+            if until_deadline.is_zero() && (self.events.is_empty() || !self.unread.is_empty()) {
                 self.deadlines();
                 continue;
             }
@@ -173,9 +176,14 @@ impl Executor {
 
     /// Decides on all that happened, hands work to idle workers, and tells host and edge what has changed.
     async fn settle(&mut self) {
+        if self.again_at.is_none() {
+            self.read_unread().await;
+        }
         let mut decided = 0;
         loop {
-            while let Some((deployment, happening)) = self.events.pop_front() {
+            while self.unread.is_empty()
+                && let Some((deployment, happening)) = self.events.pop_front()
+            {
                 decided += 1;
                 if decided > CASCADE_MAX {
                     tracing::error!(%deployment, event = ?happening.event, "events cause each other without end");
@@ -185,7 +193,7 @@ impl Executor {
                 self.advance(&deployment, happening).await;
             }
             self.assign().await;
-            if self.events.is_empty() {
+            if self.events.is_empty() || !self.unread.is_empty() {
                 break;
             }
         }
@@ -236,11 +244,12 @@ impl Executor {
         if self.routes_changed {
             return SEND_AGAIN;
         }
-        if !self.events.is_empty() {
+        if !self.events.is_empty() && self.unread.is_empty() {
             return Duration::ZERO;
         }
         let now = self.shared.now();
-        let deadlines = self.active.values().filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
+        let active = self.active.values().filter(|_| self.unread.is_empty());
+        let deadlines = active.filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
         let next = deadlines.chain(self.again_at).min();
         // Without a deadline nothing has to happen; an hour is as good as ever.
         let ms = next.map_or(3_600_000, |at| (at - now).max(0));
@@ -253,6 +262,9 @@ impl Executor {
             self.again_at = None;
             self.assign_due = true;
             self.events.extend(self.again.drain(..));
+        }
+        if !self.unread.is_empty() {
+            return;
         }
         let late = |active: &Active| active.deadline.filter(|deadline| deadline.at <= now);
         let due: Vec<_> = self

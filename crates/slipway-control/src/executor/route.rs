@@ -80,7 +80,7 @@ fn targets(fleet: &Fleet, deployment: &DeploymentId) -> Vec<Target> {
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     pub(crate) table: RouteTable,
-    /// Replicas that were a target of any table and were not reported as drained since.
+    /// Replicas that are a target, or were one of a table that the edge may have seen and did not say to have no request since.
     maybe_in_flight: BTreeSet<ReplicaId>,
 }
 
@@ -88,6 +88,13 @@ impl Given {
     pub(crate) fn give(&mut self, table: RouteTable) {
         self.maybe_in_flight.extend(targets_of(&table));
         self.table = table;
+    }
+
+    /// All that the edge knows of is in this, where it is about the newest table.
+    pub(crate) fn applied(&mut self, generation: u64, closing: Vec<ReplicaId>) {
+        if generation == self.table.generation {
+            self.maybe_in_flight = targets_of(&self.table).chain(closing).collect();
+        }
     }
 
     /// A report about a replica that is a target again is about an earlier time.

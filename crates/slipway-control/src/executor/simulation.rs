@@ -17,6 +17,7 @@ mod witness;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use trace::Keep;
 use world::World;
 
 /// In each run of the tests.
@@ -37,10 +38,10 @@ struct Outcome {
     trace: String,
 }
 
-fn live(seed: u64, planted: Option<Planted>, keep_trace: bool) -> Outcome {
+fn live(seed: u64, planted: Option<Planted>, keep: Keep) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
-        let mut world = Box::pin(World::new(seed, planted, keep_trace)).await;
+        let mut world = Box::pin(World::new(seed, planted, keep)).await;
         let violation = Box::pin(world.live()).await.err();
         let outcome = Outcome { digest: world.trace.digest(), violation, trace: world.trace.text() };
         world.close().await;
@@ -61,7 +62,7 @@ fn first_violation(from: u64, count: u64, planted: Option<Planted>) -> Option<(u
                     if seed >= from + count || found.lock().unwrap().is_some() {
                         return;
                     }
-                    if let Some(violation) = live(seed, planted, false).violation {
+                    if let Some(violation) = live(seed, planted, Keep::Nothing).violation {
                         let mut found = found.lock().unwrap();
                         if found.as_ref().is_none_or(|(first, _)| seed < *first) {
                             *found = Some((seed, violation));
@@ -77,7 +78,7 @@ fn first_violation(from: u64, count: u64, planted: Option<Planted>) -> Option<(u
 #[test]
 fn nothing_goes_wrong_in_a_thousand_worlds() {
     if let Some((seed, violation)) = first_violation(0, SEEDS, None) {
-        let outcome = live(seed, None, true);
+        let outcome = live(seed, None, Keep::Lines);
         panic!("{}\nseed {seed}: {violation}\n`./x simulate --seed {seed} --trace` shows it again", outcome.trace);
     }
 }
@@ -85,7 +86,7 @@ fn nothing_goes_wrong_in_a_thousand_worlds() {
 #[test]
 fn a_seed_gives_the_same_trace_each_time() {
     for seed in 0..20 {
-        let (once, twice) = (live(seed, None, true), live(seed, None, true));
+        let (once, twice) = (live(seed, None, Keep::Lines), live(seed, None, Keep::Lines));
         assert_eq!(once.trace, twice.trace, "seed {seed}");
         assert_eq!(once.digest, twice.digest);
     }
@@ -107,8 +108,11 @@ fn an_edge_that_takes_an_older_table_is_found() {
 fn on_demand() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     if let Some(seed) = number("SLIPWAY_SIMULATE_SEED") {
-        let outcome = live(seed, None, std::env::var_os("SLIPWAY_SIMULATE_TRACE").is_some());
-        println!("{}", outcome.trace);
+        let printed = std::env::var_os("SLIPWAY_SIMULATE_TRACE").is_some();
+        if printed {
+            tracing_subscriber::fmt().without_time().with_writer(std::io::stdout).with_ansi(false).init();
+        }
+        let outcome = live(seed, None, if printed { Keep::Printed } else { Keep::Nothing });
         println!("seed {seed}: trace {:016x}", outcome.digest);
         assert_eq!(outcome.violation, None, "seed {seed}");
         return;

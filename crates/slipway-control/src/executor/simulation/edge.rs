@@ -85,11 +85,13 @@ impl Edge {
             return format!("{said}, refused");
         }
         let before = self.targets();
-        self.reports.push_back(EdgeReport::Applied { generation: table.generation });
+        let generation = table.generation;
         self.present = Some(table);
         let now = self.targets();
         self.closing.extend(before.difference(&now).cloned());
         self.closing.retain(|replica| !now.contains(replica));
+        let closing = self.closing.iter().filter(|replica| self.in_flight.contains_key(*replica)).cloned().collect();
+        self.reports.push_back(EdgeReport::Applied { generation, closing });
         self.collect_drained();
         said
     }

@@ -106,6 +106,7 @@ struct Plan {
     fails: Fails,
     /// After that many moments.
     fails_in: u32,
+    failed: bool,
     commits: u64,
 }
 
@@ -140,8 +141,9 @@ impl Disk {
         (plan.fails, plan.fails_in) = (fails, moments);
     }
 
-    pub(super) fn fails(&self) -> bool {
-        self.plan().fails != Fails::Never
+    /// Since it was asked last.
+    pub(super) fn take_failed(&self) -> bool {
+        std::mem::take(&mut self.plan().failed)
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -166,6 +168,7 @@ impl Disk {
             Fails::OneRead => moment == Moment::Read,
             Fails::All => moment != Moment::Committed,
         };
+        plan.failed |= fails;
         if fails && matches!(plan.fails, Fails::OneWrite | Fails::OneRead) {
             plan.fails = Fails::Never;
         }

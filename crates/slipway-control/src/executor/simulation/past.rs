@@ -14,6 +14,9 @@ use tokio::sync::{OnceCell, oneshot};
 
 static PASTS: [OnceCell<Vec<u8>>; Settings::ALL.len()] = [const { OnceCell::const_new() }; Settings::ALL.len()];
 
+/// Not that of a world: ids are made of it.
+const PAST_SEED: u64 = u64::MAX;
+
 /// A database in `dir` with the history of that number.
 pub(super) async fn copy(dir: &Path, number: usize) -> Store {
     let past = PASTS[number].get_or_init(|| Box::pin(lived(Settings::ALL[number]))).await;
@@ -31,7 +34,7 @@ async fn lived(settings: Settings) -> Vec<u8> {
     store.ensure_service(BEGAN_AT, &project, &name, &id).await.unwrap();
     store.put_settings(&id, &settings.patch()).await.unwrap();
     let service = store.service(&id).await.unwrap();
-    let mut world = World::bare(0, Random::new(0), dir, store);
+    let mut world = World::bare(PAST_SEED, Random::new(PAST_SEED), dir, store);
     world.start();
     for _ in 0..2 {
         let (reply, _) = oneshot::channel();

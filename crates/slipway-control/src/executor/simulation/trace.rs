@@ -2,23 +2,35 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Keep {
+    #[default]
+    Nothing,
+    Lines,
+    /// They are printed at once, among what the server itself logs.
+    Printed,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     digest: DefaultHasher,
-    /// Kept only where somebody is to read them.
-    lines: Option<Vec<String>>,
+    keep: Keep,
+    lines: Vec<String>,
 }
 
 impl Trace {
-    pub(super) fn kept(kept: bool) -> Self {
-        Self { lines: kept.then(Vec::new), ..Self::default() }
+    pub(super) fn new(keep: Keep) -> Self {
+        Self { keep, ..Self::default() }
     }
 
     pub(super) fn say(&mut self, at_ms: i64, line: &str) {
         self.digest.write_i64(at_ms);
         self.digest.write(line.as_bytes());
-        if let Some(lines) = &mut self.lines {
-            lines.push(format!("{:>8}.{:03} {line}", at_ms / 1000, at_ms % 1000));
+        let whole = || format!("{:>8}.{:03} {line}", at_ms / 1000, at_ms % 1000);
+        match self.keep {
+            Keep::Nothing => {}
+            Keep::Lines => self.lines.push(whole()),
+            Keep::Printed => println!("{}", whole()),
         }
     }
 
@@ -27,6 +39,6 @@ impl Trace {
     }
 
     pub(super) fn text(&self) -> String {
-        self.lines.as_ref().map(|lines| lines.join("\n")).unwrap_or_default()
+        self.lines.join("\n")
     }
 }

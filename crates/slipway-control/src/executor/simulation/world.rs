@@ -9,7 +9,7 @@ use super::past;
 use super::people::{People, Settings};
 use super::random::Random;
 use super::server::{Pace, Server};
-use super::trace::Trace;
+use super::trace::{Keep, Trace};
 use super::witness::Witness;
 use crate::executor::Command;
 use slipway_store::Store;
@@ -98,7 +98,7 @@ enum Move {
 }
 
 impl World {
-    pub(super) async fn new(seed: u64, planted: Option<Planted>, keep_trace: bool) -> Self {
+    pub(super) async fn new(seed: u64, planted: Option<Planted>, keep: Keep) -> Self {
         let mut random = Random::new(seed);
         let dir = tempfile::tempdir_in(past::memory()).unwrap();
         let history = random.below(Settings::ALL.len());
@@ -111,7 +111,7 @@ impl World {
         let host = Host::new(planted, faults.contains(&Fault::Apps));
         let people = People::new(&mut random, &store).await;
         Self {
-            trace: Trace::kept(keep_trace),
+            trace: Trace::new(keep),
             people,
             host,
             edge: Edge::new(planted),
@@ -184,7 +184,8 @@ impl World {
                 break;
             }
         }
-        Err("it does not come to rest".to_owned())
+        let active = self.server.as_ref().map(|server| format!("{:?}", server.executor.active));
+        Err(format!("it does not come to rest: {active:?}"))
     }
 
     /// Until the executor looks up by itself.
@@ -215,7 +216,7 @@ impl World {
             }
             Pace::Ended(outcome) => {
                 self.say(&format!("the executor has ended: {outcome:?}"));
-                if !self.may_end && !self.disk.fails() {
+                if !self.may_end && !self.disk.take_failed() {
                     return Err(format!("the executor ended for no reason: {outcome:?}"));
                 }
                 self.scope = Scope::Process;
@@ -232,6 +233,7 @@ impl World {
 
     pub(super) fn start(&mut self) {
         self.say("the server starts");
+        self.disk.take_failed();
         let store = self.store.clone().with_trouble(self.disk.clone());
         let (server, host, edge) = Server::new(self.dir.path(), store, &self.clock);
         self.server = Some(server);
