@@ -46,6 +46,11 @@ impl Executor {
     }
 
     pub(super) async fn advance(&mut self, deployment: &DeploymentId, happening: Happening) {
+        // In the order in which it happened: a restart that is heard of twice, or late, would take a deployment from a worker that
+        // was given it since.
+        if self.again.iter().any(|(waiting, _)| waiting == deployment) {
+            return self.keep(deployment, happening);
+        }
         let Happening { event, change } = happening;
         match self.shared.store.apply(self.shared.now(), deployment, &event, &change).await {
             Ok(applied) => self.absorb(applied).await,
@@ -56,12 +61,17 @@ impl Executor {
             Err(error) => {
                 tracing::error!(%deployment, ?event, error = cause_chain(&error), "a decision could not be stored");
                 self.rearm(deployment);
-                // A deadline comes again by itself.
-                if !matches!(event, Event::TimedOut { .. }) {
-                    self.again.push((deployment.clone(), Happening { event, change }));
-                    self.decide_again();
-                }
+                self.keep(deployment, Happening { event, change });
             }
+        }
+    }
+
+    /// To be decided on again. A deadline comes again by itself.
+    fn keep(&mut self, deployment: &DeploymentId, happening: Happening) {
+        let same = |(other, kept): &(DeploymentId, Happening)| other == deployment && kept.event == happening.event;
+        if !matches!(happening.event, Event::TimedOut { .. }) && !self.again.iter().any(same) {
+            self.again.push((deployment.clone(), happening));
+            self.decide_again();
         }
     }
 

@@ -215,7 +215,8 @@ impl Host {
 
     fn release(&mut self, worker: usize, deployment: &DeploymentId) -> Result<String, String> {
         let said = format!("host: worker {worker} is released from {deployment}");
-        if self.workers[worker].bound.as_ref() != Some(deployment) {
+        // Without any: the server could not do its part before the first phase was sent.
+        if self.workers[worker].bound.as_ref().is_some_and(|bound| bound != deployment) {
             return Err(format!("{said}, but has {:?}", self.workers[worker].bound));
         }
         self.cancel(worker);
