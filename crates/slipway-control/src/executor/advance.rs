@@ -26,9 +26,10 @@ struct Stored {
 
 impl Executor {
     /// Gives a waiting deployment to each idle worker, the oldest first. Without a change since the last look nothing
-    /// can wait, so the database is not asked.
+    /// can wait, so the database is not asked. Nor is anything given away while something that happened could not be stored: that
+    /// would be about what was before.
     pub(super) async fn assign(&mut self) {
-        while self.assign_due && self.unread.is_empty() {
+        while self.assign_due && self.unread.is_empty() && self.again.is_empty() {
             let Some(worker) = self.idle_workers.first().copied() else { return };
             match self.shared.store.claim_build(self.shared.now(), worker).await {
                 Ok(Some((_, applied))) => {
