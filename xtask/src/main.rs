@@ -20,6 +20,8 @@ fn main() -> Result<()> {
         ["simulate", rest @ ..] => simulate::run(rest),
         // The edge alone, in a process of its own so that its figures are its own.
         ["edge", listen, upstream] => bench::edge::serve(listen.parse()?, upstream.parse()?),
-        _ => bail!("usage: xtask bench deploy|build|layers|sandbox | xtask simulate … | xtask railpack CHECKOUT [FILTER]"),
+        _ => bail!(
+            "usage: xtask bench deploy|build|layers|sandbox | xtask simulate … | xtask railpack CHECKOUT [FILTER]"
+        ),
     }
 }

@@ -117,3 +117,42 @@ impl Given {
 fn targets_of(table: &RouteTable) -> impl Iterator<Item = ReplicaId> + '_ {
     table.routes.iter().flat_map(|route| route.targets.iter().map(|target| target.replica.clone()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(generation: u64, replicas: &[&str]) -> RouteTable {
+        let target = |name: &&str| Target {
+            replica: ReplicaId::parse(*name).unwrap(),
+            at: slipway_types::route::Endpoint::Address(([127, 0, 0, 1], 1).into()),
+        };
+        let route = Route {
+            host: "a".to_owned(),
+            project: ProjectName::parse("shop").unwrap(),
+            service: ServiceName::parse("web").unwrap(),
+            deployment: None,
+            rules: Default::default(),
+            targets: replicas.iter().map(target).collect(),
+            unavailable_because: None,
+            sleep: None,
+        };
+        RouteTable { generation, routes: vec![route] }
+    }
+
+    /// Nobody would ever have said that it is drained, and its release would never have slept.
+    #[test]
+    fn what_only_an_unseen_table_names_has_no_request() {
+        let [one, two] = ["r-1", "r-2"].map(|name| ReplicaId::parse(name).unwrap());
+        let mut given = Given::default();
+        given.give(table(1, &["r-1"]));
+        given.give(table(2, &["r-1", "r-2"]));
+        given.give(table(3, &[]));
+        given.applied(1, Vec::new());
+        assert!(!given.is_drained(&one) && !given.is_drained(&two), "a word about an older table says nothing of it");
+        given.applied(3, vec![one.clone()]);
+        assert!(!given.is_drained(&one) && given.is_drained(&two));
+        given.drained(&one);
+        assert!(given.is_drained(&one));
+    }
+}

@@ -12,6 +12,7 @@ mod people;
 mod random;
 mod server;
 mod source;
+mod story;
 mod trace;
 mod witness;
 mod world;

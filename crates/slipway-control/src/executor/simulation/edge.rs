@@ -47,10 +47,10 @@ impl Edge {
     }
 
     pub(super) fn disconnect(&mut self) {
-        if let Some(mut link) = self.link.take()
-            && link.tables.has_changed().unwrap_or(true)
-        {
+        if let Some(mut link) = self.link.take() {
             self.late.push(link.tables.borrow_and_update().clone());
+            // One that was taken may come once more.
+            self.late.extend(self.present.clone());
         }
         self.reports.clear();
     }

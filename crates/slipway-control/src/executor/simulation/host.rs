@@ -116,6 +116,8 @@ impl Host {
                     self.late.push(set);
                 }
             }
+            // One that was taken may come once more.
+            self.late.extend(self.wanted.clone());
         }
         self.reports.clear();
         self.workers = (0..WORKERS).map(|_| Worker::default()).collect();

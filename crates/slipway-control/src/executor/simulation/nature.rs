@@ -136,6 +136,12 @@ impl Disk {
         std::mem::take(&mut self.plan().killed)
     }
 
+    /// No trouble has come of what was planned.
+    pub(super) fn is_still(&self) -> bool {
+        let plan = self.plan();
+        plan.killed_in.is_some() || plan.fails != Fails::Never
+    }
+
     pub(super) fn fail(&self, fails: Fails, moments: u32) {
         let mut plan = self.plan();
         (plan.fails, plan.fails_in) = (fails, moments);

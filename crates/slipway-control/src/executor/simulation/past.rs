@@ -14,6 +14,7 @@ use tokio::sync::{OnceCell, oneshot};
 
 static PASTS: [OnceCell<Vec<u8>>; Settings::ALL.len()] = [const { OnceCell::const_new() }; Settings::ALL.len()];
 
+const DAY_MS: i64 = 24 * 3600 * 1000;
 /// Not that of a world: ids are made of it.
 const PAST_SEED: u64 = u64::MAX;
 
@@ -35,6 +36,7 @@ async fn lived(settings: Settings) -> Vec<u8> {
     store.put_settings(&id, &settings.patch()).await.unwrap();
     let service = store.service(&id).await.unwrap();
     let mut world = World::bare(PAST_SEED, Random::new(PAST_SEED), dir, store);
+    world.clock.set_wrong_by(-DAY_MS);
     world.start();
     for _ in 0..2 {
         let (reply, _) = oneshot::channel();

@@ -28,20 +28,20 @@ const NO_DEADLINE_MS: i64 = 3_600_000;
 pub(super) struct World {
     pub(super) trace: Trace,
     random: Random,
-    clock: Clock,
-    disk: Arc<Disk>,
+    pub(super) clock: Clock,
+    pub(super) disk: Arc<Disk>,
     dir: tempfile::TempDir,
     /// Without trouble, for those who look.
-    store: Store,
-    server: Option<Server>,
-    host: Host,
+    pub(super) store: Store,
+    pub(super) server: Option<Server>,
+    pub(super) host: Host,
     edge: Edge,
     people: People,
     witness: Witness,
     /// Those that befall this world: few at a time find more than all at once.
     faults: Vec<Fault>,
     /// What goes down with the server that is about to be killed.
-    scope: Scope,
+    pub(super) scope: Scope,
     /// The executor was robbed of its host or edge, and may end.
     may_end: bool,
 }
@@ -60,7 +60,7 @@ enum Fault {
 
 /// What ends with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
+pub(super) enum Scope {
     /// Host and edge as well; the sandboxes live on.
     Process,
     Machine,
@@ -167,6 +167,10 @@ impl World {
         self.say("the faults have ended");
         self.disk.fail(Fails::Never, 0);
         self.disk.kill_in(None);
+        self.come_to_rest().await
+    }
+
+    pub(super) async fn come_to_rest(&mut self) -> Result<(), String> {
         let until = self.clock.passed_ms() + REST_MS_MAX;
         for _ in 0..REST_STEPS_MAX {
             self.settle().await?;
@@ -198,7 +202,7 @@ impl World {
     }
 
     /// The executor does what it has to do, and is looked at.
-    async fn settle(&mut self) -> Result<(), String> {
+    pub(super) async fn settle(&mut self) -> Result<(), String> {
         let Some(server) = &mut self.server else { return Ok(()) };
         match server.run(&self.clock, &self.disk).await {
             Pace::Waits => {
@@ -242,7 +246,8 @@ impl World {
         self.witness.server_is_new();
     }
 
-    fn down(&mut self) {
+    /// What the scope says is gone.
+    pub(super) fn down(&mut self) {
         self.server = None;
         self.may_end = false;
         self.disk.kill_in(None);
@@ -276,7 +281,7 @@ impl World {
         may(60, self.edge.has_table(), Move::EdgeTakes);
         may(60, self.edge.has_reports(), Move::EdgeReports);
         may(8, !self.edge.doings(faults).is_empty(), Move::Edge);
-        may(10, self.faults.contains(&Fault::Late) && (self.host.has_late() || self.edge.has_late()), Move::Late);
+        may(2, self.faults.contains(&Fault::Late) && (self.host.has_late() || self.edge.has_late()), Move::Late);
         if faults {
             may(5, is_up, Move::Person);
             may(1, is_up && self.people.services() < 2, Move::NewService);
