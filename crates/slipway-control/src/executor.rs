@@ -97,7 +97,7 @@ pub(crate) struct Executor {
     /// The host or the edge must be told before the next thing is heard.
     replicas_changed: bool,
     routes_changed: bool,
-    /// A deployment waits for the edge's word, so a table goes out even if it says the same.
+    /// A deployment waits for the edge's word, or it is the first table, so it goes out even if it says the same.
     switch_due: bool,
     /// A deployment may wait for a worker.
     assign_due: bool,
@@ -128,7 +128,8 @@ impl Executor {
             given: Given::default(),
             replicas_changed: true,
             routes_changed: true,
-            switch_due: false,
+            // The edge may have a table of an earlier run, with routes that are no more.
+            switch_due: true,
             assign_due: true,
             sleep_due: false,
             unread: VecDeque::new(),

@@ -17,7 +17,7 @@ use slipway_types::host::HostReport;
 use std::sync::Arc;
 
 /// With people and faults.
-const STEPS: usize = 120;
+const STEPS: usize = 70;
 /// To come to rest once both have ended.
 const REST_STEPS_MAX: usize = 3000;
 const REST_MS_MAX: i64 = 24 * 3600 * 1000;
@@ -285,7 +285,7 @@ impl World {
         if faults {
             may(5, is_up, Move::Person);
             may(1, is_up && self.people.services() < 2, Move::NewService);
-            may(3, true, Move::Time);
+            may(10, true, Move::Time);
             may(1, is_up && self.wait_ms() < NO_DEADLINE_MS, Move::Deadline);
             for fault in &self.faults {
                 may(if *fault == Fault::Disk { 3 } else { 1 }, is_up, Move::Strikes(*fault));
