@@ -17,7 +17,7 @@ use slipway_types::host::HostReport;
 use std::sync::Arc;
 
 /// With people and faults.
-const STEPS: usize = 70;
+const STEPS: usize = 60;
 /// To come to rest once both have ended.
 const REST_STEPS_MAX: usize = 3000;
 const REST_MS_MAX: i64 = 24 * 3600 * 1000;
