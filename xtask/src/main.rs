@@ -15,13 +15,14 @@ fn main() -> Result<()> {
         ["bench", "build"] => bench::run_build(),
         ["bench", "layers"] => bench::run_layers(),
         ["bench", "sandbox"] => bench::run_sandbox(),
+        ["bench", "reliability", words @ ..] => bench::run_reliability(words),
         ["railpack", checkout] => railpack::run(checkout.as_ref(), ""),
         ["railpack", checkout, filter] => railpack::run(checkout.as_ref(), filter),
         ["simulate", rest @ ..] => simulate::run(rest),
         // The edge alone, in a process of its own so that its figures are its own.
         ["edge", listen, upstream] => bench::edge::serve(listen.parse()?, upstream.parse()?),
         _ => bail!(
-            "usage: xtask bench deploy|build|layers|sandbox | xtask simulate … | xtask railpack CHECKOUT [FILTER]"
+            "usage: xtask bench deploy|build|layers|sandbox|reliability | xtask simulate … | xtask railpack CHECKOUT [FILTER]"
         ),
     }
 }
