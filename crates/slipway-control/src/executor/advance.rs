@@ -96,7 +96,7 @@ impl Executor {
             match self.stored_of(applied).await {
                 Ok(stored) => {
                     if let Some(applied) = self.unread.pop_front() {
-                        self.carry_out(applied, stored).await;
+                        Box::pin(self.carry_out(applied, stored)).await;
                     }
                 }
                 Err(error) => {

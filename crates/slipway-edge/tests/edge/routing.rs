@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::harness::{App, Edge, nobody, route, target};
-use slipway_types::route::{EdgeReport, RouteTable};
+use slipway_types::route::RouteTable;
 use std::collections::HashMap;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::files::SiteDirectory;
 use crate::harness::{App, Edge, route, target, within};
 use slipway_edge::EdgeLimits;
-use slipway_types::route::{EdgeReport, RouteTable};
+use slipway_types::route::RouteTable;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
