@@ -16,6 +16,8 @@ mod report;
 mod restore;
 mod retention;
 pub(crate) mod route;
+#[cfg(test)]
+mod simulation;
 mod sleep;
 mod work;
 
@@ -30,7 +32,7 @@ use crate::{EdgeLink, HostLink};
 use journal::Journal;
 use route::{Given, Routed};
 use slipway_pipeline::{DeploymentState, Event};
-use slipway_store::{Change, Generation};
+use slipway_store::{Applied, Change, Generation};
 use slipway_types::host::HostCommand;
 use slipway_types::route::RouteTable;
 use slipway_types::settings::ServiceSettings;
@@ -76,6 +78,7 @@ impl From<Event> for Happening {
     }
 }
 
+#[derive(Debug)]
 pub(crate) struct Executor {
     shared: Arc<Shared>,
     host: HostLink,
@@ -97,12 +100,14 @@ pub(crate) struct Executor {
     /// The host or the edge must be told before the next thing is heard.
     replicas_changed: bool,
     routes_changed: bool,
-    /// A deployment waits for the edge's word, so a table goes out even if it says the same.
+    /// A deployment waits for the edge's word, or it is the first table, so it goes out even if it says the same.
     switch_due: bool,
     /// A deployment may wait for a worker.
     assign_due: bool,
     /// What is to sleep may do so now.
     sleep_due: bool,
+    /// Decided and stored, but not carried out yet, because the database could not be read. Nothing else is decided before.
+    unread: VecDeque<Applied>,
     /// Could not be stored, because the database failed; decided on again at `again_at`. Bounded by what runs: a host waits for
     /// the answer to each phase.
     again: Vec<(DeploymentId, Happening)>,
@@ -128,10 +133,12 @@ impl Executor {
             given: Given::default(),
             replicas_changed: true,
             routes_changed: true,
-            // The edge begins with the first table, also with one that has no routes.
+            // The edge begins with the first table, also with one that has no routes; it may have one of an earlier run, with
+            // routes that are no more.
             switch_due: true,
             assign_due: true,
             sleep_due: false,
+            unread: VecDeque::new(),
             again: Vec::new(),
             again_at: None,
             awaited: None,
@@ -141,12 +148,17 @@ impl Executor {
     /// Runs until `shutdown`, or until the host or the edge has gone.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
         self.restore().await?;
+        self.serve(&shutdown).await
+    }
+
+    /// Can be dropped where it waits, and goes on when it is called again.
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), ExecutorError> {
         let to_host = self.host.commands.clone();
         loop {
             self.settle().await;
             let until_deadline = self.until_next_deadline();
             // Not by the timer alone: it never fires while reports come without a pause.
-            if until_deadline.is_zero() && self.events.is_empty() {
+            if until_deadline.is_zero() && (self.events.is_empty() || !self.unread.is_empty()) {
                 self.deadlines();
                 continue;
             }
@@ -165,16 +177,21 @@ impl Executor {
                 }
                 Some(command) = self.commands.recv() => Box::pin(self.command(command)).await,
                 report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
-                () = tokio::time::sleep(until_deadline) => self.deadlines(),
+                () = self.shared.outside.sleep(until_deadline) => self.deadlines(),
             }
         }
     }
 
     /// Decides on all that happened, hands work to idle workers, and tells host and edge what has changed.
     async fn settle(&mut self) {
+        if self.again_at.is_none() {
+            self.read_unread().await;
+        }
         let mut decided = 0;
         loop {
-            while let Some((deployment, happening)) = self.events.pop_front() {
+            while self.unread.is_empty()
+                && let Some((deployment, happening)) = self.events.pop_front()
+            {
                 decided += 1;
                 if decided > CASCADE_MAX {
                     tracing::error!(%deployment, event = ?happening.event, "events cause each other without end");
@@ -184,7 +201,7 @@ impl Executor {
                 self.advance(&deployment, happening).await;
             }
             self.assign().await;
-            if self.events.is_empty() {
+            if self.events.is_empty() || !self.unread.is_empty() {
                 break;
             }
         }
@@ -205,7 +222,7 @@ impl Executor {
 
     /// The newest set replaces one that still waits: it is the whole state.
     fn send_replicas(&mut self) {
-        let set = self.shared.fleet().replica_set(self.shared.now());
+        let set = self.shared.fleet().replica_set();
         self.outbox.retain(|command| !matches!(command, HostCommand::Replicas(_)));
         self.outbox.push_back(HostCommand::Replicas(set));
     }
@@ -250,11 +267,12 @@ impl Executor {
         if self.routes_changed {
             return SEND_AGAIN;
         }
-        if !self.events.is_empty() {
+        if !self.events.is_empty() && self.unread.is_empty() {
             return Duration::ZERO;
         }
         let now = self.shared.now();
-        let deadlines = self.active.values().filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
+        let active = self.active.values().filter(|_| self.unread.is_empty());
+        let deadlines = active.filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
         let next = deadlines.chain(self.again_at).chain(self.awaited.as_ref().map(|(until, _)| *until)).min();
         // Without a deadline nothing has to happen; an hour is as good as ever.
         let ms = next.map_or(3_600_000, |at| (at - now).max(0));
@@ -270,6 +288,9 @@ impl Executor {
         }
         if self.awaited.as_ref().is_some_and(|(until, _)| *until <= now) {
             self.routes_changed = true;
+        }
+        if !self.unread.is_empty() {
+            return;
         }
         let late = |active: &Active| active.deadline.filter(|deadline| deadline.at <= now);
         let due: Vec<_> = self

@@ -15,6 +15,7 @@ mod cache;
 mod config;
 mod executor;
 mod log;
+mod outside;
 mod refusal;
 mod restored;
 mod reuse;

@@ -11,8 +11,13 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Sqlite, Transaction};
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Readers at a time. More wait: a read takes milliseconds, and each connection costs a thread and its page cache.
@@ -36,6 +41,44 @@ pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    trouble: Option<Arc<dyn Trouble>>,
+}
+
+/// Where a transaction is. What is between two of these is undone with the transaction, so nothing else can be seen of a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Read,
+    Write,
+    Commit,
+    /// It is stored, and nobody knows yet.
+    Committed,
+}
+
+/// What can go wrong with a database, for a simulation of it: asked at each moment of each transaction.
+pub trait Trouble: Debug + Send + Sync {
+    /// An error is that of the disk; a future that never ends is a process that ends here.
+    fn at(&self, moment: Moment) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + '_>>;
+}
+
+/// The only transaction that writes. Undone unless [`commit`] is its end.
+#[derive(Debug)]
+pub(crate) struct Write {
+    transaction: Transaction<'static, Sqlite>,
+    trouble: Option<Arc<dyn Trouble>>,
+}
+
+impl Deref for Write {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
 }
 
 impl Store {
@@ -52,7 +95,13 @@ impl Store {
         drop(connection);
         MIGRATIONS.run(&writer).await.map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
         let readers = pool(READERS_MAX).connect_lazy_with(options(path).pragma("query_only", "1"));
-        Ok(Store { writer, readers })
+        Ok(Store { writer, readers, trouble: None })
+    }
+
+    /// The same database with this trouble.
+    #[must_use]
+    pub fn with_trouble(self, trouble: Arc<dyn Trouble>) -> Store {
+        Store { trouble: Some(trouble), ..self }
     }
 
     /// Waits for what is under way, then closes the file. A store that is dropped instead loses nothing.
@@ -62,18 +111,33 @@ impl Store {
     }
 
     /// A transaction that is the only one that writes.
-    pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::query("begin", "a write"))
+    pub(crate) async fn write(&self) -> Result<Write, StoreError> {
+        let failed = || StoreError::query("begin", "a write");
+        meet(self.trouble.as_deref(), Moment::Write).await.map_err(failed())?;
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        Ok(Write { transaction, trouble: self.trouble.clone() })
     }
 
     /// A transaction that sees one moment.
     pub(crate) async fn read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.readers.begin().await.map_err(StoreError::query("begin", "a read"))
+        let failed = || StoreError::query("begin", "a read");
+        meet(self.trouble.as_deref(), Moment::Read).await.map_err(failed())?;
+        self.readers.begin().await.map_err(failed())
     }
 }
 
-pub(crate) async fn commit(transaction: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
-    transaction.commit().await.map_err(StoreError::query("commit", "a write"))
+pub(crate) async fn commit(Write { transaction, trouble }: Write) -> Result<(), StoreError> {
+    let failed = || StoreError::query("commit", "a write");
+    meet(trouble.as_deref(), Moment::Commit).await.map_err(failed())?;
+    transaction.commit().await.map_err(failed())?;
+    meet(trouble.as_deref(), Moment::Committed).await.map_err(failed())
+}
+
+async fn meet(trouble: Option<&dyn Trouble>, moment: Moment) -> Result<(), sqlx::Error> {
+    match trouble {
+        Some(trouble) => trouble.at(moment).await.map_err(sqlx::Error::Io),
+        None => Ok(()),
+    }
 }
 
 /// Number of the newest migration that a database has had; 0 for one without tables.

@@ -45,7 +45,7 @@ pub use apply::{Applied, Change, Planned};
 pub use built::{BuiltRow, Reuse};
 pub use copy::{check_database, copy_database, newest_schema};
 pub use counter::Generation;
-pub use database::Store;
+pub use database::{Moment, Store, Trouble};
 pub use deployment::{Before, NewDeployment};
 pub use error::StoreError;
 pub use event::EventFilter;

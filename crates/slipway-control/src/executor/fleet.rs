@@ -18,6 +18,11 @@ use slipway_types::{DeploymentId, LayerRef, ReplicaId, ServiceId, TimestampMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The generation of a set begins with the number of the run, which the database counts; these bits are the time of its start,
+/// which goes on by one with each set. The clock alone would not do: after one that was set back, a host that lives on
+/// would refuse all that it is told.
+const CLOCK_BITS: u32 = 40;
+
 /// The replicas of one deployment.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -202,10 +207,14 @@ impl Fleet {
         groups.flat_map(of_group).collect()
     }
 
-    /// The whole desired state, newer than any before it: also than those of an earlier run of the server, because
-    /// generations follow the clock where that is ahead.
-    pub(crate) fn replica_set(&mut self, now: TimestampMs) -> ReplicaSet {
-        self.generation = u64::try_from(now).unwrap_or(0).max(self.generation + 1);
+    /// Sets of this run of the server are newer than those of all runs before it.
+    pub(crate) fn begin_run(&mut self, now: TimestampMs, run: u64) {
+        self.generation = (run << CLOCK_BITS) + now.unsigned_abs() % (1 << CLOCK_BITS);
+    }
+
+    /// The whole desired state, newer than any before it.
+    pub(crate) fn replica_set(&mut self) -> ReplicaSet {
+        self.generation += 1;
         let of_group = |group: &Group| {
             let asleep = group.sleeps();
             let specs = group.replicas.values().map(|replica| ReplicaSpec { asleep, ..replica.spec.clone() });

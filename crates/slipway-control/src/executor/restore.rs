@@ -5,6 +5,7 @@
 use super::route::Routed;
 use super::{Executor, ExecutorError, FIRST_TABLE_WAIT_MAX_MS, Fault};
 use slipway_pipeline::Event;
+use slipway_store::Generation;
 use slipway_types::DeploymentStatus;
 use std::collections::BTreeSet;
 
@@ -14,6 +15,7 @@ impl Executor {
     }
 
     async fn restore_all(&mut self) -> Result<(), Fault> {
+        self.begin_run().await?;
         let mut asleep = BTreeSet::new();
         for overview in self.shared.store.overviews().await? {
             asleep.extend(overview.service.asleep);
@@ -48,6 +50,20 @@ impl Executor {
             opened.map_err(|source| Fault::Log { deployment: row.summary.deployment.clone(), source })?;
             self.push(&row.summary.deployment, Event::Restarted { scratch_kept: false });
         }
+        Ok(())
+    }
+
+    /// A disk that is full must not keep a server from starting: then the clock alone says which of two starts is newer.
+    async fn begin_run(&self) -> Result<(), Fault> {
+        let store = &self.shared.store;
+        let run = match store.next_generation(Generation::Replicas).await {
+            Ok(run) => run,
+            Err(error) => {
+                tracing::error!(error = crate::refusal::cause_chain(&error), "the start could not be counted");
+                store.generation(Generation::Replicas).await? + 1
+            }
+        };
+        self.shared.fleet().begin_run(self.shared.now(), run);
         Ok(())
     }
 }

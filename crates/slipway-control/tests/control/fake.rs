@@ -201,12 +201,13 @@ impl Fake {
         while tables.changed().await.is_ok() {
             let table = tables.borrow_and_update().clone();
             self.seen.lock().unwrap().tables.push(table.clone());
-            if reports.send(EdgeReport::Applied { generation: table.generation }).await.is_err() {
-                return;
-            }
             let now: BTreeSet<_> =
                 table.routes.iter().flat_map(|route| &route.targets).map(|target| target.replica.clone()).collect();
             undrained.extend(targets.difference(&now).cloned());
+            let closing = undrained.iter().cloned().collect();
+            if reports.send(EdgeReport::Applied { generation: table.generation, closing }).await.is_err() {
+                return;
+            }
             if !self.script.lock().unwrap().hold_drain {
                 for replica in std::mem::take(&mut undrained) {
                     let _ = reports.send(EdgeReport::Drained { replica }).await;
