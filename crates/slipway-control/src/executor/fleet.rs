@@ -155,7 +155,6 @@ impl Fleet {
         self.groups.get(deployment).map(|group| group.replicas.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Replicas that may get traffic.
     /// Whether one is ready, or the host has said of each that it is not: nothing is to be waited for.
     pub(crate) fn is_settled(&self, deployment: &DeploymentId) -> bool {
         let Some(group) = self.groups.get(deployment) else { return true };
@@ -163,6 +162,7 @@ impl Fleet {
         !self.ready(deployment).is_empty() || !states.any(|state| matches!(state, ReplicaState::Starting))
     }
 
+    /// Replicas that may get traffic.
     pub(crate) fn ready(&self, deployment: &DeploymentId) -> Vec<(ReplicaId, Endpoint)> {
         let Some(group) = self.groups.get(deployment).filter(|group| group.takes_requests()) else { return Vec::new() };
         let ready = |(id, replica): (&ReplicaId, &Replica)| match &replica.state {
