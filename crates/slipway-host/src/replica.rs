@@ -30,10 +30,12 @@ use slipway_layers::Lease;
 use slipway_sandbox::{Sandbox, SandboxError, SandboxSpec, WritableSpec};
 use slipway_types::Phase;
 use slipway_types::agent::{Stream, TaskSpec};
-use slipway_types::host::{Evidence, HealthFacts, HostError, HostReport, ProbeResult, ReplicaSpec, ReplicaState, Restart};
+use slipway_types::host::{
+    Evidence, HealthFacts, HostError, HostReport, ProbeResult, ReplicaSpec, ReplicaState, Restart,
+};
 use slipway_types::image::ImageStart;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;

@@ -12,7 +12,8 @@
 //!   itself gives.
 //!
 //! Guarantees, each held by `tests/model.rs` over every reachable state:
-//! an older deployment never goes live over a newer one; nothing settled comes back; before the route phase nothing
+//! an older deployment never goes live over a newer one; nothing settled comes back; what is live stays so until something
+//! newer is; before the route phase nothing
 //! that is live is touched; a worker is released exactly once; replicas of a deployment that ends before it is live are
 //! stopped.
 
@@ -24,6 +25,7 @@ mod inputs;
 mod own_diagnosis;
 mod state;
 mod step;
+mod way;
 
 pub use action::{Action, PhaseChange, Transition};
 pub use choice::{Candidate, PastRelease, RollbackRefusal, next_build, rollback_target};

@@ -6,7 +6,9 @@
 mod patch;
 mod quantity;
 
-pub use patch::{BuildPatch, HealthPatch, LimitsPatch, LivenessPatch, Manifest, SettingsError, SettingsPatch, SitePatch, SleepPatch};
+pub use patch::{
+    BuildPatch, HealthPatch, LimitsPatch, LivenessPatch, Manifest, SettingsError, SettingsPatch, SitePatch, SleepPatch,
+};
 pub use quantity::{ByteSize, DurationMs, QuantityError};
 
 use serde::{Deserialize, Serialize};
