@@ -7,6 +7,7 @@
 //!   see.
 //! - [`Deployment`] is the state with the facts that a decision needs: sequence, trigger, [`Shape`], what is live.
 //! - [`BuildInputs`] says whether an image that is there can stand for a build.
+//! - [`Roster`] says which replicas of a live deployment run.
 //! - [`deadline`] says when to send [`Event::TimedOut`]; [`next_build`] which deployment an idle worker takes;
 //!   [`rollback_target`] which release a rollback means; [`own_diagnosis`] the diagnoses of codes that the machine
 //!   itself gives.
@@ -23,6 +24,7 @@ mod deadline;
 mod event;
 mod inputs;
 mod own_diagnosis;
+mod roster;
 mod state;
 mod step;
 mod way;
@@ -33,5 +35,6 @@ pub use deadline::{Deadline, IGNORE_TIMEOUT_MS, deadline};
 pub use event::Event;
 pub use inputs::BuildInputs;
 pub use own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT, own_diagnosis};
+pub use roster::Roster;
 pub use state::{Deployment, DeploymentState, LiveDeployment, Shape};
 pub use step::{begin, step};
