@@ -17,11 +17,13 @@ mod restore;
 mod retention;
 pub(crate) mod route;
 mod sleep;
+mod supervise;
 mod work;
 
 pub(crate) use command::Command;
 pub use fault::Fault;
 pub(crate) use journal::outcome_event;
+pub(crate) use supervise::Order;
 
 use crate::log::mask::Masker;
 use crate::log::segment::SegmentLog;
@@ -100,6 +102,8 @@ pub(crate) struct Executor {
     assign_due: bool,
     /// What is to sleep may do so now.
     sleep_due: bool,
+    /// A restart may go on.
+    restarts_due: bool,
     /// Could not be stored, because the database failed; decided on again at `again_at`. Bounded by what runs: a host waits for
     /// the answer to each phase.
     again: Vec<(DeploymentId, Happening)>,
@@ -126,6 +130,7 @@ impl Executor {
             switch_due: false,
             assign_due: true,
             sleep_due: false,
+            restarts_due: true,
             again: Vec::new(),
             again_at: None,
         }
@@ -184,6 +189,10 @@ impl Executor {
         if std::mem::take(&mut self.sleep_due) {
             self.put_to_sleep().await;
         }
+        if std::mem::take(&mut self.restarts_due) {
+            self.go_on_with_restarts().await;
+        }
+        self.let_go();
         if std::mem::take(&mut self.replicas_changed) {
             self.send_replicas();
         }
@@ -233,7 +242,8 @@ impl Executor {
         }
         let now = self.shared.now();
         let deadlines = self.active.values().filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
-        let next = deadlines.chain(self.again_at).min();
+        let leave = self.shared.fleet().next_leave();
+        let next = deadlines.chain(self.again_at).chain(leave).min();
         // Without a deadline nothing has to happen; an hour is as good as ever.
         let ms = next.map_or(3_600_000, |at| (at - now).max(0));
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
@@ -244,6 +254,7 @@ impl Executor {
         if self.again_at.is_some_and(|at| at <= now) {
             self.again_at = None;
             self.assign_due = true;
+            self.restarts_due = true;
             self.events.extend(self.again.drain(..));
         }
         let late = |active: &Active| active.deadline.filter(|deadline| deadline.at <= now);

@@ -291,6 +291,7 @@ impl<'a> Exchange<'a> {
             };
             match route.pick(&self.tried) {
                 Picked::Permit(permit) => return Ok(Choice::Target(route.clone(), permit)),
+                Picked::Nobody if route.stopped => return Err(Refusal::stopped(route)),
                 Picked::Nobody if route.waits.is_some() => return Ok(Choice::Asleep(route.clone())),
                 Picked::Nobody if self.waiting.is_some() => return Err(Refusal::wake_failed(route)),
                 Picked::Nobody => return Err(Refusal::unavailable(route)),
