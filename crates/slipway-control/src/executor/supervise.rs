@@ -147,7 +147,7 @@ impl Executor {
         let has_failed = matches!(state, ReplicaState::Failed { .. });
         let kind = match (has_failed, exit, restart, &evidence.health) {
             (true, ..) => "replica-failed",
-            (false, Some(_), ..) => "replica-exited",
+            (false, Some(_), Some(_), _) => "replica-exited",
             (false, None, Some(_), Some(_)) => "replica-hung",
             (false, ..) => "replica-unready",
         };
