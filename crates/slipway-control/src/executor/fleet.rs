@@ -103,8 +103,13 @@ impl Fleet {
             draining: false,
             rules: Arc::new(template.image.rules.clone()),
             template,
+            // One that a former run of the server began.
+            restart: Some(roster.left_to_replace()).filter(|left| *left > 0).map(|of| RestartView {
+                replaced: 0,
+                of,
+                failed: None,
+            }),
             roster,
-            restart: None,
             was_ready: false,
             replicas: BTreeMap::new(),
             times: None,

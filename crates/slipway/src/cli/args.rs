@@ -93,6 +93,26 @@ pub(crate) enum Command {
         #[arg(value_parser = deployment_id)]
         deployment: Option<DeploymentId>,
     },
+    /// Replace the replicas of what is live, one by one; nothing is built and no request is lost
+    Restart {
+        #[command(flatten)]
+        follow: WaitOptions,
+    },
+    /// Run another number of replicas, without a new deployment
+    Scale {
+        /// Such as 3 or web=3
+        #[arg(value_parser = super::supervise::wanted_scale, value_name = "[SERVICE=]N")]
+        wanted: super::supervise::WantedScale,
+        #[command(flatten)]
+        follow: WaitOptions,
+    },
+    /// Stop what is live, until it is started or something is deployed
+    Stop,
+    /// Start what was stopped
+    Start {
+        #[command(flatten)]
+        follow: WaitOptions,
+    },
     /// List services and what is live
     Ps,
     /// List what happened, oldest first
@@ -147,6 +167,13 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct FollowOptions {
     /// Return once the deployment is queued
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct WaitOptions {
+    /// Return at once, and do not wait for the replicas
     #[arg(long, short)]
     pub(crate) detach: bool,
 }

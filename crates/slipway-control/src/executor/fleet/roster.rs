@@ -126,10 +126,9 @@ impl Fleet {
     pub(crate) fn restart_goes_on(&mut self, deployment: &DeploymentId) {
         if let Some(group) = self.groups.get_mut(deployment) {
             let left = group.roster.left_to_replace();
-            // After a restart of the server it is not known with how many it began.
-            let restart = group.restart.get_or_insert(RestartView { replaced: 0, of: left, failed: None });
-            restart.of = restart.of.max(left);
-            restart.replaced = restart.of - left;
+            if let Some(restart) = &mut group.restart {
+                restart.replaced = restart.of.saturating_sub(left);
+            }
         }
     }
 
