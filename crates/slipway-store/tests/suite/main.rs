@@ -11,3 +11,4 @@ mod reuse;
 mod service;
 mod sleep;
 mod speed;
+mod supervision;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    live, or done
-  1    the deployment failed, was canceled or superseded
+  1    the deployment failed, was canceled or superseded; replicas did not become ready
   2    something to correct in what was asked
   3    the server or the network
   130  interrupted";
