@@ -42,6 +42,17 @@ async fn unready(bench: &mut Bench, replica: &ReplicaId) -> Box<Evidence> {
     }
 }
 
+/// Until it has ended: a machine that is busy may find it unready first.
+async fn ended(bench: &mut Bench, replica: &ReplicaId) -> Box<Evidence> {
+    loop {
+        match bench.state_of(replica).await {
+            ReplicaState::Unready { evidence } if evidence.restart.is_some() => return evidence,
+            ReplicaState::Unready { .. } | ReplicaState::Ready { .. } => {}
+            other => panic!("{other:#?}\n{}", bench.log.join("\n")),
+        }
+    }
+}
+
 #[tokio::test]
 async fn exits_faults_and_lack_of_memory_are_told_apart_and_restarts_are_counted() {
     let mut bench = Bench::new(61).await;
@@ -54,7 +65,7 @@ async fn exits_faults_and_lack_of_memory_are_told_apart_and_restarts_are_counted
     for (crashes, path) in [(1, "/fault"), (2, "/eat"), (3, "/exit")] {
         let address = ready(&mut bench, &id).await;
         let _connection = tell(address, path);
-        let evidence = unready(&mut bench, &id).await;
+        let evidence = ended(&mut bench, &id).await;
         let (exit, restart) = (evidence.exit.unwrap(), evidence.restart.unwrap());
         match path {
             "/fault" => assert_eq!((exit.signal, exit.out_of_memory), (Some(11), false), "{evidence:?}"),
@@ -91,7 +102,7 @@ async fn an_unready_replica_runs_on_and_one_that_hangs_is_restarted() {
     let _connection = tell(address, "/hang");
     let evidence = unready(&mut bench, &id).await;
     assert_eq!((evidence.health.unwrap().last_probe, evidence.restart), (Some(ProbeResult::TimedOut), None));
-    let evidence = unready(&mut bench, &id).await;
+    let evidence = ended(&mut bench, &id).await;
     assert_eq!((evidence.exit, evidence.restart.unwrap().crashes), (None, 1));
     assert_eq!(evidence.health.unwrap().last_probe, Some(ProbeResult::TimedOut));
     let address = ready(&mut bench, &id).await;
