@@ -5,6 +5,7 @@ mod build;
 mod deploy;
 pub(crate) mod edge;
 mod layers;
+mod reliability;
 mod sandbox;
 mod server;
 mod tiers;
@@ -45,6 +46,17 @@ pub(crate) fn run_layers() -> Result<()> {
 pub(crate) fn run_sandbox() -> Result<()> {
     head();
     sandbox::compare()
+}
+
+/// What crashes cost.
+///
+/// # Errors
+/// When a number is none.
+pub(crate) fn run_reliability(words: &[&str]) -> Result<()> {
+    let rounds = words.first().map_or(Ok(reliability::ROUNDS), |word| word.parse())?;
+    let seed = words.get(1).map_or(Ok(1), |word| word.parse())?;
+    head();
+    reliability::run(rounds, seed)
 }
 
 fn head() {

@@ -14,10 +14,11 @@ fn main() -> Result<()> {
         ["bench", "build"] => bench::run_build(),
         ["bench", "layers"] => bench::run_layers(),
         ["bench", "sandbox"] => bench::run_sandbox(),
+        ["bench", "reliability", words @ ..] => bench::run_reliability(words),
         ["railpack", checkout] => railpack::run(checkout.as_ref(), ""),
         ["railpack", checkout, filter] => railpack::run(checkout.as_ref(), filter),
         // The edge alone, in a process of its own so that its figures are its own.
         ["edge", listen, upstream] => bench::edge::serve(listen.parse()?, upstream.parse()?),
-        _ => bail!("usage: xtask bench deploy|build|layers|sandbox | xtask railpack CHECKOUT [FILTER]"),
+        _ => bail!("usage: xtask bench deploy|build|layers|sandbox|reliability | xtask railpack CHECKOUT [FILTER]"),
     }
 }

@@ -16,6 +16,7 @@ pub mod registry;
 pub mod s3;
 pub mod server;
 pub mod slot;
+pub mod trace;
 pub mod wait;
 
 pub use app::App;

@@ -20,7 +20,9 @@ pub struct TestServer {
     layers: PathBuf,
     process: Option<Child>,
     edge_port: u16,
-    _slot: Slot,
+    slot: Slot,
+    /// Of a server that had this slot before and was not ended in order.
+    pub(crate) former_cgroups: Vec<PathBuf>,
 }
 
 impl TestServer {
@@ -61,7 +63,16 @@ impl TestServer {
         std::fs::create_dir_all(layers).unwrap();
         std::fs::write(dir.path().join("server.toml"), config).unwrap();
         let layers = layers.to_owned();
-        let mut server = TestServer { binary: binary.into(), dir, layers, process: None, edge_port, _slot: slot };
+        let mut server = TestServer {
+            binary: binary.into(),
+            dir,
+            layers,
+            process: None,
+            edge_port,
+            slot,
+            former_cgroups: Vec::new(),
+        };
+        server.former_cgroups = server.cgroups();
         server.start_process();
         server
     }
@@ -121,6 +132,23 @@ impl TestServer {
 
     pub fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().id()
+    }
+
+    pub(crate) fn pid_if_running(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// What the names of all that this server makes on the machine contain: its subnet, in hexadecimal.
+    pub(crate) fn tag(&self) -> String {
+        let subnet: std::net::Ipv4Addr = self.slot.subnet().split('/').next().unwrap().parse().unwrap();
+        format!("{:06x}", subnet.to_bits() >> 8)
+    }
+
+    /// What the file `state.json` of a sandbox says of its holder (`shim`) or its first process (`init`).
+    pub fn process_of(&self, sandbox: &str, who: &str) -> i32 {
+        let state = std::fs::read(self.data().join("sandboxes").join(sandbox).join("state.json")).unwrap();
+        let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+        i32::try_from(state[who]["pid"].as_i64().unwrap()).unwrap()
     }
 
     pub fn edge_port(&self) -> u16 {

@@ -51,7 +51,7 @@ pub(crate) fn listing() -> Result<()> {
 }
 
 /// Stores a long history of one service through the store's own transactions; all but the last are superseded, the last canceled.
-fn fill_history(server: &TestServer) -> Result<()> {
+pub(super) fn fill_history(server: &TestServer) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = Store::open(&server.data().join("slipway.db")).await?;
@@ -80,7 +80,7 @@ fn fill_history(server: &TestServer) -> Result<()> {
     })
 }
 
-fn resident_mebibytes(pid: u32) -> Result<f64> {
+pub(super) fn resident_mebibytes(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;

@@ -17,8 +17,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// For anything that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// For anything that a test waits for: what the slowest guest needs, one whose kernel is emulated beside other work.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 const TUNABLES: &str = "GLIBC_TUNABLES";
 /// Programs of the base image, with the libraries that they name.
 const PROGRAMS: [&str; 16] = [

@@ -9,9 +9,14 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 const LOCK_NAME: &str = "server.lock";
+/// A server that was killed while it started a program left a process that has all of its files until that program begins:
+/// its lock and its ports come free a moment later.
+const LET_GO_WAIT_MAX: Duration = Duration::from_secs(2);
+const LET_GO_POLL: Duration = Duration::from_millis(5);
 
 /// The data directory, as long as this lives. The kernel lets go of the lock however the process ends.
 #[derive(Debug)]
@@ -33,10 +38,19 @@ impl DataDir {
         let lock_path = path.join(LOCK_NAME);
         let mut lock =
             File::options().create(true).truncate(false).read(true).write(true).open(&lock_path).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(taken(path, &lock_path)),
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        let deadline = Instant::now() + LET_GO_WAIT_MAX;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let holder = holder(&lock_path);
+                    if Instant::now() >= deadline || holder.is_some_and(is_running) {
+                        return Err(taken(path, holder));
+                    }
+                    std::thread::sleep(LET_GO_POLL);
+                }
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            }
         }
         // For the message of a second server; the lock itself is what counts.
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(unusable)?;
@@ -44,8 +58,16 @@ impl DataDir {
     }
 }
 
-fn taken(path: &Path, lock_path: &Path) -> Failure {
-    let holder = fs::read_to_string(lock_path).ok().and_then(|text| text.trim().parse::<u32>().ok());
+/// The process that took the lock last.
+fn holder(lock_path: &Path) -> Option<u32> {
+    fs::read_to_string(lock_path).ok()?.trim().parse().ok()
+}
+
+fn is_running(process: u32) -> bool {
+    Path::new(&format!("/proc/{process}")).exists()
+}
+
+fn taken(path: &Path, holder: Option<u32>) -> Failure {
     let holder = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
     Failure::server(format!("another server{holder} runs in the data directory `{}`", path.display()))
         .hint("stop it first, or give this one another directory by `--data`")
@@ -62,11 +84,23 @@ impl Listeners {
     /// # Errors
     /// When an address cannot be taken.
     pub(super) async fn bind(config: &ServerConfig) -> Result<Self, Failure> {
-        let api = TcpListener::bind(config.api_listen).await;
+        let api = once_free(async || TcpListener::bind(config.api_listen).await).await;
         let api = api.map_err(|error| refused(config.api_listen, &error, "api.listen", "--listen"))?;
-        let edge = EdgeListener::bind(config.edge_listen);
+        let edge = once_free(async || EdgeListener::bind(config.edge_listen)).await;
         let edge = edge.map_err(|error| refused(config.edge_listen, &error, "edge.listen", "--edge-listen"))?;
         Ok(Self { api, edge })
+    }
+}
+
+async fn once_free<T>(bind: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + LET_GO_WAIT_MAX;
+    loop {
+        match bind().await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(LET_GO_POLL).await;
+            }
+            bound => return bound,
+        }
     }
 }
 
@@ -93,6 +127,21 @@ mod tests {
         assert!(refusal.contains(&format!("another server (process {})", std::process::id())), "{refusal}");
         drop(first);
         DataDir::claim(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_a_dead_server_s_child_still_has_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        let first = DataDir::claim(&path).unwrap();
+        // As left by a process that was killed between fork and exec: no process has that number.
+        fs::write(path.join(LOCK_NAME), format!("{}\n", u32::MAX)).unwrap();
+        let letting_go = std::thread::spawn(move || {
+            std::thread::sleep(4 * LET_GO_POLL);
+            drop(first);
+        });
+        DataDir::claim(&path).unwrap();
+        letting_go.join().unwrap();
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cache;
+mod crash;
 mod example;
 mod failure;
 mod git;
