@@ -9,7 +9,7 @@ use super::fleet::Trouble;
 use crate::refusal::{Refusal, cause_chain};
 use slipway_pipeline::Roster;
 use slipway_store::RosterChange;
-use slipway_types::host::{Evidence, ReplicaState, Restart};
+use slipway_types::host::{Evidence, ExitFacts, ReplicaState, Restart};
 use slipway_types::{DeploymentId, Diagnosis, ReplicaId, ServiceId};
 
 /// What an owner wants of what is live.
@@ -159,7 +159,7 @@ impl Executor {
         let ended = has_failed || restart.is_some();
         if ended && self.shared.fleet().is_replacement(deployment, replica) {
             self.give_up_restart(deployment, diagnosis).await;
-        } else if restart.is_some() && evidence.host_error.is_none() {
+        } else if restart.is_some() && is_the_apps_own(evidence) {
             self.take_back(deployment, diagnosis).await;
         }
     }
@@ -209,6 +209,14 @@ impl Executor {
             Err(error) => tracing::error!(%deployment, error = cause_chain(&error), "a crash could not be stored"),
         }
     }
+}
+
+/// Not of the host, nor of somebody who killed its process: an app is ended by SIGKILL from outside alone, or for memory.
+fn is_the_apps_own(evidence: &Evidence) -> bool {
+    const KILLED: i32 = 9;
+    let killed = |exit: ExitFacts| exit.signal == Some(KILLED) || exit.code == Some(128 + KILLED);
+    let from_outside = evidence.exit.is_some_and(|exit| killed(exit) && !exit.out_of_memory);
+    evidence.host_error.is_none() && !from_outside
 }
 
 /// Kind and message of the event.

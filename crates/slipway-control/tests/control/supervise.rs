@@ -246,6 +246,14 @@ async fn what_crashes_soon_after_it_went_live_is_taken_back() {
 
     let second = live(&world, "").await;
     world.fake.script(|script| script.hold_replicas = true);
+    // Somebody killed it: that says nothing of the release.
+    let killed = ExitFacts { code: Some(137), signal: None, out_of_memory: false };
+    let (exit, restart) = (Some(killed), Some(Restart { crashes: 1, pause_ms: 100 }));
+    let evidence = Box::new(Evidence { exit, restart, ..Evidence::default() });
+    report(&world, &replica(&second, 1), ReplicaState::Unready { evidence }).await;
+    report(&world, &replica(&second, 1), ready(&replica(&second, 1))).await;
+    until_event(&world, "replica-ready").await;
+    assert_eq!(world.web().await.newest, None);
     report(&world, &replica(&second, 1), crashed(1)).await;
     until_event(&world, "deployment-crashed").await;
     let service =
