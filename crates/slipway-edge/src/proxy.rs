@@ -7,8 +7,8 @@ use crate::backend::{Backend, Permit, Sender, Service};
 use crate::body::{Lease, RequestBody, ResponseBody};
 use crate::connection::Client;
 use crate::limits::{
-    CONNECT_ATTEMPTS_MAX, CONNECT_BACKOFF, PICK_ATTEMPTS_MAX, STALE_ATTEMPTS_MAX, UPSTREAM_IDLE_TIMEOUT,
-    UPSTREAM_IDLE_UNREPEATABLE,
+    CONNECT_ATTEMPTS_MAX, CONNECT_BACKOFF, CONNECT_DOUBLINGS_MAX, PICK_ATTEMPTS_MAX, STALE_ATTEMPTS_MAX,
+    UPSTREAM_IDLE_TIMEOUT, UPSTREAM_IDLE_UNREPEATABLE,
 };
 use crate::outside::Passage;
 use crate::page::{self, Format};
@@ -361,7 +361,7 @@ impl<'a> Exchange<'a> {
             self.tried.push(backend);
         }
         if self.tried.len() >= route.backends.len() {
-            tokio::time::sleep(CONNECT_BACKOFF * 2_u32.pow(exponent.min(CONNECT_ATTEMPTS_MAX))).await;
+            tokio::time::sleep(CONNECT_BACKOFF * 2_u32.pow(exponent.min(CONNECT_DOUBLINGS_MAX))).await;
         }
         Ok(())
     }

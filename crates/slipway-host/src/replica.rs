@@ -52,6 +52,7 @@ pub(crate) enum Life {
 }
 
 /// Why a sandbox of the replica is over.
+#[derive(Debug, Clone)]
 enum End {
     NotWanted,
     Exited(Ended),
@@ -182,9 +183,12 @@ impl Replica {
             _ => Duration::ZERO,
         };
         let mut restart = None;
-        if let (true, Ok(End::Unhealthy { .. })) = (self.was_ready.load(Ordering::Relaxed), &end) {
+        if self.was_ready.load(Ordering::Relaxed)
+            && let Ok(end) = &end
+            && !matches!(end, End::NotWanted)
+        {
             restart = Some(backoff.ended(self.take_ready_time()));
-            self.report_lifeless(&end, restart, &observed).await;
+            self.report_ended(end, restart, &observed).await;
         }
         // What the app says on its way out is part of its log.
         let (stopped, ()) = tokio::join!(sandbox.stop(grace), output.until_gone());
@@ -208,11 +212,9 @@ impl Replica {
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Traffic must go elsewhere before the sandbox goes, not after; the app still has its chance to end in order.
-    async fn report_lifeless(&self, end: &Result<End, SandboxError>, restart: Option<Restart>, observed: &Observed) {
-        let Ok(End::Unhealthy { last_probe, waited }) = end else { return };
-        let end = End::Unhealthy { last_probe: last_probe.clone(), waited: *waited };
-        let evidence = Box::new(Evidence { restart, ..self.evidence(end, observed) });
+    /// Traffic must go elsewhere before the sandbox goes, not after, which takes its time.
+    async fn report_ended(&self, end: &End, restart: Option<Restart>, observed: &Observed) {
+        let evidence = Box::new(Evidence { restart, ..self.evidence(end.clone(), observed) });
         self.report(ReplicaState::Unready { evidence }).await;
     }
 

@@ -340,6 +340,7 @@ async fn when_none_is_ready_what_answers_still_serves_and_what_does_not_is_named
     assert_eq!(service.replicas[1].state, "unready");
     report(&world, &one, ready(&one)).await;
     until(&world, |service| service.replicas[0].trouble.is_none()).await;
+    until_event(&world, "replica-ready").await;
     let kinds = kinds(&world).await;
     for kind in ["replica-unready", "replica-exited", "replica-crash-looping", "replica-ready"] {
         assert!(kinds.iter().any(|known| known == kind), "{kind}: {kinds:?}");
