@@ -16,6 +16,8 @@ mod report;
 mod restore;
 mod retention;
 pub(crate) mod route;
+#[cfg(test)]
+mod simulation;
 mod sleep;
 mod supervise;
 mod work;
@@ -32,7 +34,7 @@ use crate::{EdgeLink, HostLink};
 use journal::Journal;
 use route::{Given, Routed};
 use slipway_pipeline::{DeploymentState, Event};
-use slipway_store::{Change, Generation};
+use slipway_store::{Applied, Change, Generation};
 use slipway_types::host::HostCommand;
 use slipway_types::route::RouteTable;
 use slipway_types::settings::ServiceSettings;
@@ -45,6 +47,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Events that one event may cause, directly and indirectly: more is a circle, which is reported and broken.
 const CASCADE_MAX: usize = 1000;
+/// After a start, the first table waits so long for replicas that were live before: adopted ones are ready in a second. Until
+/// then the edge accepts nobody, and connections wait in the kernel.
+const FIRST_TABLE_WAIT_MAX_MS: TimestampMs = 5_000;
 /// A table that could not be sent is tried again after this.
 const SEND_AGAIN: Duration = Duration::from_secs(1);
 
@@ -75,6 +80,7 @@ impl From<Event> for Happening {
     }
 }
 
+#[derive(Debug)]
 pub(crate) struct Executor {
     shared: Arc<Shared>,
     host: HostLink,
@@ -96,7 +102,7 @@ pub(crate) struct Executor {
     /// The host or the edge must be told before the next thing is heard.
     replicas_changed: bool,
     routes_changed: bool,
-    /// A deployment waits for the edge's word, so a table goes out even if it says the same.
+    /// A deployment waits for the edge's word, or it is the first table, so it goes out even if it says the same.
     switch_due: bool,
     /// A deployment may wait for a worker.
     assign_due: bool,
@@ -104,10 +110,14 @@ pub(crate) struct Executor {
     sleep_due: bool,
     /// A restart may go on.
     restarts_due: bool,
+    /// Decided and stored, but not carried out yet, because the database could not be read. Nothing else is decided before.
+    unread: VecDeque<Applied>,
     /// Could not be stored, because the database failed; decided on again at `again_at`. Bounded by what runs: a host waits for
     /// the answer to each phase.
     again: Vec<(DeploymentId, Happening)>,
     again_at: Option<TimestampMs>,
+    /// Live deployments that the first table waits for, and until when.
+    awaited: Option<(TimestampMs, BTreeSet<DeploymentId>)>,
 }
 
 impl Executor {
@@ -127,24 +137,33 @@ impl Executor {
             given: Given::default(),
             replicas_changed: true,
             routes_changed: true,
-            switch_due: false,
+            // The edge begins with the first table, also with one that has no routes; it may have one of an earlier run, with
+            // routes that are no more.
+            switch_due: true,
             assign_due: true,
             sleep_due: false,
             restarts_due: true,
+            unread: VecDeque::new(),
             again: Vec::new(),
             again_at: None,
+            awaited: None,
         }
     }
 
     /// Runs until `shutdown`, or until the host or the edge has gone.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
         self.restore().await?;
+        self.serve(&shutdown).await
+    }
+
+    /// Can be dropped where it waits, and goes on when it is called again.
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), ExecutorError> {
         let to_host = self.host.commands.clone();
         loop {
             self.settle().await;
             let until_deadline = self.until_next_deadline();
             // Not by the timer alone: it never fires while reports come without a pause.
-            if until_deadline.is_zero() && self.events.is_empty() {
+            if until_deadline.is_zero() && (self.events.is_empty() || !self.unread.is_empty()) {
                 self.deadlines();
                 continue;
             }
@@ -163,16 +182,21 @@ impl Executor {
                 }
                 Some(command) = self.commands.recv() => Box::pin(self.command(command)).await,
                 report = self.host.reports.recv() => self.host_report(report.ok_or(ExecutorError::HostGone)?).await,
-                () = tokio::time::sleep(until_deadline) => self.deadlines(),
+                () = self.shared.outside.sleep(until_deadline) => self.deadlines(),
             }
         }
     }
 
     /// Decides on all that happened, hands work to idle workers, and tells host and edge what has changed.
     async fn settle(&mut self) {
+        if self.again_at.is_none() {
+            self.read_unread().await;
+        }
         let mut decided = 0;
         loop {
-            while let Some((deployment, happening)) = self.events.pop_front() {
+            while self.unread.is_empty()
+                && let Some((deployment, happening)) = self.events.pop_front()
+            {
                 decided += 1;
                 if decided > CASCADE_MAX {
                     tracing::error!(%deployment, event = ?happening.event, "events cause each other without end");
@@ -182,7 +206,7 @@ impl Executor {
                 self.advance(&deployment, happening).await;
             }
             self.assign().await;
-            if self.events.is_empty() {
+            if self.events.is_empty() || !self.unread.is_empty() {
                 break;
             }
         }
@@ -207,12 +231,15 @@ impl Executor {
 
     /// The newest set replaces one that still waits: it is the whole state.
     fn send_replicas(&mut self) {
-        let set = self.shared.fleet().replica_set(self.shared.now());
+        let set = self.shared.fleet().replica_set();
         self.outbox.retain(|command| !matches!(command, HostCommand::Replicas(_)));
         self.outbox.push_back(HostCommand::Replicas(set));
     }
 
     async fn send_routes(&mut self) {
+        if self.awaits_replicas() {
+            return;
+        }
         let routes = route::routes(&self.services, &self.shared.fleet(), &self.shared.server.domain);
         if routes == self.given.table.routes && !self.switch_due {
             return;
@@ -232,18 +259,32 @@ impl Executor {
         }
     }
 
+    /// A table without the replicas that the host is about to adopt would answer 503 for them. Each word of the host asks again.
+    fn awaits_replicas(&mut self) -> bool {
+        let Some((until, awaited)) = &self.awaited else { return false };
+        let fleet = self.shared.fleet();
+        let waits = self.shared.now() < *until && !awaited.iter().all(|deployment| fleet.is_settled(deployment));
+        drop(fleet);
+        if !waits {
+            self.awaited = None;
+        }
+        waits
+    }
+
     fn until_next_deadline(&self) -> Duration {
         // Something could not be sent: it is tried again soon.
         if self.routes_changed {
             return SEND_AGAIN;
         }
-        if !self.events.is_empty() {
+        if !self.events.is_empty() && self.unread.is_empty() {
             return Duration::ZERO;
         }
         let now = self.shared.now();
-        let deadlines = self.active.values().filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
+        let active = self.active.values().filter(|_| self.unread.is_empty());
+        let deadlines = active.filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
         let leave = self.shared.fleet().next_leave();
-        let next = deadlines.chain(self.again_at).chain(leave).min();
+        let next =
+            deadlines.chain(self.again_at).chain(self.awaited.as_ref().map(|(until, _)| *until)).chain(leave).min();
         // Without a deadline nothing has to happen; an hour is as good as ever.
         let ms = next.map_or(3_600_000, |at| (at - now).max(0));
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
@@ -256,6 +297,12 @@ impl Executor {
             self.assign_due = true;
             self.restarts_due = true;
             self.events.extend(self.again.drain(..));
+        }
+        if self.awaited.as_ref().is_some_and(|(until, _)| *until <= now) {
+            self.routes_changed = true;
+        }
+        if !self.unread.is_empty() {
+            return;
         }
         let late = |active: &Active| active.deadline.filter(|deadline| deadline.at <= now);
         let due: Vec<_> = self

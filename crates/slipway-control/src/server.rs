@@ -5,6 +5,7 @@ use crate::bootstrap::{self, BootstrapError};
 use crate::config::{ControlConfig, EdgeLink, HostLink};
 use crate::executor::{Command, Executor, ExecutorError};
 use crate::log::Logs;
+use crate::outside::Machine;
 use crate::shared::Shared;
 use crate::source::Credentials;
 use crate::upload::Uploads;
@@ -71,6 +72,7 @@ pub async fn run(
     let (logs, logs_failed) = open("logs");
     let (credentials, credentials_failed) = open("credentials");
     let shared = Arc::new(Shared {
+        outside: Box::new(Machine),
         server: ServerView { version, domain, edge_port, driver },
         drain_timeout,
         store,

@@ -4,6 +4,7 @@ use crate::api::ServicePath;
 use crate::cache::CacheState;
 use crate::executor::fleet::Fleet;
 use crate::log::Logs;
+use crate::outside::Outside;
 use crate::refusal::Refusal;
 use crate::seal::MasterKey;
 use crate::source::Credentials;
@@ -23,6 +24,7 @@ const ID_RANDOM_BYTES: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) outside: Box<dyn Outside>,
     pub(crate) server: ServerView,
     pub(crate) drain_timeout: Duration,
     pub(crate) store: Store,
@@ -42,9 +44,16 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The only clock of control.
-    #[allow(clippy::unused_self, reason = "whoever asks for the time has the server at hand")]
     pub(crate) fn now(&self) -> TimestampMs {
-        jiff::Timestamp::now().as_millisecond()
+        self.outside.now()
+    }
+
+    /// A new id that nobody can guess: a deployment's is a host name.
+    pub(crate) fn random_id(&self, kind: &str) -> Result<String, Refusal> {
+        let mut bytes = [0; ID_RANDOM_BYTES];
+        self.outside.fill(&mut bytes).map_err(|error| Refusal::internal("there are no random bytes", &error))?;
+        let letters = bytes.map(|byte| char::from(ID_LETTERS[usize::from(byte % 32)]));
+        Ok(format!("{kind}-{}", String::from_iter(letters)))
     }
 
     pub(crate) fn fleet(&self) -> MutexGuard<'_, Fleet> {
@@ -86,20 +95,12 @@ impl Shared {
                 return Err(Refusal::conflict("host-name-taken", message));
             }
         }
-        let id =
-            ServiceId::parse(random_id("svc")?).map_err(|error| Refusal::internal("a new id is not an id", &error))?;
+        let id = ServiceId::parse(self.random_id("svc")?)
+            .map_err(|error| Refusal::internal("a new id is not an id", &error))?;
         Ok(self.store.ensure_service(self.now(), project, service, &id).await?)
     }
 }
 
 pub(crate) fn deployment_unknown(deployment: &DeploymentId) -> Refusal {
     Refusal::not_found("deployment-unknown", format!("there is no deployment `{deployment}`"))
-}
-
-/// A new id that nobody can guess: a deployment's is a host name.
-pub(crate) fn random_id(kind: &str) -> Result<String, Refusal> {
-    let mut bytes = [0; ID_RANDOM_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| Refusal::internal("there are no random bytes", &error))?;
-    let letters = bytes.map(|byte| char::from(ID_LETTERS[usize::from(byte % 32)]));
-    Ok(format!("{kind}-{}", String::from_iter(letters)))
 }

@@ -53,6 +53,11 @@ impl Activity {
         self.phase.store(BUSY, Relaxed);
     }
 
+    /// Whether there was a request yet.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.phase.load(Relaxed) != HEAD || self.phase_ms.load(Relaxed) != 0
+    }
+
     pub(crate) fn request_ended(&self) {
         self.phase.store(IDLE, Relaxed);
         self.phase_ms.store(self.now_ms(), Relaxed);

@@ -157,7 +157,9 @@ impl Applier {
         self.outbox.retain(|report| !matches!(report, EdgeReport::Applied { .. }));
         if kept.is_empty() {
             (self.held, self.held_since, self.retry_at) = (None, None, None);
-            self.outbox.push_back(EdgeReport::Applied { generation: wanted.generation });
+            let busy = self.closing.iter().filter(|(_, gate)| !gate.is_drained());
+            let closing = busy.map(|(replica, _)| replica.clone()).collect();
+            self.outbox.push_back(EdgeReport::Applied { generation: wanted.generation, closing });
             tracing::info!(generation = wanted.generation, routes = wanted.routes.len(), "route table applied");
         } else {
             self.held = Some(wanted.clone());

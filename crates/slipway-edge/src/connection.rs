@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 /// The longest and shortest time between two looks at a connection's timeouts.
 const LOOK_MAX: Duration = Duration::from_secs(5);
 const LOOK_MIN: Duration = Duration::from_millis(20);
+/// Who was accepted just before a shutdown has its first request on the way: it is not sent away without an answer.
+const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
 /// What all requests of one connection share.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ pub(crate) async fn serve(client: Client, stream: TcpStream, shutdown: Cancellat
     let look = (limits.header_read_timeout / 4).clamp(LOOK_MIN, LOOK_MAX);
     let mut timer = pin!(tokio::time::sleep(look));
     let mut closing = false;
+    let mut stop = pin!(stop(&shutdown, &client.activity));
     loop {
         tokio::select! {
             biased;
@@ -69,7 +72,7 @@ pub(crate) async fn serve(client: Client, stream: TcpStream, shutdown: Cancellat
                 }
                 return;
             }
-            () = shutdown.cancelled(), if !closing => {
+            () = stop.as_mut(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -80,6 +83,14 @@ pub(crate) async fn serve(client: Client, stream: TcpStream, shutdown: Cancellat
                 timer.as_mut().reset(tokio::time::Instant::now() + look);
             }
         }
+    }
+}
+
+/// The time to close an idle connection.
+async fn stop(shutdown: &CancellationToken, activity: &Activity) {
+    shutdown.cancelled().await;
+    if !activity.has_begun() {
+        tokio::time::sleep(FIRST_REQUEST_WAIT).await;
     }
 }
 

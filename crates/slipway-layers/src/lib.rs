@@ -6,6 +6,7 @@
 //!
 //! - [`image`]: create, mount, measure one image.
 //! - [`copy`]: copy one image, as quickly as the disk can.
+//! - [`portable`]: a layer as a stream of bytes.
 //! - [`LayerStore`]: a directory of published images, their locks, their durability.
 //! - [`LayerKey`]: a key from labelled inputs.
 //! - [`LayerRecord`]: what is known of a layer, and when it was last used.
@@ -26,6 +27,7 @@ mod lock;
 mod loop_device;
 mod machine;
 mod mount;
+pub mod portable;
 mod record;
 mod store;
 mod sweep;

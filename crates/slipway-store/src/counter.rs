@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 pub enum Generation {
     /// Of the route table. Also moved by every switch of a live pointer.
     Routes,
-    /// Of the replica set.
+    /// Of the runs of the server: the first part of a replica set's.
     Replicas,
 }
 

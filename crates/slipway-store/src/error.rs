@@ -9,6 +9,11 @@ pub enum StoreError {
     Create { path: PathBuf, source: std::io::Error },
     #[error("cannot open the database `{path}`", path = path.display())]
     Open { path: PathBuf, source: sqlx::Error },
+    #[error("the database `{path}` has schema {schema}, and this version of Slipway knows schemas up to {known}: \
+        a newer version wrote it", path = path.display())]
+    Newer { path: PathBuf, schema: i64, known: i64 },
+    #[error("the database `{path}` is damaged: {reason}", path = path.display())]
+    Damaged { path: PathBuf, reason: String },
     #[error("cannot bring the database `{path}` to the present schema", path = path.display())]
     Migrate { path: PathBuf, source: sqlx::migrate::MigrateError },
     #[error("cannot {operation} `{operand}` in the database")]

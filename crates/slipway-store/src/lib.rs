@@ -15,6 +15,7 @@
 //!   `take_back`: a crash soon after it went live, with the deployment that brings back what was live before.
 //! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`,
 //!   `upload`, `put_token`, `token`, `next_generation`, `generation`.
+//! - [`copy_database`], [`check_database`]: for backups, beside a server that runs.
 //!
 //! Guarantees: a state change, its event rows, its phase rows and the live pointer are committed together or not at
 //! all; a commit survives a crash of the process and a loss of power; a git credential is never written.
@@ -22,6 +23,7 @@
 mod apply;
 mod built;
 mod claim;
+mod copy;
 mod counter;
 mod database;
 mod decode;
@@ -43,8 +45,9 @@ mod upload;
 
 pub use apply::{Applied, Change, Planned};
 pub use built::{BuiltRow, Reuse};
+pub use copy::{check_database, copy_database, newest_schema};
 pub use counter::Generation;
-pub use database::Store;
+pub use database::{Moment, Store, Trouble};
 pub use deployment::{Before, NewDeployment};
 pub use error::StoreError;
 pub use event::EventFilter;

@@ -4,6 +4,8 @@ use crate::cli::{Background, Run};
 use crate::http::{self, Response};
 use crate::slot::Slot;
 use crate::wait;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +22,8 @@ pub struct TestServer {
     layers: PathBuf,
     process: Option<Child>,
     edge_port: u16,
+    /// Of the edge, as a service manager would keep it.
+    held: Option<TcpListener>,
     slot: Slot,
     /// Of a server that had this slot before and was not ended in order.
     pub(crate) former_cgroups: Vec<PathBuf>,
@@ -69,6 +73,7 @@ impl TestServer {
             layers,
             process: None,
             edge_port,
+            held: None,
             slot,
             former_cgroups: Vec::new(),
         };
@@ -80,13 +85,27 @@ impl TestServer {
     /// Starts the server process again after [`TestServer::stop_process`] or [`TestServer::kill_process`].
     pub fn start_process(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let child = Command::new(&self.binary)
+        let mut command = match &self.held {
+            None => Command::new(&self.binary),
+            // As a service manager does: the socket is descriptor 3, and the process id that of the server.
+            Some(held) => {
+                let mut command = Command::new("sh");
+                let script =
+                    "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=edge; exec \"$0\" \"$@\"";
+                command.args(["-c", script]).arg(&self.binary);
+                command.stdin(OwnedFd::from(held.try_clone().unwrap()));
+                command
+            }
+        };
+        if self.held.is_none() {
+            command.stdin(Stdio::null());
+        }
+        let child = command
             .arg("server")
             .arg("--data")
             .arg(self.data())
             .arg("--config")
             .arg(self.dir.path().join("server.toml"))
-            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -98,6 +117,12 @@ impl TestServer {
             }
             (self.run(&["ps"]).code == 0).then_some(())
         });
+    }
+
+    /// From the next start on, the edge's socket is handed to the server, and outlives it.
+    pub fn hold_edge_socket(&mut self) {
+        assert!(self.process.is_none(), "the server still has it");
+        self.held = Some(TcpListener::bind(("127.0.0.1", self.edge_port)).unwrap());
     }
 
     /// SIGTERM, then waits: apps keep running.

@@ -80,8 +80,9 @@ pub enum Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "report")]
 pub enum EdgeReport {
-    /// Every new request is routed by this generation or a later one.
-    Applied { generation: u64 },
+    /// Every new request is routed by this generation or a later one. `closing`: replicas that are no target of it and
+    /// still have requests. All others have none, also those that were targets only of tables that the edge never saw.
+    Applied { generation: u64, closing: Vec<ReplicaId> },
     /// No request is in flight any more to this replica, which is no target of the present table.
     Drained { replica: ReplicaId },
     /// No request is at the deployment nor was there one for the time that [`Sleep::After`] names. Said again after each such

@@ -1,11 +1,13 @@
 //! From arguments to what happens. Each command is a module; this one picks it and gives it a runtime.
 
 mod args;
+mod backup;
 mod cache;
 mod deploy;
 mod doctor;
 mod env;
 mod follow;
+mod install;
 mod listing;
 mod logs;
 mod pairs;
@@ -38,6 +40,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Shim { dir } => return Ok(server::shim(&dir)),
         Command::Completions { shell } => {
             completions(shell)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Install(options) => {
+            install::install(&options)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Uninstall { purge, dry_run, root } => {
+            install::uninstall(&global, root, purge, dry_run)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Plan { dir } => return plan::print(&global, &dir),
@@ -73,12 +83,19 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Env { command } => env::run(global, command).await,
         Command::Cache { command } => cache::run(global, command).await.map(done),
         Command::Open => service::open(global).await.map(done),
+        Command::Backup { file, without_layers, config } => {
+            backup::take(global, &file, !without_layers, config).await.map(done)
+        }
+        Command::Restore { file, check, config } => backup::restore(global, &file, check, config).await.map(done),
         Command::Doctor { config } => doctor::run(global, config).await,
         Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
         Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),
-        Command::Plan { .. } | Command::Completions { .. } | Command::Server(_) | Command::Shim { .. } => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Plan { .. }
+        | Command::Completions { .. }
+        | Command::Server(_)
+        | Command::Shim { .. }
+        | Command::Install(_)
+        | Command::Uninstall { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 

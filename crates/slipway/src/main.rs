@@ -4,9 +4,11 @@
 //! 3 the server or the network, 130 interrupted.
 
 mod archive;
+mod backup;
 mod cli;
 mod client;
 mod failure;
+mod install;
 mod output;
 mod render;
 mod server;

@@ -14,7 +14,7 @@ pub(crate) use diagnosis::diagnosis_lines;
 pub(crate) use json::Json;
 pub(crate) use live::Live;
 pub(crate) use plain::Plain;
-pub(crate) use quantity::{age, clock};
+pub(crate) use quantity::{age, bytes, clock};
 pub(crate) use table::Table;
 
 use crate::failure::Failure;

@@ -5,14 +5,21 @@ mod claim;
 mod cold_check;
 mod config;
 mod driver;
+mod handed;
+mod notify;
 mod signal;
 mod wiring;
 
+use crate::backup;
 use crate::cli::{Check, GlobalOptions, ServerOptions};
 use crate::failure::Failure;
 use crate::output;
-use claim::{DataDir, Listeners};
+pub(crate) use claim::DataDir;
+use claim::Listeners;
 use config::ServerConfig;
+pub(crate) use config::check_domain;
+use handed::Handed;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -27,9 +34,13 @@ const LOG_FILTER_DEFAULT: &str = "info";
 /// # Errors
 /// When the server cannot start, or one of its parts ended on its own.
 pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<ExitCode, Failure> {
+    let handed = Handed::take()?;
     let config = ServerConfig::resolve(global, options)?;
     start_log()?;
     let _data_dir = DataDir::claim(&config.data_dir)?;
+    if backup::is_unfinished(&config.data_dir) {
+        return Err(backup::unfinished(&config.data_dir));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .thread_name("slipway")
@@ -37,7 +48,7 @@ pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<Exi
         .build()
         .map_err(|error| Failure::server("cannot start the runtime").caused_by(&error))?;
     let served = runtime.block_on(async {
-        let listeners = Listeners::bind(&config).await?;
+        let listeners = Listeners::bind(&config, handed).await?;
         wiring::serve(config, listeners).await
     });
     runtime.shutdown_background();
@@ -46,6 +57,8 @@ pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<Exi
 
 /// `slipway shim DIR`: holds one sandbox.
 pub(crate) fn shim(dir: &Path) -> ExitCode {
+    // The server's own protection from the kernel's choice when memory runs out is not that of what it runs.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     slipway_sandbox::shim_main(dir)
 }
 
@@ -67,6 +80,43 @@ pub(crate) async fn checks(global: &GlobalOptions, config: Option<PathBuf>) -> R
     checks.extend(drivers.into_iter().map(|check| shown(check, false)));
     checks.extend(cold_check::check(&config).await);
     Ok(checks)
+}
+
+/// Where a server has its data, as it would find it itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) layers_dir: PathBuf,
+    pub(crate) keep_releases: u32,
+    /// The file that it would read, when there is one.
+    pub(crate) config_file: Option<PathBuf>,
+}
+
+impl Places {
+    /// # Errors
+    /// When the configuration is not usable.
+    pub(crate) fn find(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Self, Failure> {
+        let config_file = config::file_in_use(config.as_deref());
+        let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
+        let config = ServerConfig::resolve(global, &options)?;
+        Ok(Self {
+            layers_dir: config.host.layers_dir,
+            data_dir: config.data_dir,
+            keep_releases: config.keep_releases,
+            config_file,
+        })
+    }
+}
+
+/// On which address the edge of a server with that configuration file listens.
+///
+/// # Errors
+/// When the file is not usable.
+pub(crate) fn configured_edge(config: &Path) -> Result<SocketAddr, Failure> {
+    let global = GlobalOptions { data: None, url: None, token: None, project: None, service: None, json: false };
+    let config = Some(config.to_owned());
+    let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
+    ServerConfig::resolve(&global, &options).map(|config| config.edge_listen)
 }
 
 fn start_log() -> Result<(), Failure> {

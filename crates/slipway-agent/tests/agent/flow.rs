@@ -120,5 +120,5 @@ fn a_grandchild_that_keeps_the_pipe_does_not_keep_the_task() {
     let started = std::time::Instant::now();
     let outcome = host.outcome(1);
     assert_eq!((outcome.stdout(), outcome.code), ("last words\n", Some(0)));
-    assert!(started.elapsed().as_secs() < 5);
+    assert!(started.elapsed().as_secs() < 60, "not as long as the grandchild");
 }

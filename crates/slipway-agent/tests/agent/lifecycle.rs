@@ -52,7 +52,7 @@ fn shutdown_asks_first_and_then_kills() {
     assert!(refused, "nothing starts in a shutdown");
     assert_eq!(agent.wait().code(), Some(0));
     let elapsed = begun.elapsed();
-    assert!((Duration::from_millis(500)..Duration::from_secs(4)).contains(&elapsed), "{elapsed:?}");
+    assert!((Duration::from_millis(500)..Duration::from_secs(60)).contains(&elapsed), "{elapsed:?}");
     assert!([polite, stubborn, escaped].into_iter().all(|pid| !is_alive(pid)));
 }
 
@@ -66,7 +66,7 @@ fn sigterm_is_a_shutdown_and_an_idle_agent_ends_at_once() {
     agent.terminate();
     assert!(matches!(host.next(), AgentEvent::Exited { signal: Some(libc::SIGTERM), .. }));
     assert_eq!(agent.wait().code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(5) && !is_alive(pid));
+    assert!(begun.elapsed() < Duration::from_secs(9) && !is_alive(pid), "sooner than the time that it gives tasks");
 }
 
 #[test]

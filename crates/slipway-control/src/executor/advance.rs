@@ -17,11 +17,19 @@ const DECIDE_AGAIN_MS: i64 = 1000;
 /// A deadline that has passed without a change of state (a route that is given again) is due again after this.
 const DEADLINE_AGAIN_MS: i64 = 5000;
 
+/// A deployment as it is stored now.
+struct Stored {
+    row: DeploymentRow,
+    /// Whom the live pointer of its service names.
+    live: Option<DeploymentId>,
+}
+
 impl Executor {
     /// Gives a waiting deployment to each idle worker, the oldest first. Without a change since the last look nothing
-    /// can wait, so the database is not asked.
+    /// can wait, so the database is not asked. Nor is anything given away while something that happened could not be stored: that
+    /// would be about what was before.
     pub(super) async fn assign(&mut self) {
-        while self.assign_due {
+        while self.assign_due && self.unread.is_empty() && self.again.is_empty() {
             let Some(worker) = self.idle_workers.first().copied() else { return };
             match self.shared.store.claim_build(self.shared.now(), worker).await {
                 Ok(Some((_, applied))) => {
@@ -39,6 +47,11 @@ impl Executor {
     }
 
     pub(super) async fn advance(&mut self, deployment: &DeploymentId, happening: Happening) {
+        // In the order in which it happened: a restart that is heard of twice, or late, would take a deployment from a worker that
+        // was given it since.
+        if self.again.iter().any(|(waiting, _)| waiting == deployment) {
+            return self.keep(deployment, happening);
+        }
         let Happening { event, change } = happening;
         match self.shared.store.apply(self.shared.now(), deployment, &event, &change).await {
             Ok(applied) => self.absorb(applied).await,
@@ -49,12 +62,17 @@ impl Executor {
             Err(error) => {
                 tracing::error!(%deployment, ?event, error = cause_chain(&error), "a decision could not be stored");
                 self.rearm(deployment);
-                // A deadline comes again by itself.
-                if !matches!(event, Event::TimedOut { .. }) {
-                    self.again.push((deployment.clone(), Happening { event, change }));
-                    self.decide_again();
-                }
+                self.keep(deployment, Happening { event, change });
             }
+        }
+    }
+
+    /// To be decided on again. A deadline comes again by itself.
+    fn keep(&mut self, deployment: &DeploymentId, happening: Happening) {
+        let same = |(other, kept): &(DeploymentId, Happening)| other == deployment && kept.event == happening.event;
+        if !matches!(happening.event, Event::TimedOut { .. }) && !self.again.iter().any(same) {
+            self.again.push((deployment.clone(), happening));
+            self.decide_again();
         }
     }
 
@@ -67,20 +85,52 @@ impl Executor {
     /// Logs what the store has decided and does what is left to do, also for other deployments of the service.
     pub(super) async fn absorb(&mut self, applied: Applied) {
         self.assign_due |= applied.changed;
-        let touched = applied.news.iter().map(|(id, _)| id).chain(applied.actions.iter().map(|(id, _)| id));
-        let mut rows = BTreeMap::new();
-        for deployment in touched {
-            if rows.contains_key(deployment) {
-                continue;
-            }
-            match self.shared.store.deployment(deployment).await {
-                Ok(row) => drop(rows.insert(deployment.clone(), row)),
+        self.unread.push_back(applied);
+        self.read_unread().await;
+    }
+
+    /// What is decided is read again before anything of it is done: what is held in memory must not stay behind, or all that
+    /// follows would be decided on the state before. A database that can't be read is asked again later.
+    pub(super) async fn read_unread(&mut self) {
+        while let Some(applied) = self.unread.front() {
+            match self.stored_of(applied).await {
+                Ok(stored) => {
+                    if let Some(applied) = self.unread.pop_front() {
+                        Box::pin(self.carry_out(applied, stored)).await;
+                    }
+                }
                 Err(error) => {
-                    tracing::error!(%deployment, error = cause_chain(&error), "a deployment could not be read")
+                    tracing::error!(error = cause_chain(&error), "what was decided could not be read");
+                    return self.decide_again();
                 }
             }
         }
-        for row in rows.values() {
+    }
+
+    /// The deployments that it is about, and their services. Those that are destroyed meanwhile are left out.
+    async fn stored_of(&self, applied: &Applied) -> Result<BTreeMap<DeploymentId, Stored>, StoreError> {
+        let touched = applied.news.iter().map(|(id, _)| id).chain(applied.actions.iter().map(|(id, _)| id));
+        let mut stored = BTreeMap::new();
+        for deployment in touched {
+            if stored.contains_key(deployment) {
+                continue;
+            }
+            let read = async {
+                let row = self.shared.store.deployment(deployment).await?;
+                let live = self.shared.store.service(&row.summary.service_id).await?.live;
+                Ok(Stored { row, live })
+            };
+            match read.await {
+                Ok(both) => drop(stored.insert(deployment.clone(), both)),
+                Err(StoreError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(stored)
+    }
+
+    async fn carry_out(&mut self, applied: Applied, stored: BTreeMap<DeploymentId, Stored>) {
+        for Stored { row, .. } in stored.values() {
             if let Err(error) = self.activate(row) {
                 tracing::error!(deployment = %row.summary.deployment, %error, "could not open a deployment's log");
             }
@@ -88,15 +138,15 @@ impl Executor {
         for (deployment, event) in &applied.news {
             self.tell(deployment, event);
         }
-        for row in rows.values() {
-            self.update(row).await;
+        for one in stored.values() {
+            self.update(one);
         }
         for (deployment, action) in applied.actions {
             if let Err(fault) = self.perform(&deployment, &action).await {
                 self.fail_for(&deployment, &fault);
             }
         }
-        for (deployment, row) in rows {
+        for (deployment, Stored { row, .. }) in stored {
             if !row.state.is_active() {
                 self.active.remove(&deployment);
             }
@@ -144,9 +194,10 @@ impl Executor {
     }
 
     /// Takes over what is stored now: state, deadline, live pointer; and ends the log when the outcome is known.
-    async fn update(&mut self, row: &DeploymentRow) {
+    fn update(&mut self, stored: &Stored) {
         let now = self.shared.now();
-        self.update_service(row).await;
+        self.update_service(stored);
+        let row = &stored.row;
         let drain_timeout_ms = i64::try_from(self.shared.drain_timeout.as_millis()).unwrap_or(i64::MAX);
         let Some(active) = self.active.get_mut(&row.summary.deployment) else { return };
         active.state = row.state.clone();
@@ -164,21 +215,15 @@ impl Executor {
     }
 
     /// The live pointer is the database's: an older deployment that finishes its clean-up must not move it back.
-    async fn update_service(&mut self, row: &DeploymentRow) {
+    fn update_service(&mut self, Stored { row, live }: &Stored) {
         let summary = &row.summary;
-        let service = match self.shared.store.service(&summary.service_id).await {
-            Ok(service) => service,
-            Err(error) => {
-                return tracing::error!(service = %summary.service_id, error = cause_chain(&error), "a service could not be read");
-            }
-        };
         let routed = self.services.entry(summary.service_id.clone()).or_insert_with(|| super::route::Routed {
             project: summary.project.clone(),
             service: summary.service.clone(),
             kind: summary.kind,
             live: None,
         });
-        routed.live = service.live;
+        routed.live.clone_from(live);
         if routed.live.as_ref().is_none_or(|live| *live == summary.deployment) {
             routed.kind = summary.kind;
         }

@@ -161,7 +161,7 @@ impl Executor {
         message: Option<String>,
         begin: Begin,
     ) -> Result<DeploymentView, Refusal> {
-        let deployment = new_deployment_id()?;
+        let deployment = self.new_deployment_id()?;
         let (release, reuse) = match begin {
             Begin::Build => (None, None),
             Begin::Reuse(reuse) => (None, Some(*reuse)),
@@ -182,6 +182,12 @@ impl Executor {
         let row = self.shared.store.deployment(&deployment).await?;
         self.remove_old_logs(service, row.summary.sequence).await;
         Ok(view::deployment(&self.shared.server, row.summary))
+    }
+
+    /// `dpl-` and 80 random bits, in letters and digits that are not mistaken for each other.
+    pub(super) fn new_deployment_id(&self) -> Result<DeploymentId, Refusal> {
+        let text = self.shared.random_id("dpl")?;
+        DeploymentId::parse(text).map_err(|error| Refusal::internal("a new id is not an id", &error))
     }
 
     async fn cancel(&mut self, deployment: &DeploymentId) -> Result<DeploymentView, Refusal> {
@@ -288,10 +294,4 @@ fn release_gone(release: &ReleaseRow, gone: &[LayerRef], kept: u32) -> Refusal {
     };
     let kept = format!("the newest {kept} releases of each service are kept (`layers.keep_releases` of the server)");
     refusal.hint(again).hint(kept)
-}
-
-/// `dpl-` and 80 random bits, in letters and digits that are not mistaken for each other.
-pub(super) fn new_deployment_id() -> Result<DeploymentId, Refusal> {
-    crate::shared::random_id("dpl")
-        .and_then(|text| DeploymentId::parse(text).map_err(|error| Refusal::internal("a new id is not an id", &error)))
 }

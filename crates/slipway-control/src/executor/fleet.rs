@@ -22,6 +22,11 @@ use slipway_types::{DeploymentId, LayerRef, ReplicaId, ServiceId, TimestampMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The generation of a set begins with the number of the run, which the database counts; these bits are the time of its start,
+/// which goes on by one with each set. The clock alone would not do: after one that was set back, a host that lives on
+/// would refuse all that it is told.
+const CLOCK_BITS: u32 = 40;
+
 /// The replicas of one deployment.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -184,6 +189,13 @@ impl Fleet {
         self.groups.get(deployment).map(|group| group.replicas.keys().cloned().collect()).unwrap_or_default()
     }
 
+    /// Whether one is ready, or the host has said of each that it is not: nothing is to be waited for.
+    pub(crate) fn is_settled(&self, deployment: &DeploymentId) -> bool {
+        let Some(group) = self.groups.get(deployment) else { return true };
+        let mut states = group.staying().map(|(_, replica)| &replica.state);
+        !self.ready(deployment).is_empty() || !states.any(|state| matches!(state, ReplicaState::Starting))
+    }
+
     /// Replicas that may get traffic. When none is ready, those that at least answer their probes: whatever they say to people is
     /// better than that nobody answers.
     pub(crate) fn ready(&self, deployment: &DeploymentId) -> Vec<(ReplicaId, Endpoint)> {
@@ -216,10 +228,14 @@ impl Fleet {
         self.groups.iter().map(of_group).collect()
     }
 
-    /// The whole desired state, newer than any before it: also than those of an earlier run of the server, because
-    /// generations follow the clock where that is ahead.
-    pub(crate) fn replica_set(&mut self, now: TimestampMs) -> ReplicaSet {
-        self.generation = u64::try_from(now).unwrap_or(0).max(self.generation + 1);
+    /// Sets of this run of the server are newer than those of all runs before it.
+    pub(crate) fn begin_run(&mut self, now: TimestampMs, run: u64) {
+        self.generation = (run << CLOCK_BITS) + now.unsigned_abs() % (1 << CLOCK_BITS);
+    }
+
+    /// The whole desired state, newer than any before it.
+    pub(crate) fn replica_set(&mut self) -> ReplicaSet {
+        self.generation += 1;
         let of_group = |group: &Group| {
             let asleep = group.sleeps();
             let specs = group.replicas.values().map(|replica| ReplicaSpec { asleep, ..replica.spec.clone() });

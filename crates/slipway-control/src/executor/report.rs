@@ -198,7 +198,10 @@ impl Executor {
 
     pub(super) async fn edge_report(&mut self, report: EdgeReport) {
         match report {
-            EdgeReport::Applied { generation } => {
+            EdgeReport::Applied { generation, closing } => {
+                self.given.applied(generation, closing);
+                self.check_drains();
+                self.sleep_due = true;
                 let routing: Vec<_> = self.active.keys().cloned().collect();
                 for deployment in routing {
                     if self.active_phase(&deployment) == Some(Phase::Route) {

@@ -33,7 +33,7 @@ impl Executor {
 
     /// Its id. What comes of it is in [`crate::cache`].
     pub(super) fn sweep(&mut self, order: SweepOrder) -> Result<String, Refusal> {
-        let sweep = crate::shared::random_id("swp")?;
+        let sweep = self.shared.random_id("swp")?;
         if !self.shared.cache().begin(&sweep, Instant::now()) {
             return Err(Refusal::unavailable("busy", "too many sweeps wait already"));
         }

@@ -84,7 +84,7 @@ fn targets(fleet: &Fleet, deployment: &DeploymentId) -> Vec<Target> {
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     pub(crate) table: RouteTable,
-    /// Replicas that were a target of any table and were not reported as drained since.
+    /// Replicas that are a target, or were one of a table that the edge may have seen and did not say to have no request since.
     maybe_in_flight: BTreeSet<ReplicaId>,
 }
 
@@ -92,6 +92,13 @@ impl Given {
     pub(crate) fn give(&mut self, table: RouteTable) {
         self.maybe_in_flight.extend(targets_of(&table));
         self.table = table;
+    }
+
+    /// All that the edge knows of is in this, where it is about the newest table.
+    pub(crate) fn applied(&mut self, generation: u64, closing: Vec<ReplicaId>) {
+        if generation == self.table.generation {
+            self.maybe_in_flight = targets_of(&self.table).chain(closing).collect();
+        }
     }
 
     /// A report about a replica that is a target again is about an earlier time.
@@ -113,4 +120,43 @@ impl Given {
 
 fn targets_of(table: &RouteTable) -> impl Iterator<Item = ReplicaId> + '_ {
     table.routes.iter().flat_map(|route| route.targets.iter().map(|target| target.replica.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(generation: u64, replicas: &[&str]) -> RouteTable {
+        let target = |name: &&str| Target {
+            replica: ReplicaId::parse(*name).unwrap(),
+            at: slipway_types::route::Endpoint::Address(([127, 0, 0, 1], 1).into()),
+        };
+        let route = Route {
+            host: "a".to_owned(),
+            project: ProjectName::parse("shop").unwrap(),
+            service: ServiceName::parse("web").unwrap(),
+            deployment: None,
+            rules: Default::default(),
+            targets: replicas.iter().map(target).collect(),
+            unavailable_because: None,
+            sleep: None,
+        };
+        RouteTable { generation, routes: vec![route] }
+    }
+
+    /// Nobody would ever have said that it is drained, and its release would never have slept.
+    #[test]
+    fn what_only_an_unseen_table_names_has_no_request() {
+        let [one, two] = ["r-1", "r-2"].map(|name| ReplicaId::parse(name).unwrap());
+        let mut given = Given::default();
+        given.give(table(1, &["r-1"]));
+        given.give(table(2, &["r-1", "r-2"]));
+        given.give(table(3, &[]));
+        given.applied(1, Vec::new());
+        assert!(!given.is_drained(&one) && !given.is_drained(&two), "a word about an older table says nothing of it");
+        given.applied(3, vec![one.clone()]);
+        assert!(!given.is_drained(&one) && given.is_drained(&two));
+        given.drained(&one);
+        assert!(given.is_drained(&one));
+    }
 }

@@ -4,7 +4,6 @@
 //! from step to step with the reports of replicas, and gives up when a new one does not become ready.
 
 use super::Executor;
-use super::command::new_deployment_id;
 use super::fleet::Trouble;
 use crate::refusal::{Refusal, cause_chain};
 use slipway_pipeline::Roster;
@@ -195,7 +194,7 @@ impl Executor {
         if live.as_ref() != Some(deployment) {
             return;
         }
-        let Ok(back) = new_deployment_id() else { return };
+        let Ok(back) = self.new_deployment_id() else { return };
         let diagnosis = diagnosis.clone().hint(
             "it crashed soon after it went live, and what was live before is brought back: mend it, then deploy again",
         );

@@ -42,6 +42,7 @@ pub(crate) struct Script {
 /// What the host was told and what it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    pub(crate) tables: Vec<RouteTable>,
     pub(crate) work: Vec<(DeploymentId, PhaseWork)>,
     pub(crate) canceled: Vec<DeploymentId>,
     pub(crate) released: Vec<DeploymentId>,
@@ -199,12 +200,14 @@ impl Fake {
         let (mut targets, mut undrained) = (BTreeSet::new(), BTreeSet::<ReplicaId>::new());
         while tables.changed().await.is_ok() {
             let table = tables.borrow_and_update().clone();
-            if reports.send(EdgeReport::Applied { generation: table.generation }).await.is_err() {
-                return;
-            }
+            self.seen.lock().unwrap().tables.push(table.clone());
             let now: BTreeSet<_> =
                 table.routes.iter().flat_map(|route| &route.targets).map(|target| target.replica.clone()).collect();
             undrained.extend(targets.difference(&now).cloned());
+            let closing = undrained.iter().cloned().collect();
+            if reports.send(EdgeReport::Applied { generation: table.generation, closing }).await.is_err() {
+                return;
+            }
             if !self.script.lock().unwrap().hold_drain {
                 for replica in std::mem::take(&mut undrained) {
                     let _ = reports.send(EdgeReport::Drained { replica }).await;

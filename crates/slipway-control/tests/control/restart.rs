@@ -1,6 +1,6 @@
 //! A server that stops at any point and comes back.
 
-use crate::world::{World, targets};
+use crate::world::{World, targets, wait};
 use slipway_types::{DeploymentStatus, Phase};
 
 const HOST: &str = "web-shop.localhost";
@@ -10,9 +10,12 @@ async fn what_is_live_is_wanted_under_the_same_ids() {
     let world = World::new().await;
     let live = world.deploy_to_end().await;
     world.until(&live, |view| view.phase == Some(Phase::CleanUp)).await;
-    let before = world.fake.seen(|seen| seen.sets.len());
+    let (before, tables) = world.fake.seen(|seen| (seen.sets.len(), seen.tables.len()));
     let world = world.restart().await;
     let table = world.until_routes(|table| !targets(table, HOST).is_empty()).await;
+    wait(|| world.fake.seen(|seen| seen.tables.len() > tables)).await;
+    // The edge begins with the first: it must not answer that nothing is ready.
+    world.fake.seen(|seen| assert!(!targets(&seen.tables[tables], HOST).is_empty(), "{:?}", seen.tables[tables]));
     assert_eq!(targets(&table, HOST), [format!("{}-1", live.deployment)]);
     world.fake.seen(|seen| {
         assert!(seen.sets.len() > before);

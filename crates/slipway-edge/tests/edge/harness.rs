@@ -58,7 +58,7 @@ impl Edge {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(slipway_edge::run(config, listener, receiver, reporter, shutdown.clone()));
         let mut edge = Self { address, reports, shutdown, tables, task };
-        assert_eq!(edge.report().await, EdgeReport::Applied { generation });
+        edge.applied(generation).await;
         edge
     }
 
@@ -70,7 +70,12 @@ impl Edge {
     pub(crate) async fn route(&mut self, routes: Vec<Route>) {
         let generation = self.tables.borrow().generation + 1;
         self.send(RouteTable { generation, routes });
-        assert_eq!(self.report().await, EdgeReport::Applied { generation });
+        self.applied(generation).await;
+    }
+
+    pub(crate) async fn applied(&mut self, wanted: u64) {
+        let report = self.report().await;
+        assert!(matches!(report, EdgeReport::Applied { generation, .. } if generation == wanted), "{report:?}");
     }
 
     pub(crate) async fn report(&mut self) -> EdgeReport {

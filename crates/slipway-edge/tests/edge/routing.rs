@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::harness::{App, Edge, nobody, route, target};
-use slipway_types::route::{EdgeReport, RouteTable};
+use slipway_types::route::RouteTable;
 use std::collections::HashMap;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,11 +43,11 @@ async fn an_older_table_is_refused() {
     let (a, b) = (App::named("a").await, App::named("b").await);
     let mut edge = Edge::start(vec![route("x.test", vec![target("r-a", a.address)])]).await;
     edge.send(RouteTable { generation: 7, routes: vec![route("x.test", vec![target("r-b", b.address)])] });
-    assert_eq!(edge.report().await, EdgeReport::Applied { generation: 7 });
+    edge.applied(7).await;
     edge.drained("r-a").await;
     edge.send(RouteTable { generation: 6, routes: vec![route("x.test", vec![target("r-a", a.address)])] });
     edge.send(RouteTable { generation: 8, routes: vec![route("x.test", vec![target("r-b", b.address)])] });
-    assert_eq!(edge.report().await, EdgeReport::Applied { generation: 8 });
+    edge.applied(8).await;
     assert_eq!(Client::connect(edge.address).await.get("x.test", "/").await.body, "b");
     assert_eq!(edge.stop().await, []);
 }

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::files::SiteDirectory;
 use crate::harness::{App, Edge, route, target, within};
 use slipway_edge::EdgeLimits;
-use slipway_types::route::{EdgeReport, RouteTable};
+use slipway_types::route::RouteTable;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ async fn what_answers_stays_until_the_new_site_can_be_read() {
     assert_eq!(Client::connect(edge.address).await.get("x.test", "/").await.body, "old");
     assert!(edge.reports.try_recv().is_err(), "neither confirmed nor drained");
     new.write();
-    assert_eq!(edge.report().await, EdgeReport::Applied { generation: 2 });
+    edge.applied(2).await;
     assert_eq!(Client::connect(edge.address).await.get("x.test", "/").await.body, "new");
     edge.drained("r-old").await;
     assert_eq!(edge.stop().await, []);

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 const TUNABLES: &str = "GLIBC_TUNABLES";
 /// Programs of the base image, with the libraries that they name.
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 17] = [
     "/bin/sh",
     "/bin/cat",
     "/bin/ls",
@@ -38,6 +38,7 @@ const PROGRAMS: [&str; 16] = [
     "/bin/uname",
     "/usr/bin/unshare",
     "/usr/bin/getent",
+    "/usr/bin/fallocate",
 ];
 
 pub(crate) struct Machine {
@@ -391,7 +392,7 @@ pub(crate) fn programs() -> Programs {
 
 /// A small Debian: the test machine's own shell and a few programs.
 pub(crate) fn base_image() -> PathBuf {
-    let path = scratch().join("base-2.img");
+    let path = scratch().join("base-3.img");
     locked("base.lock", || {
         if !path.exists() {
             let partial = scratch().join("base.partial");

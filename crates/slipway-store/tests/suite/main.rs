@@ -8,6 +8,7 @@ mod integrity;
 mod progress;
 mod retention;
 mod reuse;
+mod schema;
 mod service;
 mod sleep;
 mod speed;

@@ -157,6 +157,41 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with_all = ["project", "service"])]
         all: bool,
     },
+    /// Write all that a server has to one file, also while it runs
+    Backup {
+        /// Readable by its owner only, and it must stay so: it holds the key to all secrets
+        file: PathBuf,
+        /// Leave out what releases are started from
+        #[arg(long)]
+        without_layers: bool,
+        /// The server's configuration file [default: /etc/slipway/slipway-server.toml where it exists]
+        #[arg(long, env = "SLIPWAY_CONFIG", hide_env_values = true, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Make a new data directory of a backup, and check all of it
+    Restore {
+        file: PathBuf,
+        /// Only check the file
+        #[arg(long)]
+        check: bool,
+        /// The server's configuration file [default: /etc/slipway/slipway-server.toml where it exists]
+        #[arg(long, env = "SLIPWAY_CONFIG", hide_env_values = true, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Set this machine up: the server as a service of systemd, and a firewall
+    Install(InstallOptions),
+    /// Remove what `install` wrote; the data stays
+    Uninstall {
+        /// Remove the data and the configuration too
+        #[arg(long)]
+        purge: bool,
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Of a system below another directory
+        #[arg(long, default_value = "/", value_name = "DIR")]
+        root: PathBuf,
+    },
     /// Run the server: API, build workers, replicas and the reverse proxy
     Server(ServerOptions),
     /// Hold one sandbox (started by the server)
@@ -267,6 +302,25 @@ pub(crate) enum CacheCommand {
         #[arg(value_parser = super::cache::service_argument, value_name = "SERVICE")]
         of: Option<super::cache::ServiceArgument>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallOptions {
+    /// Print every file and rule, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave the firewall as it is
+    #[arg(long)]
+    pub(crate) no_firewall: bool,
+    /// Another port that stays open, beside those of SSH, HTTP and HTTPS; may be given more than once
+    #[arg(long, value_name = "PORT")]
+    pub(crate) allow: Vec<u16>,
+    /// Services are at <service>-<project>.<domain>; for a configuration that is not there yet
+    #[arg(long)]
+    pub(crate) domain: Option<String>,
+    /// Write below another directory, and start nothing
+    #[arg(long, default_value = "/", value_name = "DIR")]
+    pub(crate) root: PathBuf,
 }
 
 /// Flags over environment variables over the configuration file over the defaults.

@@ -2,6 +2,7 @@
 //! words that name the setting to change.
 
 use super::config::ServerConfig;
+use super::handed::Handed;
 use crate::failure::{Exit, Failure};
 use slipway_edge::EdgeListener;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -20,7 +21,7 @@ const LET_GO_POLL: Duration = Duration::from_millis(5);
 
 /// The data directory, as long as this lives. The kernel lets go of the lock however the process ends.
 #[derive(Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     _lock: File,
 }
 
@@ -29,7 +30,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When it cannot be made, or another server has it.
-    pub(super) fn claim(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn claim(path: &Path) -> Result<Self, Failure> {
         let unusable = |error: io::Error| {
             let failure = Failure::server(format!("cannot use the data directory `{}`", path.display()));
             failure.caused_by(&error).hint("run the server as root, or choose another by `--data`")
@@ -81,12 +82,20 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
+    /// What was handed over, whatever the configuration says; the rest is bound.
+    ///
     /// # Errors
     /// When an address cannot be taken.
-    pub(super) async fn bind(config: &ServerConfig) -> Result<Self, Failure> {
-        let api = once_free(async || TcpListener::bind(config.api_listen).await).await;
+    pub(super) async fn bind(config: &ServerConfig, handed: Handed) -> Result<Self, Failure> {
+        let api = match handed.api {
+            Some(listener) => TcpListener::from_std(listener),
+            None => once_free(async || TcpListener::bind(config.api_listen).await).await,
+        };
         let api = api.map_err(|error| refused(config.api_listen, &error, "api.listen", "--listen"))?;
-        let edge = once_free(async || EdgeListener::bind(config.edge_listen)).await;
+        let edge = match handed.edge {
+            Some(listener) => EdgeListener::try_from(listener),
+            None => once_free(async || EdgeListener::bind(config.edge_listen)).await,
+        };
         let edge = edge.map_err(|error| refused(config.edge_listen, &error, "edge.listen", "--edge-listen"))?;
         Ok(Self { api, edge })
     }

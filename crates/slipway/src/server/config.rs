@@ -95,6 +95,12 @@ impl ServerConfig {
     }
 }
 
+/// The file that is read, when it is there.
+pub(super) fn file_in_use(named: Option<&Path>) -> Option<PathBuf> {
+    let path = named.unwrap_or(Path::new(FILE_DEFAULT));
+    path.is_file().then(|| path.to_owned())
+}
+
 fn read_file(named: Option<&Path>) -> Result<ConfigFile, Failure> {
     let path = named.unwrap_or(Path::new(FILE_DEFAULT));
     let text = match std::fs::read_to_string(path) {
@@ -199,7 +205,7 @@ fn warm_config(table: &file::WarmTable) -> Result<WarmConfig, Failure> {
     Ok(WarmConfig { idle: table.idle, memory_bytes, ..standard })
 }
 
-fn check_domain(domain: &str) -> Result<(), Failure> {
+pub(crate) fn check_domain(domain: &str) -> Result<(), Failure> {
     let is_label = |label: &str| {
         let bytes = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         bytes && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')

@@ -57,6 +57,7 @@ pub(super) async fn serve(mut config: ServerConfig, listeners: Listeners) -> Res
         () = stop_signal.next() => Ok(()),
     };
     output::say("stopping; apps go on");
+    super::notify::stopping();
     shutdown.cancel();
     let stopped = tokio::select! {
         stopped = all_end(parts) => stopped,
@@ -90,6 +91,7 @@ async fn run_parts(
         named("control", Box::pin(slipway_control::run(control, store, host_link, edge_link, stop)).await)
     });
     addresses.announce(config);
+    super::notify::ready();
     first_end(parts).await
 }
 
@@ -122,11 +124,15 @@ fn start_edge(
     parts: &mut Parts,
     shutdown: &CancellationToken,
 ) -> EdgeLink {
-    let (tables, for_edge) = watch::channel(RouteTable::default());
+    let (tables, mut for_edge) = watch::channel(RouteTable::default());
     let (edge_reports, reports) = mpsc::channel(EDGE_REPORTS_MAX);
     let stop = shutdown.clone();
     let edge = EdgeConfig { proxy: config.proxy.clone(), ..EdgeConfig::default() };
     parts.spawn(async move {
+        // Before that it could say nothing but 404: who connects waits in the kernel's queue.
+        if let Some(Err(_)) = stop.run_until_cancelled(for_edge.changed()).await {
+            return Ok(());
+        }
         named("edge", Box::pin(slipway_edge::run(edge, listener, for_edge, edge_reports, stop)).await)
     });
     EdgeLink { tables, reports }

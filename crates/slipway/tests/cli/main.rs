@@ -3,6 +3,7 @@
 
 mod deployment;
 mod fake_server;
+mod install;
 mod listing;
 mod plan;
 mod server;

@@ -11,7 +11,7 @@ use std::time::Duration;
 const BOUND: Duration = Duration::from_secs(30);
 
 /// A directory of layers of its own, on the disk of the shared ones, which lend it the base system.
-fn own_layers(prefix: &str) -> tempfile::TempDir {
+pub(crate) fn own_layers(prefix: &str) -> tempfile::TempDir {
     let shared = Path::new(BINARY).parent().unwrap().join("test-shared");
     std::fs::create_dir_all(&shared).unwrap();
     let shared = shared.canonicalize().unwrap();

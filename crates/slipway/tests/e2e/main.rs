@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod cache;
 mod crash;
 mod example;
@@ -16,6 +17,7 @@ mod private_dependency;
 mod python;
 mod redeploy;
 mod refusal;
+mod restart;
 mod run_failure;
 mod secret;
 mod site;

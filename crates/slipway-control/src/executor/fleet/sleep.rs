@@ -263,7 +263,7 @@ mod tests {
         }
 
         fn asleep(&mut self) -> bool {
-            let set = self.fleet.replica_set(2).replicas;
+            let set = self.fleet.replica_set().replicas;
             assert!(set.iter().all(|spec| spec.asleep == set[0].asleep));
             set[0].asleep
         }

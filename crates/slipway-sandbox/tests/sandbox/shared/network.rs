@@ -1,7 +1,7 @@
 //! What a sandbox reaches, and who reaches it.
 
 use super::Here;
-use crate::machine::{kill_task, named, next, run, start, tag};
+use crate::machine::{named, next, run, start, tag};
 use slipway_sandbox::{Cidr, SandboxConfig, SandboxEvent};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -59,13 +59,14 @@ pub(super) async fn the_host_is_closed_and_the_sandbox_is_open_to_it(here: &Here
     let mut text = String::new();
     TcpStream::connect(SocketAddrV4::new(sandbox.address(), 80)).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "hello");
-    kill_task(sandbox, number).await;
-    // That it listens no more is told too.
-    loop {
-        if let SandboxEvent::Listening { sockets } = next(&mut events).await
-            && !is_listening(&sockets)
-        {
-            break;
+    sandbox.signal(number, 9).await.unwrap();
+    // That it listens no more is told too, before its end or after.
+    let (mut is_over, mut is_closed) = (false, false);
+    while !(is_over && is_closed) {
+        match next(&mut events).await {
+            SandboxEvent::Listening { sockets } => is_closed = !is_listening(&sockets),
+            SandboxEvent::Exited { task, .. } if task == number => is_over = true,
+            _ => {}
         }
     }
 }

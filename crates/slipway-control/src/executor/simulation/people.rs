@@ -1,0 +1,137 @@
+//! Who uses the server: they deploy, roll back, cancel and destroy whenever they like.
+
+use super::random::Random;
+use super::source;
+use crate::executor::Command;
+use crate::refusal::Refusal;
+use slipway_store::{ServiceRow, Store};
+use slipway_types::api::DeploymentView;
+use slipway_types::settings::{DurationMs, HealthPatch, ServiceKind, SettingsPatch, SleepPatch};
+use slipway_types::{DeploymentId, ProjectName, ServiceId, ServiceName};
+use tokio::sync::oneshot;
+
+#[derive(Debug)]
+enum Answer {
+    Deployment(oneshot::Receiver<Result<DeploymentView, Refusal>>),
+    Done(oneshot::Receiver<Result<(), Refusal>>),
+}
+
+/// How a service may be set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settings {
+    Plain,
+    Migrates,
+    Sleeps,
+    TwoReplicas,
+    Worker,
+    /// All that goes together.
+    Rich,
+}
+
+impl Settings {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Plain, Self::Migrates, Self::Sleeps, Self::TwoReplicas, Self::Worker, Self::Rich];
+
+    pub(super) fn patch(self) -> SettingsPatch {
+        let sleeps = matches!(self, Self::Sleeps | Self::Rich);
+        SettingsPatch {
+            kind: (self == Self::Worker).then_some(ServiceKind::Worker),
+            replicas: matches!(self, Self::TwoReplicas | Self::Rich).then_some(2),
+            pre_deploy_command: matches!(self, Self::Migrates | Self::Rich).then(|| "npm run migrate".to_owned()),
+            sleep: sleeps.then_some(SleepPatch { after: Some(DurationMs::seconds(60)) }),
+            health: Some(HealthPatch { start_timeout: Some(DurationMs::seconds(30)), ..HealthPatch::default() }),
+            ..SettingsPatch::default()
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct People {
+    services: Vec<ServiceRow>,
+    waiting: Vec<(String, Answer)>,
+    /// Deployments that they may still ask for.
+    left: u32,
+}
+
+impl People {
+    pub(super) async fn new(random: &mut Random, store: &Store) -> Self {
+        let services = store.overviews().await.unwrap().into_iter().map(|overview| overview.service).collect();
+        Self { services, waiting: Vec::new(), left: 2 + u32::try_from(random.below(4)).unwrap() }
+    }
+
+    /// One more.
+    pub(super) async fn make_service(&mut self, store: &Store, random: &mut Random) {
+        let number = 2 + random.below(1_000_000);
+        let name = ServiceName::parse(format!("s{number}")).unwrap();
+        let id = ServiceId::parse(format!("svc-{number}")).unwrap();
+        let project = ProjectName::parse("shop").unwrap();
+        let row = store.ensure_service(super::nature::BEGAN_AT, &project, &name, &id).await.unwrap();
+        let settings = random.pick(&Settings::ALL).unwrap();
+        store.put_settings(&row.service_id, &settings.patch()).await.unwrap();
+        self.services.push(store.service(&row.service_id).await.unwrap());
+    }
+
+    pub(super) fn services(&self) -> usize {
+        self.services.len()
+    }
+
+    /// What one of them wants now.
+    pub(super) fn wish(&mut self, random: &mut Random, known: &[DeploymentId]) -> Option<(String, Command)> {
+        let service = random.pick(&self.services)?;
+        let id = service.service_id.clone();
+        let (reply, answer) = oneshot::channel();
+        let (said, command) = match random.below(12) {
+            0..=4 if self.left > 0 => {
+                let message = None;
+                (format!("deploys {id}"), Command::Deploy { service, source: source::spec(), message, reply })
+            }
+            5..=6 if self.left > 0 => {
+                let rebuild = random.percent(20);
+                (format!("redeploys {id}"), Command::Redeploy { service, rebuild, reply })
+            }
+            7..=8 if self.left > 0 => {
+                let release = random.percent(30).then_some(1);
+                (format!("rolls {id} back"), Command::Rollback { service, release, reply })
+            }
+            9..=10 => {
+                let deployment = random.pick(known)?;
+                (format!("cancels {deployment}"), Command::Cancel { deployment, reply })
+            }
+            _ if random.percent(20) => {
+                self.services.retain(|other| other.service_id != id);
+                let (reply, answer) = oneshot::channel();
+                let said = format!("destroys {id}");
+                self.waiting.push((said.clone(), Answer::Done(answer)));
+                return Some((said, Command::Destroy { service, reply }));
+            }
+            _ => return None,
+        };
+        self.left -= u32::from(!matches!(command, Command::Cancel { .. }));
+        self.waiting.push((said.clone(), Answer::Deployment(answer)));
+        Some((said, command))
+    }
+
+    /// What they were answered. Only a server that is gone may leave them without an answer.
+    pub(super) fn answers(&mut self) -> Vec<String> {
+        let refused = |refusal: Refusal| format!("refused: {}", refusal.error.code);
+        let closed = || "no answer".to_owned();
+        let mut said = Vec::new();
+        for (wish, answer) in self.waiting.drain(..) {
+            let answer = match answer {
+                Answer::Deployment(mut answer) => match answer.try_recv() {
+                    Ok(Ok(view)) => format!("{} is {}", view.deployment, view.status),
+                    Ok(Err(refusal)) => {
+                        self.left += u32::from(!wish.starts_with("cancels"));
+                        refused(refusal)
+                    }
+                    Err(_) => closed(),
+                },
+                Answer::Done(mut answer) => answer
+                    .try_recv()
+                    .map_or_else(|_| closed(), |answer| answer.map_or_else(refused, |()| "done".to_owned())),
+            };
+            said.push(format!("someone {wish}: {answer}"));
+        }
+        said
+    }
+}

@@ -1,0 +1,60 @@
+//! What an installation wrote: `/etc/slipway/installed.json`, written before the files that it names.
+
+use crate::failure::Failure;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+pub(super) const RECORD: &str = "/etc/slipway/installed.json";
+
+/// Digests by path; empty for a link. And directories that were not there before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) files: BTreeMap<String, String>,
+    pub(super) directories: Vec<String>,
+}
+
+impl Record {
+    /// # Errors
+    /// When there is one that cannot be read: then nobody knows what is whose.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, Failure> {
+        let unreadable = || Failure::server(format!("cannot read `{}`, which says what was installed", path.display()));
+        match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| unreadable().caused_by(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable().caused_by(&error)),
+        }
+    }
+
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(self)?;
+        replace(path, 0o644, &mut text.as_slice())
+    }
+}
+
+/// Where a file is written first.
+pub(super) fn beside(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Whole or not at all, and on the disk.
+pub(super) fn replace(path: &Path, mode: u32, content: &mut dyn io::Read) -> io::Result<()> {
+    let beside = beside(path);
+    let _ = fs::remove_file(&beside);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        io::copy(content, &mut file)?;
+        file.flush()?;
+        // The mask of this process has no say in it.
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
