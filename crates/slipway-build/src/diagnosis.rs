@@ -26,6 +26,7 @@ mod syntax;
 mod typescript;
 mod variable;
 
+pub use case::exit_words;
 pub use entry::{CATALOGUE, Entry};
 pub use page::render_catalogue;
 

@@ -8,6 +8,7 @@ mod guard;
 mod history;
 mod service;
 mod stream;
+mod supervise;
 
 use crate::executor::Command;
 use crate::refusal::Refusal;
@@ -52,6 +53,10 @@ pub(crate) fn router(api: Api, guard: Guard) -> Router {
         .route("/deployments", get(deployment::list).post(deployment::create))
         .route("/redeploy", get(deployment::show_redeploy).post(deployment::redeploy))
         .route("/rollback", post(deployment::rollback))
+        .route("/restart", post(supervise::restart))
+        .route("/scale", post(supervise::scale))
+        .route("/stop", post(supervise::stop))
+        .route("/start", post(supervise::start))
         .route("/settings", get(service::settings).put(service::put_settings))
         .route("/env", get(service::env).patch(service::patch_env))
         .route("/logs", get(history::logs))

@@ -19,11 +19,13 @@ pub(crate) mod route;
 #[cfg(test)]
 mod simulation;
 mod sleep;
+mod supervise;
 mod work;
 
 pub(crate) use command::Command;
 pub use fault::Fault;
 pub(crate) use journal::outcome_event;
+pub(crate) use supervise::Order;
 
 use crate::log::mask::Masker;
 use crate::log::segment::SegmentLog;
@@ -106,6 +108,8 @@ pub(crate) struct Executor {
     assign_due: bool,
     /// What is to sleep may do so now.
     sleep_due: bool,
+    /// A restart may go on.
+    restarts_due: bool,
     /// Decided and stored, but not carried out yet, because the database could not be read. Nothing else is decided before.
     unread: VecDeque<Applied>,
     /// Could not be stored, because the database failed; decided on again at `again_at`. Bounded by what runs: a host waits for
@@ -138,6 +142,7 @@ impl Executor {
             switch_due: true,
             assign_due: true,
             sleep_due: false,
+            restarts_due: true,
             unread: VecDeque::new(),
             again: Vec::new(),
             again_at: None,
@@ -208,6 +213,10 @@ impl Executor {
         if std::mem::take(&mut self.sleep_due) {
             self.put_to_sleep().await;
         }
+        if std::mem::take(&mut self.restarts_due) {
+            self.go_on_with_restarts().await;
+        }
+        self.let_go();
         if std::mem::take(&mut self.replicas_changed) {
             self.send_replicas();
         }
@@ -275,7 +284,9 @@ impl Executor {
         let now = self.shared.now();
         let active = self.active.values().filter(|_| self.unread.is_empty());
         let deadlines = active.filter_map(|active| active.deadline.as_ref()).map(|deadline| deadline.at);
-        let next = deadlines.chain(self.again_at).chain(self.awaited.as_ref().map(|(until, _)| *until)).min();
+        let leave = self.shared.fleet().next_leave();
+        let next =
+            deadlines.chain(self.again_at).chain(self.awaited.as_ref().map(|(until, _)| *until)).chain(leave).min();
         // Without a deadline nothing has to happen; an hour is as good as ever.
         let ms = next.map_or(3_600_000, |at| (at - now).max(0));
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
@@ -286,6 +297,7 @@ impl Executor {
         if self.again_at.is_some_and(|at| at <= now) {
             self.again_at = None;
             self.assign_due = true;
+            self.restarts_due = true;
             self.events.extend(self.again.drain(..));
         }
         if self.awaited.as_ref().is_some_and(|(until, _)| *until <= now) {

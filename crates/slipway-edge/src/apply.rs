@@ -387,6 +387,7 @@ fn entry(route: &Route, rules: Arc<Rules>, backends: Vec<Arc<Backend>>, waits: O
         written_rules: route.rules.clone(),
         rules,
         unavailable_because: route.unavailable_because.clone(),
+        stopped: matches!(route.sleep, Some(Sleep::Stopped)),
         waits,
         backends,
         turn: AtomicUsize::new(0),

@@ -30,10 +30,13 @@ pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_millis(3500);
 pub const UPSTREAM_IDLE_UNREPEATABLE: Duration = Duration::from_millis(1000);
 /// Idle upstream connections of one replica in one thread.
 pub const UPSTREAM_IDLE_MAX: usize = 256;
-/// Connections that could not be established in one request before it is answered with 502.
-pub const CONNECT_ATTEMPTS_MAX: u32 = 5;
+/// Connections that could not be established in one request before it is answered with 502. With the waits in between two and a
+/// half seconds: long enough for a busy machine to notice that a replica has ended, and to say where its requests go.
+pub const CONNECT_ATTEMPTS_MAX: u32 = 9;
 /// First wait before a replica that refused is tried again; doubles with each attempt.
 pub const CONNECT_BACKOFF: Duration = Duration::from_millis(20);
+/// Up to 640 ms: whoever waits longer hears too late of a replica that is back.
+pub const CONNECT_DOUBLINGS_MAX: u32 = 5;
 /// Reused connections found broken in one request before it is given a fresh one.
 pub const STALE_ATTEMPTS_MAX: u32 = 3;
 /// Route tables that may replace each other while one request picks its target.

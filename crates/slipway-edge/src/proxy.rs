@@ -7,8 +7,8 @@ use crate::backend::{Backend, Permit, Sender, Service};
 use crate::body::{Lease, RequestBody, ResponseBody};
 use crate::connection::Client;
 use crate::limits::{
-    CONNECT_ATTEMPTS_MAX, CONNECT_BACKOFF, PICK_ATTEMPTS_MAX, STALE_ATTEMPTS_MAX, UPSTREAM_IDLE_TIMEOUT,
-    UPSTREAM_IDLE_UNREPEATABLE,
+    CONNECT_ATTEMPTS_MAX, CONNECT_BACKOFF, CONNECT_DOUBLINGS_MAX, PICK_ATTEMPTS_MAX, STALE_ATTEMPTS_MAX,
+    UPSTREAM_IDLE_TIMEOUT, UPSTREAM_IDLE_UNREPEATABLE,
 };
 use crate::outside::Passage;
 use crate::page::{self, Format};
@@ -291,6 +291,7 @@ impl<'a> Exchange<'a> {
             };
             match route.pick(&self.tried) {
                 Picked::Permit(permit) => return Ok(Choice::Target(route.clone(), permit)),
+                Picked::Nobody if route.stopped => return Err(Refusal::stopped(route)),
                 Picked::Nobody if route.waits.is_some() => return Ok(Choice::Asleep(route.clone())),
                 Picked::Nobody if self.waiting.is_some() => return Err(Refusal::wake_failed(route)),
                 Picked::Nobody => return Err(Refusal::unavailable(route)),
@@ -360,7 +361,7 @@ impl<'a> Exchange<'a> {
             self.tried.push(backend);
         }
         if self.tried.len() >= route.backends.len() {
-            tokio::time::sleep(CONNECT_BACKOFF * 2_u32.pow(exponent.min(CONNECT_ATTEMPTS_MAX))).await;
+            tokio::time::sleep(CONNECT_BACKOFF * 2_u32.pow(exponent.min(CONNECT_DOUBLINGS_MAX))).await;
         }
         Ok(())
     }

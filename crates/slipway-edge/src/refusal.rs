@@ -82,6 +82,16 @@ impl Refusal {
         }
     }
 
+    pub(crate) fn stopped(route: &RouteEntry) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "service-stopped",
+            title: "Stopped",
+            detail: format!("{} was stopped by its owner.", who(route)),
+            hint: "If this is your service, `slipway start` starts it again.",
+        }
+    }
+
     pub(crate) fn unavailable(route: &RouteEntry) -> Self {
         let why = route.unavailable_because.as_deref().unwrap_or("it has no ready replica");
         Self {

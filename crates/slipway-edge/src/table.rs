@@ -30,6 +30,8 @@ pub(crate) struct RouteEntry {
     pub(crate) written_rules: Arc<SiteRules>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) unavailable_because: Option<String>,
+    /// Its owner has stopped it.
+    pub(crate) stopped: bool,
     /// Some: without a target, requests wait for one.
     pub(crate) waits: Option<Waits>,
     pub(crate) backends: Vec<Arc<Backend>>,

@@ -1,15 +1,17 @@
 //! One replica, from its first start to its last stop.
 //!
 //! ```text
-//!            healthy and stable            exit or failed probes
-//! Starting ───────────────────────▶ Ready ───────────────────────▶ Unready ──┐
-//!    │ exit, time-out                 ▲                                      │ after a pause,
-//!    ▼                                └──────────────────────────────────────┘ in a fresh sandbox
+//!            healthy and stable            exit, failed probes, no life
+//! Starting ───────────────────────▶ Ready ───────────────────────────▶ Unready ──┐
+//!    │ exit, time-out                 ▲                                          │ a probe succeeds; or after a
+//!    ▼                                └──────────────────────────────────────────┘ pause, in a fresh sandbox
 //!  Failed                any of them, not wanted any more ─▶ Stopped
 //! ```
+//! `Unready` with a restart in its evidence has ended, or is being ended; without one it runs and only fails its probes.
 //! Each state is reported once it holds: a replica that is `Failed` or `Stopped` has no sandbox. One that is a site has a
 //! mount instead of a sandbox, and nothing in it can end by itself.
 
+mod backoff;
 mod health;
 mod output;
 mod site;
@@ -22,25 +24,25 @@ use crate::phase::command::{OPEN_FILES_MAX, TASK};
 use crate::phase::{limit_facts, with_causes};
 use crate::tier::{self, Brought};
 use crate::tree::{APP_GID, APP_UID};
+use backoff::Backoff;
 use output::{Ended, Observed};
 use slipway_layers::Lease;
 use slipway_sandbox::{Sandbox, SandboxError, SandboxSpec, WritableSpec};
 use slipway_types::Phase;
 use slipway_types::agent::{Stream, TaskSpec};
-use slipway_types::host::{Evidence, HealthFacts, HostError, HostReport, ProbeResult, ReplicaSpec, ReplicaState};
+use slipway_types::host::{
+    Evidence, HealthFacts, HostError, HostReport, ProbeResult, ReplicaSpec, ReplicaState, Restart,
+};
 use slipway_types::image::ImageStart;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Pauses between restarts: doubled each time, so that an app that always exits costs the host nothing.
-const RESTART_PAUSE_MIN: Duration = Duration::from_secs(1);
-const RESTART_PAUSE_MAX: Duration = Duration::from_secs(60);
-/// A replica that was ready for this long begins with the shortest pause again.
-const SETTLED_AFTER: Duration = Duration::from_secs(60);
+/// For a replica that shows no life to end in order: it may have more to say, and most likely has not.
+const LIFELESS_GRACE: Duration = Duration::from_secs(5);
 
 /// How a life ended. Either way there is no sandbox any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,7 @@ pub(crate) enum Life {
 }
 
 /// Why a sandbox of the replica is over.
+#[derive(Debug, Clone)]
 enum End {
     NotWanted,
     Exited(Ended),
@@ -67,6 +70,8 @@ pub(crate) struct Replica {
     stop: CancellationToken,
     /// Whether traffic may have come: then an end is no failure of the deployment, and the replica is restarted.
     was_ready: AtomicBool,
+    /// Since when its present sandbox is.
+    ready_since: Mutex<Option<Instant>>,
 }
 
 impl Replica {
@@ -76,12 +81,12 @@ impl Replica {
         reports: mpsc::Sender<HostReport>,
         stop: CancellationToken,
     ) -> Self {
-        Self { host, spec, reports, stop, was_ready: AtomicBool::new(false) }
+        Self { host, spec, reports, stop, was_ready: AtomicBool::new(false), ready_since: Mutex::default() }
     }
 
     /// Runs the replica until it is not wanted or fails; `adopted` is its sandbox of a former run of the server.
     pub(crate) async fn live(self, adopted: Option<Sandbox>) -> Life {
-        let mut pause = RESTART_PAUSE_MIN;
+        let mut backoff = Backoff::new(self.spec.replica.clone());
         self.was_ready.store(self.spec.served, Ordering::Relaxed);
         let mut sandbox = self.still_running(adopted).await;
         if sandbox.is_none() && self.stop.is_cancelled() {
@@ -89,8 +94,7 @@ impl Replica {
             return Life::Stopped;
         }
         loop {
-            let began = Instant::now();
-            let evidence = match self.once(sandbox.take()).await {
+            let mut evidence = match self.once(sandbox.take(), &mut backoff).await {
                 Ok(()) => {
                     self.report(ReplicaState::Stopped).await;
                     return Life::Stopped;
@@ -102,24 +106,29 @@ impl Replica {
                 return Life::Failed;
             }
             // Reported again after each failed restart: its evidence is the newest.
-            self.report(ReplicaState::Unready { evidence }).await;
-            if began.elapsed() > SETTLED_AFTER {
-                pause = RESTART_PAUSE_MIN;
-            }
+            let restart = match evidence.restart {
+                Some(reported) => reported,
+                None => {
+                    let restart = backoff.ended(self.take_ready_time());
+                    evidence.restart = Some(restart);
+                    self.report(ReplicaState::Unready { evidence }).await;
+                    restart
+                }
+            };
             tokio::select! {
                 () = self.stop.cancelled() => {
                     self.report(ReplicaState::Stopped).await;
                     return Life::Stopped;
                 }
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(RESTART_PAUSE_MAX),
+                () = tokio::time::sleep(Duration::from_millis(restart.pause_ms)) => {}
             }
         }
     }
 
     /// From a start to the end that follows. Ok: it is gone because it is not wanted any more.
-    async fn once(&self, adopted: Option<Sandbox>) -> Result<(), Box<Evidence>> {
+    async fn once(&self, adopted: Option<Sandbox>, backoff: &mut Backoff) -> Result<(), Box<Evidence>> {
         match self.spec.image.start {
-            ImageStart::Process(_) => self.one_sandbox(adopted).await,
+            ImageStart::Process(_) => self.one_sandbox(adopted, backoff).await,
             ImageStart::Site => self.one_mount().await,
         }
     }
@@ -140,8 +149,9 @@ impl Replica {
         None
     }
 
-    /// Boots (or takes) a sandbox and watches it to its end. Ok: it is gone because it is not wanted any more.
-    async fn one_sandbox(&self, adopted: Option<Sandbox>) -> Result<(), Box<Evidence>> {
+    /// Boots (or takes) a sandbox and watches it to its end. Ok: it is gone because it is not wanted any more. Evidence with a
+    /// restart is reported already.
+    async fn one_sandbox(&self, adopted: Option<Sandbox>, backoff: &mut Backoff) -> Result<(), Box<Evidence>> {
         let is_adopted = adopted.is_some();
         let sandbox = match adopted {
             Some(sandbox) => sandbox,
@@ -163,14 +173,22 @@ impl Replica {
             Ok(()) => Ok(tokio::select! {
                 () = self.stop.cancelled() => End::NotWanted,
                 ended = output.until_exit() => End::Exited(ended),
-                unhealthy = self.watch_health(&sandbox, is_adopted && self.spec.served) => unhealthy,
+                unhealthy = self.watch_health(&sandbox, &observed, is_adopted && self.spec.served) => unhealthy,
             }),
         };
-        let not_wanted = matches!(end, Ok(End::NotWanted));
-        let grace = if not_wanted { self.spec.stop_grace.as_duration() } else { Duration::ZERO };
-        if matches!(end, Ok(End::Unhealthy { .. })) {
-            // It still has its chance to say why, and to end in order.
-            self.report_unready_before_stop(&end, &observed).await;
+        let stop_grace = self.spec.stop_grace.as_duration();
+        let grace = match &end {
+            Ok(End::NotWanted) => stop_grace,
+            Ok(End::Unhealthy { .. }) if self.was_ready.load(Ordering::Relaxed) => stop_grace.min(LIFELESS_GRACE),
+            _ => Duration::ZERO,
+        };
+        let mut restart = None;
+        if self.was_ready.load(Ordering::Relaxed)
+            && let Ok(end) = &end
+            && !matches!(end, End::NotWanted)
+        {
+            restart = Some(backoff.ended(self.take_ready_time()));
+            self.report_ended(end, restart, &observed).await;
         }
         // What the app says on its way out is part of its log.
         let (stopped, ()) = tokio::join!(sandbox.stop(grace), output.until_gone());
@@ -179,17 +197,25 @@ impl Replica {
         }
         match end {
             Ok(End::NotWanted) => Ok(()),
-            Ok(end) => Err(Box::new(self.evidence(end, &observed))),
+            Ok(end) => Err(Box::new(Evidence { restart, ..self.evidence(end, &observed) })),
             Err(error) => Err(self.host_failure(&error)),
         }
     }
 
-    /// Traffic must go elsewhere before the sandbox goes, not after.
-    async fn report_unready_before_stop(&self, end: &Result<End, SandboxError>, observed: &Observed) {
-        if let (true, Ok(End::Unhealthy { last_probe, waited })) = (self.was_ready.load(Ordering::Relaxed), end) {
-            let end = End::Unhealthy { last_probe: last_probe.clone(), waited: *waited };
-            self.report(ReplicaState::Unready { evidence: Box::new(self.evidence(end, observed)) }).await;
-        }
+    fn note_ready(&self) {
+        self.ready_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+    }
+
+    /// How long its sandbox, which is gone, was ready.
+    fn take_ready_time(&self) -> Duration {
+        let since = self.ready_since.lock().unwrap_or_else(PoisonError::into_inner).take();
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Traffic must go elsewhere before the sandbox goes, not after, which takes its time.
+    async fn report_ended(&self, end: &End, restart: Option<Restart>, observed: &Observed) {
+        let evidence = Box::new(Evidence { restart, ..self.evidence(end.clone(), observed) });
+        self.report(ReplicaState::Unready { evidence }).await;
     }
 
     /// The layers of the image on the disk, whichever tier has them. They are pinned as long as the replica is wanted; until

@@ -33,7 +33,7 @@ pub fn deadline(state: &S, settings: &ServiceSettings) -> Option<Deadline> {
         S::Routing { since, .. } => (Phase::Route, *since, ROUTE_MS),
         // As long for what is in flight as for the process itself.
         S::Draining { since, .. } => (Phase::Drain, *since, ms(settings.stop_grace.0)),
-        S::CleaningUp { since } => (Phase::CleanUp, *since, CLEAN_UP_MS),
+        S::CleaningUp { since, .. } => (Phase::CleanUp, *since, CLEAN_UP_MS),
         S::Queued { .. }
         | S::Resuming { .. }
         | S::Live { .. }
@@ -70,8 +70,8 @@ mod tests {
     fn only_states_that_someone_works_on_have_a_deadline() {
         let settings = ServiceSettings::default();
         assert_eq!(deadline(&S::Queued { since: 7 }, &settings), None);
-        assert_eq!(deadline(&S::Live { since: 7 }, &settings), None);
-        let routing = S::Routing { since: 7, generation: 1, former: None };
+        assert_eq!(deadline(&S::Live { since: 7, crashed: None }, &settings), None);
+        let routing = S::Routing { since: 7, generation: 1, former: None, crashed: None };
         assert_eq!(deadline(&routing, &settings), Some(Deadline { phase: Phase::Route, at: 7 + ROUTE_MS }));
     }
 

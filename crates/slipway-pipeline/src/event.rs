@@ -17,6 +17,9 @@ pub enum Event {
     ReplicasReady,
     /// A replica will not become ready; `code` is the diagnosis's.
     ReplicaFailed { code: String },
+    /// A replica that had been ready ended by itself, or showed no life; `code` is the diagnosis's. There is something to go
+    /// back to.
+    ReplicaCrashed { code: String },
     /// Every new request is routed by this generation of the route table or a later one.
     Routed { generation: u64 },
     /// Nothing is in flight any more to replicas of the service's other deployments.

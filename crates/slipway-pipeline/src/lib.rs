@@ -7,12 +7,14 @@
 //!   see.
 //! - [`Deployment`] is the state with the facts that a decision needs: sequence, trigger, [`Shape`], what is live.
 //! - [`BuildInputs`] says whether an image that is there can stand for a build.
+//! - [`Roster`] says which replicas of a live deployment run.
 //! - [`deadline`] says when to send [`Event::TimedOut`]; [`next_build`] which deployment an idle worker takes;
 //!   [`rollback_target`] which release a rollback means; [`own_diagnosis`] the diagnoses of codes that the machine
 //!   itself gives.
 //!
 //! Guarantees, each held by `tests/model.rs` over every reachable state:
-//! an older deployment never goes live over a newer one; nothing settled comes back; before the route phase nothing
+//! an older deployment never goes live over a newer one; nothing settled comes back; what is live stays so until something
+//! newer is; before the route phase nothing
 //! that is live is touched; a worker is released exactly once; replicas of a deployment that ends before it is live are
 //! stopped.
 
@@ -22,8 +24,10 @@ mod deadline;
 mod event;
 mod inputs;
 mod own_diagnosis;
+mod roster;
 mod state;
 mod step;
+mod way;
 
 pub use action::{Action, PhaseChange, Transition};
 pub use choice::{Candidate, PastRelease, RollbackRefusal, next_build, rollback_target};
@@ -31,5 +35,6 @@ pub use deadline::{Deadline, IGNORE_TIMEOUT_MS, deadline};
 pub use event::Event;
 pub use inputs::BuildInputs;
 pub use own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT, own_diagnosis};
+pub use roster::Roster;
 pub use state::{Deployment, DeploymentState, LiveDeployment, Shape};
 pub use step::{begin, step};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use slipway_types::plan::Plan;
-use slipway_types::settings::{ServiceKind, ServiceSettings};
+use slipway_types::settings::{DurationMs, ServiceKind, ServiceSettings};
 use slipway_types::{DeploymentId, DeploymentStatus, Phase, TimestampMs, Trigger};
 
 /// A deployment as a decision sees it.
@@ -38,13 +38,22 @@ pub struct Shape {
     /// Its image is that of an earlier deployment: source to build are skipped.
     #[serde(default)]
     pub reuses_image: bool,
+    /// For so long after it went live a crash takes it back. None of a rollback: that would go back to what it was to mend.
+    #[serde(default)]
+    pub rollback_window: Option<DurationMs>,
 }
 
 impl Shape {
     pub fn of(plan: &Plan, settings: &ServiceSettings) -> Self {
         // An empty command means "none".
         let pre_deploy = settings.pre_deploy_command.as_deref().is_some_and(|command| !command.trim().is_empty());
-        Self { kind: plan.kind, install: plan.install.is_some(), pre_deploy, reuses_image: false }
+        Self {
+            kind: plan.kind,
+            install: plan.install.is_some(),
+            pre_deploy,
+            reuses_image: false,
+            rollback_window: Some(settings.health.rollback_window).filter(|window| window.0 > 0),
+        }
     }
 
     /// Of a deployment whose image is there.
@@ -54,7 +63,7 @@ impl Shape {
 
     /// Before there is a plan, and for a rollback, which needs none.
     pub fn unplanned(kind: ServiceKind) -> Self {
-        Self { kind, install: true, pre_deploy: false, reuses_image: false }
+        Self { kind, install: true, pre_deploy: false, reuses_image: false, rollback_window: None }
     }
 }
 
@@ -80,16 +89,41 @@ pub enum DeploymentState {
     /// The replicas run and are probed. Web services only.
     Health { since: TimestampMs },
     /// The live pointer names this deployment; the edge has not yet said that it routes by `generation`.
-    Routing { since: TimestampMs, generation: u64, former: Option<DeploymentId> },
+    Routing {
+        since: TimestampMs,
+        generation: u64,
+        former: Option<DeploymentId>,
+        /// The diagnosis's code, once a replica of it crashed within its window. What was live before is being brought back,
+        /// and with that this one fails.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crashed: Option<String>,
+    },
     /// Live. Replicas of every other deployment of the service finish what is in flight.
-    Draining { since: TimestampMs, former: DeploymentId },
+    Draining {
+        since: TimestampMs,
+        former: DeploymentId,
+        /// As above.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crashed: Option<String>,
+    },
     /// Live. Nothing else of the service runs; scratch is being removed.
-    CleaningUp { since: TimestampMs },
+    CleaningUp {
+        since: TimestampMs,
+        /// As above.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crashed: Option<String>,
+    },
     /// Live, nothing left to do.
-    Live { since: TimestampMs },
+    Live {
+        since: TimestampMs,
+        /// As above.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crashed: Option<String>,
+    },
     /// A newer deployment took its place. Not live, no worker bound; replicas, if any, are drained by the newer one.
     Superseded { at: TimestampMs, by: u64, was_live: bool },
-    /// Ended before it was live; what was live still is. No worker, no replicas.
+    /// Ended before it was live; what was live still is. No worker, no replicas. Or it crashed soon after it went live; a
+    /// newer one took its place, which drains its replicas.
     Failed { at: TimestampMs, phase: Phase, code: String },
     /// Ended by a person before it was live. No worker, no replicas. No phase: it had not begun.
     Canceled { at: TimestampMs, phase: Option<Phase> },
@@ -140,6 +174,17 @@ impl DeploymentState {
     /// Whether a worker that claims may be given this deployment.
     pub fn waits_for_worker(&self) -> bool {
         matches!(self, Self::Queued { .. } | Self::Resuming { .. })
+    }
+
+    /// The code of the diagnosis, when it went live and crashed soon after.
+    pub fn crashed(&self) -> Option<&str> {
+        match self {
+            Self::Routing { crashed, .. }
+            | Self::Draining { crashed, .. }
+            | Self::CleaningUp { crashed, .. }
+            | Self::Live { crashed, .. } => crashed.as_deref(),
+            _ => None,
+        }
     }
 
     /// The worker that is bound to the deployment.

@@ -21,6 +21,7 @@
 //!                                ▼
 //!                              Live ──NewerLive──► Superseded
 //!
+//!   after it: ReplicaCrashed within the window only marks the state; NewerLive then leads to Failed, not Superseded.
 //!   before the point of no return:  PhaseFailed, ReplicaFailed, TimedOut → Failed    CancelRequested → Canceled
 //!                                   NewerCreated, NewerLive → Superseded (a running pre-deploy ends first)
 //! ```
@@ -32,9 +33,10 @@
 //! known, so it fails with `interrupted-pre-deploy` rather than run twice.
 
 use crate::own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT};
+use crate::way::At;
 use crate::{Action, Deployment, DeploymentState as S, Event as E, PhaseChange, Shape, Transition};
 use slipway_types::api::PhaseResult;
-use slipway_types::{DeploymentId, Phase, ServiceKind, TimestampMs, Trigger};
+use slipway_types::{Phase, TimestampMs, Trigger};
 
 /// The first state of a deployment.
 pub fn begin(now: TimestampMs, trigger: Trigger, shape: &Shape) -> Transition {
@@ -152,6 +154,15 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             at.superseded(*sequence, PhaseResult::Done, Vec::new())
         }
 
+        // It crashes soon after it went live: what was live before is brought back by a newer deployment.
+        (
+            S::Routing { crashed: None, .. }
+            | S::Draining { crashed: None, .. }
+            | S::CleaningUp { crashed: None, .. }
+            | S::Live { crashed: None, .. },
+            E::ReplicaCrashed { code },
+        ) if at.in_rollback_window() => at.crashes(code),
+
         // The server came back.
         (S::Running { phase: Phase::PreDeploy, superseded_by: None, .. }, E::Restarted { .. }) => {
             at.failed(INTERRUPTED_PRE_DEPLOY, vec![Action::RemoveScratch])
@@ -185,6 +196,7 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }
+            | E::ReplicaCrashed { .. }
             | E::Routed { .. }
             | E::Drained
             | E::CleanedUp
@@ -201,6 +213,7 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }
+            | E::ReplicaCrashed { .. }
             | E::Routed { .. }
             | E::Drained
             | E::CleanedUp
@@ -214,6 +227,7 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             | E::PhaseDone { .. }
             | E::PhaseFailed { .. }
             | E::ReplicasStarted
+            | E::ReplicaCrashed { .. }
             | E::Routed { .. }
             | E::Drained
             | E::CleanedUp
@@ -229,6 +243,7 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }
+            | E::ReplicaCrashed { .. }
             | E::Routed { .. }
             | E::TimedOut { .. }
             | E::CancelRequested
@@ -245,6 +260,7 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }
+            | E::ReplicaCrashed { .. }
             | E::Routed { .. }
             | E::Drained
             | E::CleanedUp
@@ -262,6 +278,7 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }
+            | E::ReplicaCrashed { .. }
             | E::Routed { .. }
             | E::Drained
             | E::CleanedUp
@@ -276,200 +293,4 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
 
 fn stop_worker(worker: u32) -> Vec<Action> {
     vec![Action::CancelPhase, Action::ReleaseWorker { worker }]
-}
-
-/// The ways to leave a state.
-struct At<'d> {
-    now: TimestampMs,
-    deployment: &'d Deployment,
-}
-
-impl At<'_> {
-    fn older_than(&self, sequence: u64) -> bool {
-        self.deployment.sequence < sequence
-    }
-
-    fn again(&self, actions: Vec<Action>) -> Transition {
-        Transition { next: self.deployment.state.clone(), actions, phases: Vec::new() }
-    }
-
-    fn becomes(&self, next: S) -> Transition {
-        Transition { next, actions: Vec::new(), phases: Vec::new() }
-    }
-
-    fn run(&self, phase: Phase, worker: u32) -> Transition {
-        Transition {
-            next: S::Running { phase, worker, since: self.now, superseded_by: None },
-            actions: vec![Action::RunPhase { worker, phase }],
-            phases: vec![PhaseChange::Started(phase)],
-        }
-    }
-
-    fn after_worker_phase(&self, done: Phase, worker: u32, skipped: bool) -> Transition {
-        let result = if skipped { PhaseResult::Skipped } else { PhaseResult::Done };
-        let mut phases = vec![PhaseChange::Finished(done, result)];
-        for phase in Phase::ALL.into_iter().filter(|phase| *phase > done && phase.on_worker()) {
-            if self.has(phase) {
-                let mut transition = self.run(phase, worker);
-                transition.phases.splice(0..0, phases);
-                return transition;
-            }
-            phases.push(PhaseChange::Skipped(phase));
-        }
-        phases.push(PhaseChange::Started(Phase::Start));
-        Transition {
-            next: S::Starting { since: self.now },
-            actions: vec![Action::ReleaseWorker { worker }, Action::CreateRelease, Action::StartReplicas],
-            phases,
-        }
-    }
-
-    /// What a worker does first.
-    fn first(&self) -> Phase {
-        if self.deployment.shape.reuses_image { Phase::PreDeploy } else { Phase::Source }
-    }
-
-    fn has(&self, phase: Phase) -> bool {
-        match phase {
-            Phase::Install => self.deployment.shape.install,
-            Phase::PreDeploy => self.deployment.shape.pre_deploy,
-            _ => true,
-        }
-    }
-
-    /// The attempt that was lost is over; the phase starts again with the next worker.
-    fn resuming(&self, phase: Phase) -> Transition {
-        Transition {
-            next: S::Resuming { phase, since: self.now },
-            actions: Vec::new(),
-            phases: self.finish(PhaseResult::Canceled),
-        }
-    }
-
-    fn probing(&self) -> Transition {
-        Transition {
-            next: S::Health { since: self.now },
-            actions: Vec::new(),
-            phases: vec![PhaseChange::Finished(Phase::Start, PhaseResult::Done), PhaseChange::Started(Phase::Health)],
-        }
-    }
-
-    /// The point of no return, unless something newer is live already.
-    fn ready(&self) -> Transition {
-        match &self.deployment.live {
-            Some(live) if self.older_than(live.sequence) => {
-                self.superseded(live.sequence, PhaseResult::Canceled, vec![Action::StopReplicas])
-            }
-            live => {
-                let former = live.as_ref().map(|live| live.deployment.clone());
-                match self.deployment.shape.kind {
-                    ServiceKind::Web | ServiceKind::Static => self.switching(former),
-                    ServiceKind::Worker => self.taking_over(former),
-                }
-            }
-        }
-    }
-
-    fn switching(&self, former: Option<DeploymentId>) -> Transition {
-        let generation = self.deployment.route_generation + 1;
-        let mut phases = match self.deployment.state {
-            S::Starting { .. } => self.probing().phases,
-            _ => Vec::new(),
-        };
-        phases.push(PhaseChange::Finished(Phase::Health, PhaseResult::Done));
-        phases.push(PhaseChange::Started(Phase::Route));
-        Transition {
-            next: S::Routing { since: self.now, generation, former },
-            actions: vec![Action::MakeLive { generation }, Action::SwitchRoutes],
-            phases,
-        }
-    }
-
-    /// A worker has no requests to finish: the former one is told to stop, within its own grace time.
-    fn taking_over(&self, former: Option<DeploymentId>) -> Transition {
-        let generation = self.deployment.route_generation + 1;
-        let mut actions = vec![Action::MakeLive { generation }, Action::MarkSuperseded];
-        let mut phases = vec![
-            PhaseChange::Finished(Phase::Start, PhaseResult::Done),
-            PhaseChange::Skipped(Phase::Health),
-            PhaseChange::Skipped(Phase::Route),
-        ];
-        if former.is_some() {
-            actions.push(Action::StopFormerReplicas);
-            phases.push(PhaseChange::Started(Phase::Drain));
-            phases.push(PhaseChange::Finished(Phase::Drain, PhaseResult::Done));
-        } else {
-            phases.push(PhaseChange::Skipped(Phase::Drain));
-        }
-        self.cleaning_up(actions, phases)
-    }
-
-    fn routed(&self, former: Option<&DeploymentId>) -> Transition {
-        let mut phases = vec![PhaseChange::Finished(Phase::Route, PhaseResult::Done)];
-        let Some(former) = former else {
-            phases.push(PhaseChange::Skipped(Phase::Drain));
-            return self.cleaning_up(vec![Action::MarkSuperseded], phases);
-        };
-        phases.push(PhaseChange::Started(Phase::Drain));
-        Transition {
-            next: S::Draining { since: self.now, former: former.clone() },
-            actions: vec![Action::MarkSuperseded, Action::BeginDrain],
-            phases,
-        }
-    }
-
-    fn drained(&self) -> Transition {
-        let phases = vec![PhaseChange::Finished(Phase::Drain, PhaseResult::Done)];
-        self.cleaning_up(vec![Action::StopFormerReplicas], phases)
-    }
-
-    fn cleaning_up(&self, mut actions: Vec<Action>, mut phases: Vec<PhaseChange>) -> Transition {
-        actions.push(Action::RemoveScratch);
-        phases.push(PhaseChange::Started(Phase::CleanUp));
-        Transition { next: S::CleaningUp { since: self.now }, actions, phases }
-    }
-
-    fn cleaned_up(&self) -> Transition {
-        Transition {
-            next: S::Live { since: self.now },
-            actions: Vec::new(),
-            phases: vec![PhaseChange::Finished(Phase::CleanUp, PhaseResult::Done)],
-        }
-    }
-
-    fn failed(&self, code: &str, mut actions: Vec<Action>) -> Transition {
-        // Only states with a phase lead here.
-        let phase = self.deployment.state.phase().unwrap_or(Phase::Source);
-        actions.push(Action::Diagnose { code: code.to_owned() });
-        Transition {
-            next: S::Failed { at: self.now, phase, code: code.to_owned() },
-            actions,
-            phases: self.finish(PhaseResult::Failed),
-        }
-    }
-
-    fn canceled(&self, actions: Vec<Action>) -> Transition {
-        Transition {
-            next: S::Canceled { at: self.now, phase: self.deployment.state.phase() },
-            actions,
-            phases: self.finish(PhaseResult::Canceled),
-        }
-    }
-
-    fn superseded(&self, by: u64, result: PhaseResult, actions: Vec<Action>) -> Transition {
-        // In `Routing` the edge may have switched already: such a deployment counts as one that was live.
-        let was_live = matches!(
-            self.deployment.state,
-            S::Routing { .. } | S::Draining { .. } | S::CleaningUp { .. } | S::Live { .. }
-        );
-        Transition { next: S::Superseded { at: self.now, by, was_live }, actions, phases: self.finish(result) }
-    }
-
-    /// The end of the phase that is open in the log.
-    fn finish(&self, result: PhaseResult) -> Vec<PhaseChange> {
-        if matches!(self.deployment.state, S::Resuming { .. }) {
-            return Vec::new();
-        }
-        self.deployment.state.phase().map(|phase| PhaseChange::Finished(phase, result)).into_iter().collect()
-    }
 }

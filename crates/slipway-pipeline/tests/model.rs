@@ -9,6 +9,7 @@ use slipway_pipeline::{
     own_diagnosis, step,
 };
 use slipway_types::api::PhaseResult;
+use slipway_types::settings::DurationMs;
 use slipway_types::{DeploymentId, DeploymentStatus, Phase, ServiceKind, Trigger};
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -27,6 +28,7 @@ fn events() -> Vec<Event> {
         Event::ReplicasStarted,
         Event::ReplicasReady,
         Event::ReplicaFailed { code: "app-exited".into() },
+        Event::ReplicaCrashed { code: "out-of-memory".into() },
         Event::Routed { generation: 7 },
         Event::Routed { generation: 8 },
         Event::Routed { generation: 9 },
@@ -57,7 +59,8 @@ fn settings() -> Vec<Deployment> {
             for trigger in [Trigger::Source, Trigger::Redeploy, Trigger::Rollback] {
                 // Only a redeploy can find its image there.
                 for reuses_image in [false, true].into_iter().take(1 + usize::from(trigger == Trigger::Redeploy)) {
-                    let shape = Shape { kind, install, pre_deploy, reuses_image };
+                    let rollback_window = (trigger != Trigger::Rollback).then_some(DurationMs(1000));
+                    let shape = Shape { kind, install, pre_deploy, reuses_image, rollback_window };
                     all.extend(lives.map(|live| Deployment {
                         deployment: id("this"),
                         sequence: SEQUENCE,
@@ -83,6 +86,7 @@ struct World {
     pre_deploys: u8,
     made_live: bool,
     switched: bool,
+    diagnosed: bool,
     open_phase: Option<Phase>,
     finished: Vec<(Phase, u8)>,
 }
@@ -96,6 +100,7 @@ impl World {
             pre_deploys: 0,
             made_live: false,
             switched: false,
+            diagnosed: false,
             open_phase: None,
             finished: Vec::new(),
         }
@@ -186,7 +191,10 @@ impl World {
             }
             Action::BeginDrain | Action::StopFormerReplicas | Action::MarkSuperseded => assert!(self.made_live),
             Action::Diagnose { code } => {
-                assert!(matches!(&transition.next, S::Failed { code: failed, .. } if failed == code));
+                assert!(!std::mem::replace(&mut self.diagnosed, true), "one diagnosis");
+                let failed = matches!(&transition.next, S::Failed { code: failed, .. } if failed == code);
+                assert!(failed || transition.next.crashed() == Some(code));
+                assert!(failed || before.trigger != Trigger::Rollback, "a rollback is not taken back");
             }
             Action::RemoveScratch => {}
         }
@@ -207,21 +215,25 @@ fn check_step(before: &Deployment, event: &Event, transition: &Transition) {
     let (from, to) = (before.state.status(), transition.next.status());
     assert!(rank(to) >= rank(from), "status went back from {from} to {to} by {event:?}");
     if from.is_settled() && from != to {
-        assert_eq!((from, to), (DeploymentStatus::Live, DeploymentStatus::Superseded), "{event:?}");
+        let to_be =
+            if before.state.crashed().is_some() { DeploymentStatus::Failed } else { DeploymentStatus::Superseded };
+        assert_eq!((from, to), (DeploymentStatus::Live, to_be), "{event:?}");
     }
     let until_live = matches!(
         before.state,
         S::Queued { .. } | S::Running { .. } | S::Resuming { .. } | S::Starting { .. } | S::Health { .. }
     );
     let ended = matches!(to, DeploymentStatus::Failed | DeploymentStatus::Canceled);
-    assert!(!ended || until_live || from == to, "{event:?} ended what was live: {:?}", before.state);
+    let replaced = before.state.crashed().is_some() && matches!(event, Event::NewerLive { .. });
+    assert!(!ended || until_live || replaced || from == to, "{event:?} ended what was live: {:?}", before.state);
     if ended || (until_live && to == DeploymentStatus::Superseded) {
         assert!(!transition.actions.iter().any(|a| matches!(a, Action::SwitchRoutes | Action::MakeLive { .. })));
     }
     if let S::Failed { .. } = &transition.next
         && from != to
     {
-        assert_eq!(transition.actions.iter().filter(|a| matches!(a, Action::Diagnose { .. })).count(), 1);
+        let diagnoses = transition.actions.iter().filter(|a| matches!(a, Action::Diagnose { .. })).count();
+        assert_eq!(diagnoses, usize::from(!replaced), "what crashed was diagnosed then");
     }
     if !transition.next.is_active() && !before.state.is_active() && transition.next == before.state {
         assert!(transition.actions.is_empty() && transition.phases.is_empty());
@@ -235,7 +247,9 @@ fn check_world(deployment: &Deployment, world: &World) {
     let logged = if matches!(state, S::Resuming { .. }) { None } else { state.phase() };
     assert_eq!(world.open_phase, logged, "the log has open what runs: {state:?}");
     match state {
-        S::Failed { .. } | S::Canceled { .. } => assert!(!world.replicas && !world.made_live),
+        S::Failed { phase: Phase::Route, .. } => assert!(world.made_live && world.diagnosed),
+        S::Failed { .. } => assert!(!world.replicas && !world.made_live && world.diagnosed),
+        S::Canceled { .. } => assert!(!world.replicas && !world.made_live),
         S::Superseded { was_live, .. } => {
             assert_eq!(*was_live, world.made_live);
             assert!(*was_live || !world.replicas);
@@ -285,11 +299,12 @@ fn every_state_answers_every_event() {
         S::Queued { since: 0 },
         S::Starting { since: 0 },
         S::Health { since: 0 },
-        S::Routing { since: 0, generation: 8, former: None },
-        S::Routing { since: 0, generation: 8, former: Some(id("older")) },
-        S::Draining { since: 0, former: id("older") },
-        S::CleaningUp { since: 0 },
-        S::Live { since: 0 },
+        S::Routing { since: 0, generation: 8, former: None, crashed: None },
+        S::Routing { since: 0, generation: 8, former: Some(id("older")), crashed: Some("x".into()) },
+        S::Draining { since: 0, former: id("older"), crashed: None },
+        S::CleaningUp { since: 0, crashed: None },
+        S::Live { since: 0, crashed: None },
+        S::Live { since: 0, crashed: Some("x".into()) },
         S::Superseded { at: 0, by: 6, was_live: true },
         S::Canceled { at: 0, phase: None },
     ];
@@ -321,7 +336,8 @@ fn walk(mut deployment: Deployment, events: &[Event]) -> (Deployment, Vec<Action
 }
 
 fn deployment(kind: ServiceKind, trigger: Trigger, live: Option<(&str, u64)>) -> Deployment {
-    let shape = Shape { kind, install: true, pre_deploy: false, reuses_image: false };
+    let rollback_window = Some(DurationMs(1000));
+    let shape = Shape { kind, install: true, pre_deploy: false, reuses_image: false, rollback_window };
     Deployment {
         deployment: id("this"),
         sequence: SEQUENCE,
@@ -354,7 +370,7 @@ fn a_web_service_goes_through_all_ten_phases() {
             Event::CleanedUp,
         ],
     );
-    assert_eq!(end.state, S::Live { since: NOW });
+    assert_eq!(end.state, S::Live { since: NOW, crashed: None });
     let ended: Vec<_> = phases
         .iter()
         .filter_map(|change| match change {

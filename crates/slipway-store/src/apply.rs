@@ -304,6 +304,11 @@ impl Writer<'_> {
             None => self.own_diagnosis().map_or_else(String::new, |diagnosis| diagnosis.what),
         };
         match &self.transition.next {
+            DeploymentState::Failed { code, .. } if self.loaded.deployment.state.crashed().is_some() => {
+                format!(
+                    "deployment failed: it crashed soon after it went live ({code}), and a newer one has taken its place"
+                )
+            }
             DeploymentState::Failed { phase, code, .. } => format!("deployment failed in {phase}: {what} ({code})"),
             DeploymentState::Superseded { by, .. } => {
                 format!("deployment was superseded by number {by} of its service")

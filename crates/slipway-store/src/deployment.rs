@@ -7,7 +7,7 @@ use crate::decode::{encoded, stored};
 use crate::release::ReleaseRow;
 use crate::row::{full_columns, summary_columns};
 use crate::{Applied, DeploymentRow, DeploymentSummary, Reuse, Store, StoreError};
-use slipway_pipeline::{Event, Shape, begin};
+use slipway_pipeline::{Action, DeploymentState, Event, Shape, begin};
 use slipway_types::api::LIMIT_MAX;
 use slipway_types::{DeploymentId, ReleaseId, ServiceId, ServiceKind, SourceSpec, TimestampMs, Trigger};
 use sqlx::SqliteConnection;
@@ -44,40 +44,9 @@ impl Store {
     /// [`StoreError::Missing`] service or release, or the database fails.
     pub async fn create_deployment(&self, now: TimestampMs, new: &NewDeployment) -> Result<Applied, StoreError> {
         let mut write = self.write().await?;
-        let service = crate::service::by_id(&mut write, &new.service).await?;
-        let release = match &new.release {
-            Some(release) => Some(crate::release::by_id(&mut write, release).await?),
-            None => None,
-        };
-        let shape = match (&release, &new.reuse) {
-            (_, Some(reuse)) => Shape::reusing(&reuse.of.plan, &reuse.settings),
-            (Some(release), None) => Shape::unplanned(release.settings.kind),
-            (None, None) => Shape::unplanned(service.settings.kind.unwrap_or(ServiceKind::Web)),
-        };
-        let sequence = next_sequence(&mut write, &new.service).await?;
-        let transition = begin(now, new.trigger, &shape);
-        let env_revision = release.as_ref().map_or(service.env_revision, |release| release.env_revision);
-        let row = Insert { new, release: release.as_ref(), sequence, shape, env_revision };
-        row.write(&mut write, now, &transition.next).await?;
-        let image_of = new.reuse.as_ref().map(|reuse| &reuse.of.deployment);
-        if let Some(former) = image_of.or(release.as_ref().map(|release| &release.deployment)) {
-            crate::built::copy(&mut write, former, &new.deployment).await?;
-        }
-
-        let mut news: News = Vec::new();
-        record_start(&mut write, now, new, &transition, &mut news).await?;
-        let mut work = Work::default();
-        for older in older_active(&mut write, &new.service, sequence).await? {
-            work.push_back((older, Event::NewerCreated { sequence }, Change::default()));
-        }
-        let mut actions = Vec::new();
-        // Inside a write transaction no one else changes a version: a lost race is a bug of the database.
-        advance(&mut write, now, work, &mut actions, &mut news)
-            .await?
-            .ok_or_else(|| StoreError::Contended { deployment: new.deployment.to_string(), attempts: 1 })?;
-        actions.extend(transition.actions.into_iter().map(|action| (new.deployment.clone(), action)));
+        let (mut actions, mut news) = (Vec::new(), News::new());
+        let after = create(&mut write, now, new, &mut actions, &mut news).await?;
         commit(write).await?;
-        let after = transition.next;
         Ok(Applied { changed: true, before: after.clone(), after, actions, news })
     }
 
@@ -204,6 +173,46 @@ impl Store {
     }
 }
 
+/// As [`Store::create_deployment`]; gives its first state.
+pub(crate) async fn create(
+    connection: &mut SqliteConnection,
+    now: TimestampMs,
+    new: &NewDeployment,
+    actions: &mut Vec<(DeploymentId, Action)>,
+    news: &mut News,
+) -> Result<DeploymentState, StoreError> {
+    let service = crate::service::by_id(connection, &new.service).await?;
+    let release = match &new.release {
+        Some(release) => Some(crate::release::by_id(connection, release).await?),
+        None => None,
+    };
+    let shape = match (&release, &new.reuse) {
+        (_, Some(reuse)) => Shape::reusing(&reuse.of.plan, &reuse.settings),
+        (Some(release), None) => Shape::unplanned(release.settings.kind),
+        (None, None) => Shape::unplanned(service.settings.kind.unwrap_or(ServiceKind::Web)),
+    };
+    let sequence = next_sequence(connection, &new.service).await?;
+    let transition = begin(now, new.trigger, &shape);
+    let env_revision = release.as_ref().map_or(service.env_revision, |release| release.env_revision);
+    let row = Insert { new, release: release.as_ref(), sequence, shape, env_revision };
+    row.write(connection, now, &transition.next).await?;
+    let image_of = new.reuse.as_ref().map(|reuse| &reuse.of.deployment);
+    if let Some(former) = image_of.or(release.as_ref().map(|release| &release.deployment)) {
+        crate::built::copy(connection, former, &new.deployment).await?;
+    }
+    record_start(connection, now, new, &transition, news).await?;
+    let mut work = Work::default();
+    for older in older_active(connection, &new.service, sequence).await? {
+        work.push_back((older, Event::NewerCreated { sequence }, Change::default()));
+    }
+    // Inside a write transaction no one else changes a version: a lost race is a bug of the database.
+    advance(connection, now, work, actions, news)
+        .await?
+        .ok_or_else(|| StoreError::Contended { deployment: new.deployment.to_string(), attempts: 1 })?;
+    actions.extend(transition.actions.into_iter().map(|action| (new.deployment.clone(), action)));
+    Ok(transition.next)
+}
+
 struct Insert<'n> {
     new: &'n NewDeployment,
     release: Option<&'n ReleaseRow>,
@@ -217,7 +226,7 @@ impl Insert<'_> {
         &self,
         connection: &mut SqliteConnection,
         now: TimestampMs,
-        state: &slipway_pipeline::DeploymentState,
+        state: &DeploymentState,
     ) -> Result<(), StoreError> {
         let settings = self.release.map(|release| &release.settings);
         let settings = settings.or(self.new.reuse.as_ref().map(|reuse| &reuse.settings));

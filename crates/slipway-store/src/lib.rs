@@ -11,7 +11,8 @@
 //! - Deployments: `deployment`, `deployments_of`, `deployments`, `active_deployments`, `serving_deployments`, `newest_built`,
 //!   `newest_not_ignored`, `phases`.
 //! - Releases: `create_release`, `release`, `releases`, `rollback_release`; `retained`: the layers that must stay.
-//! - `fall_asleep`, `wake`: whether what is live of a service sleeps.
+//! - `fall_asleep`, `wake`: whether what is live of a service sleeps. `roster`, `put_roster`: which replicas of it run.
+//!   `take_back`: a crash soon after it went live, with the deployment that brings back what was live before.
 //! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`,
 //!   `upload`, `put_token`, `token`, `next_generation`, `generation`.
 //! - [`copy_database`], [`check_database`]: for backups, beside a server that runs.
@@ -38,6 +39,7 @@ mod retention;
 mod row;
 mod service;
 mod sleep;
+mod supervision;
 mod token;
 mod upload;
 
@@ -56,5 +58,6 @@ pub use replica::{ReplicaRow, ReplicaStatus};
 pub use retention::Retained;
 pub use row::{DeploymentRow, DeploymentSummary};
 pub use service::{Destroyed, ServiceRow};
+pub use supervision::RosterChange;
 pub use token::TokenRow;
 pub use upload::UploadRow;

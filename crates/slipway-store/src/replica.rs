@@ -50,6 +50,7 @@ impl ReplicaRow {
             deployment: self.deployment,
             state: self.state.as_str().to_owned(),
             since: self.since,
+            trouble: None,
         }
     }
 

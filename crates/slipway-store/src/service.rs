@@ -221,7 +221,7 @@ pub(crate) async fn by_id(connection: &mut SqliteConnection, service: &ServiceId
     ServiceRow::from_row(&row)
 }
 
-async fn write_settings(
+pub(crate) async fn write_settings(
     connection: &mut SqliteConnection,
     service: &ServiceId,
     settings: &SettingsPatch,

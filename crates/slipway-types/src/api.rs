@@ -1,6 +1,7 @@
 //! Bodies of the HTTP API under `/v1`, and the events of a deployment's stream.
 
 use crate::agent::Stream;
+use crate::host::ExitFacts;
 use crate::settings::{ServiceKind, SettingsPatch};
 use crate::source::SourceSpec;
 use crate::{
@@ -107,6 +108,34 @@ pub struct ServiceView {
     /// Of what is live, when that may sleep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sleep: Option<SleepView>,
+    /// Nothing of it runs, because its owner said so.
+    #[serde(default)]
+    pub stopped: bool,
+    /// The last restart of what is live, since the server started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartView>,
+}
+
+/// How far a restart is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartView {
+    pub replaced: u32,
+    pub of: u32,
+    /// Why it was given up: a new replica did not become ready, and the old ones stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Box<Diagnosis>>,
+}
+
+impl RestartView {
+    pub fn is_over(&self) -> bool {
+        self.failed.is_some() || self.replaced >= self.of
+    }
+}
+
+/// `POST /v1/projects/{project}/services/{service}/scale`; `restart`, `stop` and `start` have an empty body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleParams {
+    pub replicas: u32,
 }
 
 /// Whether what is live sleeps.
@@ -127,9 +156,28 @@ pub enum SleepView {
 pub struct ReplicaView {
     pub replica: ReplicaId,
     pub deployment: DeploymentId,
-    /// `starting`, `ready`, `unready`, `draining`
+    /// `starting`, `ready`, `unready` (it fails its probes), `restarting` (it ended), `crash-looping` (again and again), `draining`
     pub state: String,
     pub since: TimestampMs,
+    /// Why it is not ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<ReplicaTrouble>,
+}
+
+/// What became of a replica that had been ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaTrouble {
+    /// Of the diagnosis.
+    pub code: String,
+    pub what: String,
+    /// How its process ended, if it did by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitFacts>,
+    /// How often it ended since it last ran well.
+    pub crashes: u32,
+    /// When it starts again. None: it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start_at: Option<TimestampMs>,
 }
 
 /// A past event of a service.

@@ -249,6 +249,27 @@ pub struct Evidence {
     /// What the host itself could not do: stable code and message.
     pub host_error: Option<HostError>,
     pub health: Option<HealthFacts>,
+    /// Of a replica that was ready and ended, or is being ended: when it starts again.
+    #[serde(default)]
+    pub restart: Option<Restart>,
+}
+
+/// What a host does about a replica that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// How often it ended since it last ran well; at least 1.
+    pub crashes: u32,
+    /// Until its next start.
+    pub pause_ms: u64,
+}
+
+/// A replica that ended so often without having run well in between is in a crash loop.
+pub const CRASH_LOOP_FROM: u32 = 3;
+
+impl Restart {
+    pub fn is_crash_loop(self) -> bool {
+        self.crashes >= CRASH_LOOP_FROM
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -310,7 +331,8 @@ pub enum ReplicaState {
     Starting,
     /// Healthy and stable: it may get traffic here.
     Ready { at: Endpoint },
-    /// It was ready, then failed its probes or exited; the host restarts it. It must get no traffic.
+    /// It was ready and is not. With [`Evidence::restart`] it has ended, or is being ended, and is started again; without, it
+    /// runs and fails its probes.
     Unready { evidence: Box<Evidence> },
     /// It never became ready; its sandbox is gone.
     Failed { evidence: Box<Evidence> },

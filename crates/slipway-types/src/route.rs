@@ -43,15 +43,17 @@ pub enum Sleep {
     After { idle: DurationMs },
     /// A request waits for a target, at most that long, and [`EdgeReport::WakeWanted`] is due.
     Asleep { wait_max: DurationMs },
-    /// A request waits for a target, at most that long; a wake is under way.
+    /// A request waits for a target, at most that long; a wake is under way, or another start.
     Waking { wait_max: DurationMs },
+    /// Its owner has stopped it: no request waits, and none wakes it.
+    Stopped,
 }
 
 impl Sleep {
     /// How long a request waits for a target. None: it does not.
     pub fn wait_max(self) -> Option<DurationMs> {
         match self {
-            Sleep::After { .. } => None,
+            Sleep::After { .. } | Sleep::Stopped => None,
             Sleep::Asleep { wait_max } | Sleep::Waking { wait_max } => Some(wait_max),
         }
     }

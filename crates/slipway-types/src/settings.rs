@@ -6,7 +6,9 @@
 mod patch;
 mod quantity;
 
-pub use patch::{BuildPatch, HealthPatch, LimitsPatch, Manifest, SettingsError, SettingsPatch, SitePatch, SleepPatch};
+pub use patch::{
+    BuildPatch, HealthPatch, LimitsPatch, LivenessPatch, Manifest, SettingsError, SettingsPatch, SitePatch, SleepPatch,
+};
 pub use quantity::{ByteSize, DurationMs, QuantityError};
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,44 @@ pub struct HealthSettings {
     pub start_timeout: DurationMs,
     /// A replica stays healthy and alive for this long before it gets traffic.
     pub stable_window: DurationMs,
+    /// Between two probes of a replica that is ready.
+    #[serde(default = "watch_interval")]
+    pub watch_interval: DurationMs,
+    /// A release that crashes within this time after it went live is taken back. Zero: it is not.
+    #[serde(default = "rollback_window")]
+    pub rollback_window: DurationMs,
+    #[serde(default)]
+    pub liveness: LivenessSettings,
+}
+
+/// Slow, because an exit is noticed at once anyway.
+fn watch_interval() -> DurationMs {
+    DurationMs::seconds(10)
+}
+
+/// What a release lacks shows with the first requests.
+fn rollback_window() -> DurationMs {
+    DurationMs::seconds(30)
+}
+
+/// The probe that decides whether a replica that was ready is restarted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LivenessSettings {
+    /// Path that must answer 2xx or 3xx. None: any answer will do, and it is asked for only of a replica that is not ready.
+    pub path: Option<String>,
+    pub interval: DurationMs,
+    /// For one probe's whole answer.
+    pub timeout: DurationMs,
+    /// In a row, before it is restarted. 0: it never is.
+    pub failures: u32,
+}
+
+impl Default for LivenessSettings {
+    /// A minute without a sign of life: a restart breaks off whatever it does.
+    fn default() -> Self {
+        let seconds = DurationMs::seconds(10);
+        Self { path: None, interval: seconds, timeout: seconds, failures: 3 }
+    }
 }
 
 /// Hard limits of one sandbox.
@@ -128,6 +168,9 @@ impl Default for ServiceSettings {
                 timeout: DurationMs::seconds(5),
                 start_timeout: DurationMs::seconds(60),
                 stable_window: DurationMs::seconds(1),
+                watch_interval: watch_interval(),
+                rollback_window: rollback_window(),
+                liveness: LivenessSettings::default(),
             },
             run: ResourceLimits {
                 memory: ByteSize::mebibytes(512),

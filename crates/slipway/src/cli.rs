@@ -14,6 +14,7 @@ mod pairs;
 mod plan;
 mod service;
 mod since;
+mod supervise;
 mod target;
 mod upload;
 
@@ -70,6 +71,10 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Redeploy { rebuild, follow } => deploy::redeploy(global, rebuild, follow).await,
         Command::Rollback { release, follow } => deploy::rollback(global, release, follow).await,
         Command::Cancel { deployment } => deploy::cancel(global, deployment).await.map(done),
+        Command::Restart { follow } => supervise::restart(global, follow).await,
+        Command::Scale { wanted, follow } => supervise::scale(global, wanted, follow).await,
+        Command::Stop => supervise::stop(global).await.map(done),
+        Command::Start { follow } => supervise::start(global, follow).await,
         Command::Ps => listing::services(global).await.map(done),
         Command::Events { limit } => listing::events(global, limit).await.map(done),
         Command::Logs(options) => logs::print(global, &options).await.map(done),

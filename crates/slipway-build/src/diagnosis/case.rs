@@ -169,7 +169,8 @@ impl<'e> Case<'e> {
     }
 }
 
-fn exit_words(exit: ExitFacts) -> String {
+/// How it ended, as a part of a sentence.
+pub fn exit_words(exit: ExitFacts) -> String {
     match (exit.code, exit.signal) {
         (_, Some(signal)) => format!("was ended by {}", signal_name(signal)),
         (Some(code), None) => match code.checked_sub(128).filter(|signal| (1..=31).contains(signal)) {

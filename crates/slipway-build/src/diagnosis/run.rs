@@ -17,12 +17,13 @@ const RULES: &[Rule] = &[
     build_output_missing,
 ];
 
-/// The app ended before it was ready.
+/// The app ended: at its start, or after it had been ready.
 pub(super) fn exited(case: &Case<'_>) -> Diagnosis {
     first(RULES, case).or_else(|| explained(case)).unwrap_or_else(|| {
         let exit = case.exit_words().unwrap_or_else(|| "ended".to_owned());
+        let when = if case.evidence.restart.is_some() { "" } else { " at its start" };
         let diagnosis = APP_EXITED
-            .diagnosis(format!("the app {exit} at its start"))
+            .diagnosis(format!("the app {exit}{when}"))
             .at(crash_place(case))
             .because(reason(case, &format!("the process {exit}")));
         if case.exit_code() == Some(0) {

@@ -36,16 +36,20 @@ pub(super) async fn show(State(api): State<Api>, path: ServicePath) -> Result<ax
 
 fn service_view(shared: &Shared, overview: ServiceOverview) -> ServiceView {
     let ServiceOverview { service, kind, live, replicas_wanted, newest, .. } = overview;
+    let fleet = shared.fleet();
+    let of_live = live.as_ref().map(|live| &live.deployment);
     ServiceView {
         url: view::service_url(&shared.server, &service.project, &service.service, kind),
-        sleep: live.as_ref().and_then(|live| shared.fleet().sleep_view(&live.deployment)),
+        sleep: of_live.and_then(|live| fleet.sleep_view(live)),
+        stopped: of_live.is_some_and(|live| fleet.is_stopped(live)),
+        restart: of_live.and_then(|live| fleet.restart_view(live)),
+        replicas_wanted: of_live.and_then(|live| fleet.wanted(live)).unwrap_or(replicas_wanted),
         live: live.map(|live| view::deployment(&shared.server, live)),
         newest: newest.map(|newest| view::deployment(&shared.server, newest)),
-        replicas: shared.fleet().views(&service.service_id),
+        replicas: fleet.views(&service.service_id),
         project: service.project,
         service: service.service,
         kind,
-        replicas_wanted,
     }
 }
 

@@ -77,7 +77,7 @@ impl Executor {
     }
 
     /// An absolute time: one that counted from now would be put off by each report that comes in between.
-    fn decide_again(&mut self) {
+    pub(super) fn decide_again(&mut self) {
         let at = self.shared.now() + DECIDE_AGAIN_MS;
         self.again_at.get_or_insert(at);
     }

@@ -1,6 +1,6 @@
 //! What people ask for. Each becomes rows before it is answered.
 
-use super::Executor;
+use super::{Executor, Order};
 use crate::refusal::{Refusal, cause_chain};
 use crate::reuse::{Build, Redeploy};
 use crate::{source, view};
@@ -47,6 +47,12 @@ pub(crate) enum Command {
         service: ServiceRow,
         reply: Reply<()>,
     },
+    /// Other replicas of what is live.
+    Supervise {
+        service: ServiceRow,
+        order: Order,
+        reply: Reply<()>,
+    },
     /// Answers with the sweep's id.
     Sweep {
         order: SweepOrder,
@@ -87,6 +93,9 @@ impl Executor {
             }
             Command::Destroy { service, reply } => {
                 let _ = reply.send(self.destroy(&service).await);
+            }
+            Command::Supervise { service, order, reply } => {
+                let _ = reply.send(self.supervise(&service.service_id, order).await);
             }
             Command::Sweep { order, reply } => {
                 let _ = reply.send(self.sweep(order));
@@ -176,7 +185,7 @@ impl Executor {
     }
 
     /// `dpl-` and 80 random bits, in letters and digits that are not mistaken for each other.
-    fn new_deployment_id(&self) -> Result<DeploymentId, Refusal> {
+    pub(super) fn new_deployment_id(&self) -> Result<DeploymentId, Refusal> {
         let text = self.shared.random_id("dpl")?;
         DeploymentId::parse(text).map_err(|error| Refusal::internal("a new id is not an id", &error))
     }

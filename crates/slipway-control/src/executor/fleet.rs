@@ -3,14 +3,18 @@
 //! Desired: every replica of the deployments that are live, starting or draining, handed to the host whole with a
 //! generation. Observed: the last state of each. What no [`ReplicaSpec`] names any more is forgotten.
 
+mod roster;
 mod sleep;
+mod view;
 
 pub(crate) use sleep::{SleepTimes, Turn};
+pub(crate) use view::Trouble;
 
 use sleep::Rest;
-use slipway_types::api::ReplicaView;
+use slipway_pipeline::Roster;
+use slipway_types::api::RestartView;
 use slipway_types::cache::Keeper;
-use slipway_types::host::{ReplicaSet, ReplicaSpec, ReplicaState};
+use slipway_types::host::{ProbeResult, ReplicaSet, ReplicaSpec, ReplicaState};
 use slipway_types::id::IdError;
 use slipway_types::route::Endpoint;
 use slipway_types::site::SiteRules;
@@ -33,6 +37,13 @@ pub(crate) struct Group {
     pub(crate) draining: bool,
     /// Of its image; shared by all route tables.
     rules: Arc<SiteRules>,
+    /// What a further replica is made of.
+    template: ReplicaSpec,
+    roster: Roster,
+    /// The last restart, when there was one.
+    restart: Option<RestartView>,
+    /// A replica of it was ready at some time: it is worth to wait for.
+    was_ready: bool,
     replicas: BTreeMap<ReplicaId, Replica>,
     /// None: it never sleeps.
     times: Option<SleepTimes>,
@@ -46,6 +57,21 @@ struct Replica {
     /// The host has said something of it, so its sandbox is at least being booted.
     reported: bool,
     since: TimestampMs,
+    /// Where its sandbox answers, ready or not.
+    at: Option<Endpoint>,
+    /// Since it was ready last.
+    trouble: Option<Trouble>,
+    /// It gets no new request, and is stopped when nothing is in flight to it any more, at the latest then.
+    leaving_until: Option<TimestampMs>,
+}
+
+/// What the report of a replica means.
+#[derive(Debug)]
+pub(crate) struct Reported {
+    pub(crate) deployment: DeploymentId,
+    pub(crate) turn: Turn,
+    /// It is ready again after some trouble.
+    pub(crate) recovered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -54,37 +80,47 @@ pub(crate) struct Fleet {
     generation: u64,
 }
 
+/// It fails its probes, and answers them.
+fn answers_unready(state: &ReplicaState) -> bool {
+    let ReplicaState::Unready { evidence } = state else { return false };
+    let last_probe = evidence.health.as_ref().and_then(|health| health.last_probe.as_ref());
+    evidence.restart.is_none() && matches!(last_probe, Some(ProbeResult::Status { .. }))
+}
+
 /// The id of a deployment's replica: the same after a restart, so that the host adopts what runs.
 pub(crate) fn replica_id(deployment: &DeploymentId, number: u32) -> Result<ReplicaId, IdError> {
     ReplicaId::parse(format!("{deployment}-{number}"))
 }
 
 impl Fleet {
-    /// Wants these replicas of `deployment`; those that are wanted already keep their state.
+    /// Wants the replicas of the roster; those that are wanted already keep their state.
     pub(crate) fn ensure(
         &mut self,
         now: TimestampMs,
         deployment: &DeploymentId,
         (service, sequence): (&ServiceId, u64),
-        specs: Vec<ReplicaSpec>,
-    ) {
+        template: ReplicaSpec,
+        roster: Roster,
+    ) -> Result<(), IdError> {
         let group = self.groups.entry(deployment.clone()).or_insert_with(|| Group {
             service: service.clone(),
             sequence,
             draining: false,
-            rules: specs.first().map(|spec| Arc::new(spec.image.rules.clone())).unwrap_or_default(),
+            rules: Arc::new(template.image.rules.clone()),
+            template,
+            // One that a former run of the server began.
+            restart: Some(roster.left_to_replace()).filter(|left| *left > 0).map(|of| RestartView {
+                replaced: 0,
+                of,
+                failed: None,
+            }),
+            roster,
+            was_ready: false,
             replicas: BTreeMap::new(),
             times: None,
             rest: Rest::default(),
         });
-        for spec in specs {
-            group.replicas.entry(spec.replica.clone()).or_insert(Replica {
-                spec,
-                state: ReplicaState::Starting,
-                reported: false,
-                since: now,
-            });
-        }
+        group.add_missing(now, deployment, group.template.served)
     }
 
     pub(crate) fn drop_deployment(&mut self, deployment: &DeploymentId) {
@@ -109,24 +145,25 @@ impl Fleet {
         self.groups.iter().filter(|(_, group)| group.service == *service).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Takes a report. Some: the deployment whose replica it is, whether that was ready, and what it means for its sleep; None:
-    /// nobody wants it.
-    pub(crate) fn report(
-        &mut self,
-        now: TimestampMs,
-        replica: &ReplicaId,
-        state: ReplicaState,
-    ) -> Option<(DeploymentId, bool, Turn)> {
+    /// Takes a report. None: nobody wants the replica.
+    pub(crate) fn report(&mut self, now: TimestampMs, replica: &ReplicaId, state: ReplicaState) -> Option<Reported> {
         let (deployment, group) = self.groups.iter_mut().find(|(_, group)| group.replicas.contains_key(replica))?;
         let known = group.replicas.get_mut(replica)?;
         if std::mem::discriminant(&known.state) != std::mem::discriminant(&state) {
             known.since = now;
         }
-        let was_ready = matches!(known.state, ReplicaState::Ready { .. });
+        let is_ready = matches!(state, ReplicaState::Ready { .. });
+        let recovered = is_ready && known.trouble.is_some();
+        match &state {
+            ReplicaState::Ready { at } => (known.at, known.trouble) = (Some(at.clone()), None),
+            ReplicaState::Unready { evidence } if evidence.restart.is_none() => {}
+            _ => known.at = None,
+        }
         known.state = state.clone();
         known.reported = true;
+        group.was_ready |= is_ready;
         let turn = group.turn(now, &state);
-        Some((deployment.clone(), was_ready, turn))
+        Some(Reported { deployment: deployment.clone(), turn, recovered })
     }
 
     pub(crate) fn deployment_of(&self, replica: &ReplicaId) -> Option<&DeploymentId> {
@@ -135,16 +172,13 @@ impl Fleet {
 
     /// Whether the host has begun with each replica.
     pub(crate) fn all_started(&self, deployment: &DeploymentId) -> bool {
-        self.groups
-            .get(deployment)
-            .is_some_and(|group| !group.replicas.is_empty() && group.replicas.values().all(|replica| replica.reported))
+        self.groups.get(deployment).is_some_and(|group| {
+            group.staying().next().is_some() && group.staying().all(|(_, replica)| replica.reported)
+        })
     }
 
     pub(crate) fn all_ready(&self, deployment: &DeploymentId) -> bool {
-        self.groups.get(deployment).is_some_and(|group| {
-            !group.replicas.is_empty()
-                && group.replicas.values().all(|replica| matches!(replica.state, ReplicaState::Ready { .. }))
-        })
+        self.groups.get(deployment).is_some_and(|group| group.all(|state| matches!(state, ReplicaState::Ready { .. })))
     }
 
     pub(crate) fn service_of(&self, deployment: &DeploymentId) -> Option<&ServiceId> {
@@ -158,18 +192,20 @@ impl Fleet {
     /// Whether one is ready, or the host has said of each that it is not: nothing is to be waited for.
     pub(crate) fn is_settled(&self, deployment: &DeploymentId) -> bool {
         let Some(group) = self.groups.get(deployment) else { return true };
-        let mut states = group.replicas.values().map(|replica| &replica.state);
+        let mut states = group.staying().map(|(_, replica)| &replica.state);
         !self.ready(deployment).is_empty() || !states.any(|state| matches!(state, ReplicaState::Starting))
     }
 
-    /// Replicas that may get traffic.
+    /// Replicas that may get traffic. When none is ready, those that at least answer their probes: whatever they say to people is
+    /// better than that nobody answers.
     pub(crate) fn ready(&self, deployment: &DeploymentId) -> Vec<(ReplicaId, Endpoint)> {
         let Some(group) = self.groups.get(deployment).filter(|group| group.takes_requests()) else { return Vec::new() };
-        let ready = |(id, replica): (&ReplicaId, &Replica)| match &replica.state {
-            ReplicaState::Ready { at } => Some((id.clone(), at.clone())),
-            _ => None,
+        let those = |may: fn(&ReplicaState) -> bool| {
+            let may = group.staying().filter(|(_, replica)| may(&replica.state));
+            may.filter_map(|(id, replica)| Some((id.clone(), replica.at.clone()?))).collect::<Vec<_>>()
         };
-        group.replicas.iter().filter_map(ready).collect()
+        let ready = those(|state| matches!(state, ReplicaState::Ready { .. }));
+        if ready.is_empty() { those(answers_unready) } else { ready }
     }
 
     /// Redirects and headers of the deployment's image.
@@ -190,21 +226,6 @@ impl Fleet {
             (keeper, layers.collect())
         };
         self.groups.iter().map(of_group).collect()
-    }
-
-    /// For people. What sleeps has none.
-    pub(crate) fn views(&self, service: &ServiceId) -> Vec<ReplicaView> {
-        let groups = self.groups.iter().filter(|(_, group)| group.service == *service && !group.sleeps());
-        let of_group = |(deployment, group): (&DeploymentId, &Group)| {
-            let of_replica = |(id, replica): (&ReplicaId, &Replica)| ReplicaView {
-                replica: id.clone(),
-                deployment: deployment.clone(),
-                state: if group.draining { "draining" } else { replica.state.as_str() }.to_owned(),
-                since: replica.since,
-            };
-            group.replicas.iter().map(of_replica).collect::<Vec<_>>()
-        };
-        groups.flat_map(of_group).collect()
     }
 
     /// Sets of this run of the server are newer than those of all runs before it.

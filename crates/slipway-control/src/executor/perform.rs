@@ -4,7 +4,7 @@
 use super::fleet::replica_id;
 use super::work::{Live, MissingInput, OwnerOfWork, Work};
 use super::{Executor, Fault};
-use slipway_pipeline::{Action, DeploymentState, Event};
+use slipway_pipeline::{Action, DeploymentState, Event, Roster};
 use slipway_store::{DeploymentRow, NewRelease, ReleaseRow};
 use slipway_types::host::{HostCommand, PhaseOutput, PhaseSpec, ReplicaSpec};
 use slipway_types::settings::DurationMs;
@@ -134,13 +134,12 @@ impl Executor {
         let service = &row.summary.service_id;
         let variables = self.shared.variables(service, release.env_revision).await?;
         variables.add_secrets_to(self.maskers.entry(service.clone()).or_default());
-        let mut specs = Vec::new();
         // A site has no process that more of it would help.
         let replicas = if release.image.process().is_some() { release.settings.replicas } else { 1 };
-        for number in 1..=replicas {
-            specs.push(replica_spec(&row, &release, number, variables.for_run()).map_err(Fault::Id)?);
-        }
-        self.shared.fleet().ensure(self.shared.now(), deployment, (service, row.summary.sequence), specs);
+        let roster = self.shared.store.roster(deployment).await?.unwrap_or(Roster::new(replicas));
+        let template = replica_spec(&row, &release, variables.for_run()).map_err(Fault::Id)?;
+        let of = (service, row.summary.sequence);
+        self.shared.fleet().ensure(self.shared.now(), deployment, of, template, roster).map_err(Fault::Id)?;
         self.shared.fleet().may_sleep(deployment, super::sleep::times(&release.settings, &release.image));
         self.replicas_changed = true;
         self.routes_changed = true;
@@ -203,15 +202,15 @@ fn stable_window(trigger: Trigger, settings: &ServiceSettings) -> DurationMs {
     if trigger == Trigger::Rollback { DurationMs(0) } else { settings.health.stable_window }
 }
 
+/// Of each replica; its own id is filled in for each.
 fn replica_spec(
     row: &DeploymentRow,
     release: &ReleaseRow,
-    number: u32,
     env: slipway_types::host::Env,
 ) -> Result<ReplicaSpec, slipway_types::id::IdError> {
     let settings = &release.settings;
     Ok(ReplicaSpec {
-        replica: replica_id(&row.summary.deployment, number)?,
+        replica: replica_id(&row.summary.deployment, 1)?,
         deployment: row.summary.deployment.clone(),
         service_id: row.summary.service_id.clone(),
         project: row.summary.project.clone(),

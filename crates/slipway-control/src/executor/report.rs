@@ -1,6 +1,7 @@
 //! What the host and the edge say, turned into events of deployments. Reports come late, twice and about what is no more;
 //! each is held against what is wanted now.
 
+use super::fleet::Reported;
 use super::work::Taken;
 use super::{Executor, Happening};
 use crate::log::mask::{Masker, NO_SECRETS};
@@ -112,7 +113,9 @@ impl Executor {
     fn diagnose(&self, deployment: &DeploymentId, phase: Phase, mut evidence: Evidence) -> Diagnosis {
         evidence.phase.get_or_insert(phase);
         let active = self.active.get(deployment);
-        let masker = active.map_or(&NO_SECRETS, |active| self.masker(&active.service));
+        let service = self.shared.fleet().service_of(deployment).cloned();
+        let service = active.map(|active| &active.service).or(service.as_ref());
+        let masker = service.map_or(&NO_SECRETS, |service| self.masker(service));
         masker.mask_evidence(&mut evidence);
         let planned = active.and_then(|active| active.work.as_ref()).and_then(|work| work.planned());
         let paths = active.and_then(|active| active.work.as_ref()).map_or(&[][..], |work| work.paths());
@@ -129,35 +132,28 @@ impl Executor {
             self.sleep_due = true;
         }
         let now = self.shared.now();
-        let failed = match &state {
-            ReplicaState::Failed { evidence } => Some(evidence.clone()),
-            _ => None,
-        };
-        let Some((deployment, was_ready, turn)) = self.shared.fleet().report(now, replica, state.clone()) else {
-            return;
-        };
+        let reported = self.shared.fleet().report(now, replica, state.clone());
+        let Some(Reported { deployment, turn, recovered }) = reported else { return };
         self.after_turn(&deployment, turn, &state);
-        if was_ready || matches!(state, ReplicaState::Ready { .. }) {
-            self.routes_changed = true;
+        self.routes_changed = true;
+        self.restarts_due = true;
+        if recovered {
+            self.note_recovery(&deployment, replica).await;
         }
-        match &state {
-            ReplicaState::Unready { evidence } => {
-                self.note_exit(&deployment, replica, "replica-unready", evidence).await;
+        if let ReplicaState::Unready { evidence } | ReplicaState::Failed { evidence } = &state {
+            let phase = self.active_phase(&deployment).unwrap_or(Phase::Health);
+            let diagnosis = self.diagnose(&deployment, phase, (**evidence).clone());
+            self.note_trouble(&deployment, replica, (&state, evidence), &diagnosis).await;
+            // Before it is live, one that crashes is as bad as one that never was ready.
+            let ended = matches!(state, ReplicaState::Failed { .. }) || evidence.restart.is_some();
+            if ended && self.active.contains_key(&deployment) {
+                let event = Event::ReplicaFailed { code: diagnosis.code.clone() };
+                let change = Change { diagnosis: Some(diagnosis), ..Change::default() };
+                self.push(&deployment, Happening { event, change });
+                return;
             }
-            ReplicaState::Failed { evidence } => {
-                self.note_exit(&deployment, replica, "replica-failed", evidence).await;
-            }
-            ReplicaState::Starting | ReplicaState::Ready { .. } | ReplicaState::Stopped => {}
         }
         if !self.active.contains_key(&deployment) {
-            return;
-        }
-        if let Some(evidence) = failed {
-            let phase = self.active_phase(&deployment).unwrap_or(Phase::Start);
-            let diagnosis = self.diagnose(&deployment, phase, *evidence);
-            let event = Event::ReplicaFailed { code: diagnosis.code.clone() };
-            let change = Change { diagnosis: Some(diagnosis), ..Change::default() };
-            self.push(&deployment, Happening { event, change });
             return;
         }
         let (started, ready) = {
@@ -169,18 +165,6 @@ impl Executor {
         }
         if ready {
             self.push(&deployment, Event::ReplicasReady);
-        }
-    }
-
-    /// Into the past of its service: what `slipway events` shows of a crash.
-    async fn note_exit(&self, deployment: &DeploymentId, replica: &ReplicaId, kind: &str, evidence: &Evidence) {
-        let diagnosis = self.diagnose(deployment, Phase::Health, evidence.clone());
-        let Some(service) = self.shared.fleet().service_of(deployment).cloned() else { return };
-        let mut message = format!("replica {replica}: {}", diagnosis.what);
-        self.masker(&service).mask_text(&mut message);
-        let added = self.shared.store.add_event(self.shared.now(), &service, Some(deployment), kind, &message).await;
-        if let Err(error) = added {
-            tracing::error!(%deployment, error = crate::refusal::cause_chain(&error), "an event could not be stored");
         }
     }
 

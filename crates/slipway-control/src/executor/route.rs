@@ -68,7 +68,11 @@ fn service_route(service: &Routed, fleet: &Fleet, domain: &str) -> Route {
 }
 
 fn why_not(fleet: &Fleet, deployment: &DeploymentId, usual: &str) -> String {
-    let why = if fleet.failed_to_wake(deployment) { "it was asleep and could not start" } else { usual };
+    let why = match () {
+        () if fleet.is_stopped(deployment) => "it was stopped",
+        () if fleet.failed_to_wake(deployment) => "it was asleep and could not start",
+        () => usual,
+    };
     why.to_owned()
 }
 

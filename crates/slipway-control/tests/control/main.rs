@@ -12,5 +12,6 @@ mod restart;
 mod reuse;
 mod service;
 mod sleep;
+mod supervise;
 mod upload;
 mod world;

@@ -67,6 +67,15 @@ async fn a_request_waits_asks_once_and_is_answered_when_there_is_a_target() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_stopped_answers_at_once_and_is_not_woken() {
+    let edge = Edge::start(sleeping(Vec::new(), Some(Sleep::Stopped))).await;
+    let mut client = waiting(&edge, GET).await;
+    assert_refused(&client.answer().await, "service-stopped");
+    drop(client);
+    assert_eq!(edge.stop().await, [], "nobody is asked to wake it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_wake_is_asked_for_however_many_requests_wait_on_both_names() {
     let app = App::named("awake").await;
     let own = |routes: Vec<Route>| {

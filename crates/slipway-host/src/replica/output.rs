@@ -32,7 +32,7 @@ impl Observed {
 }
 
 /// How the app ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Ended {
     Exit {
         facts: ExitFacts,

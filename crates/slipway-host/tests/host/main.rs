@@ -14,3 +14,4 @@ mod phases;
 mod prepare;
 mod replicas;
 mod sites;
+mod supervision;

@@ -30,6 +30,8 @@ pub(crate) fn spec(bench: &Bench, image: &Image, name: &str, path: Option<&str>,
             timeout: DurationMs(1000),
             start_timeout: DurationMs(4000),
             stable_window: DurationMs(200),
+            watch_interval: DurationMs(100),
+            ..defaults.health
         }),
         stable_window: DurationMs(200),
         stop_grace: DurationMs(500),
@@ -61,12 +63,12 @@ fn answer_of(address: SocketAddr) -> String {
     String::from_utf8_lossy(&answer[..count]).into_owned()
 }
 
-fn starts_by(spec: &mut ReplicaSpec, command: &str) {
+pub(crate) fn starts_by(spec: &mut ReplicaSpec, command: &str) {
     let ImageStart::Process(start) = &mut spec.image.start else { panic!("{:?}", spec.image) };
     start.command = command.to_owned();
 }
 
-async fn ready(bench: &mut Bench, replica: &ReplicaId) -> SocketAddr {
+pub(crate) async fn ready(bench: &mut Bench, replica: &ReplicaId) -> SocketAddr {
     loop {
         match bench.state_of(replica).await {
             ReplicaState::Ready { at: Endpoint::Address(address) } => return address,

@@ -2,7 +2,8 @@
 //!
 //! From a sandbox: its own source address only, no IPv6, nothing to this machine but DNS where it runs the resolver,
 //! nothing to other sandboxes, nothing private but what is allowed and port 53 of the resolvers; the rest is
-//! translated. To a sandbox: connections from this machine, and answers.
+//! translated. To a sandbox: connections from this machine, and answers. To one that is gone: refused at once, where the
+//! machine's default route would take a connection elsewhere, and whoever answers there would answer for it.
 
 use super::NetworkError;
 use super::cidr::Cidr;
@@ -108,6 +109,10 @@ fn script(layout: &Layout, allow: &[Cidr], dns: &[Ipv4Addr], in_use: &[Slot]) ->
     ip daddr @allowed accept
     ip daddr @private reject with icmpx admin-prohibited
     accept
+  }}
+  chain output {{
+    type filter hook output priority filter - 5; policy accept;
+    ip daddr {subnet} oifname != {mine} oifname != "lo" meta l4proto tcp reject with tcp reset
   }}
   chain translate {{
     type nat hook postrouting priority srcnat; policy accept;

@@ -12,3 +12,4 @@ mod schema;
 mod service;
 mod sleep;
 mod speed;
+mod supervision;

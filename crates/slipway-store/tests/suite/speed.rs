@@ -28,7 +28,7 @@ async fn fill(fixture: &Fixture) {
          INSERT INTO deployments SELECT 'old-' || n.i, d.service, n.i + 1, d.trigger_kind, d.shape,
            '{{\"state\":\"superseded\",\"at\":1,\"by\":2,\"was_live\":true}}', 'superseded', d.phase, 0, 1, d.source,
            d.source_label, d.message, d.settings, d.plan, 0, NULL, NULL, NULL, 100 + n.i, 200 + n.i,
-           d.image, d.build_inputs, d.source_settings, d.built_by, d.ignored
+           d.image, d.build_inputs, d.source_settings, d.built_by, d.ignored, d.roster
            FROM n JOIN deployments d ON d.id = 'live' || (n.i % {SERVICES});
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {DEPLOYMENTS})
          INSERT INTO events SELECT 1000 + n.i, n.i, d.service, d.id, 'deployment-live', 'deployment is live'

@@ -1,6 +1,6 @@
 //! The part of the settings that somebody has said something about: `slipway.toml` and `service set` have this shape.
 
-use super::{ByteSize, DurationMs, REPLICAS_MAX, ResourceLimits, ServiceKind, ServiceSettings};
+use super::{ByteSize, DurationMs, HealthSettings, REPLICAS_MAX, ResourceLimits, ServiceKind, ServiceSettings};
 use crate::name::{ProjectName, ServiceName};
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,26 @@ pub struct HealthPatch {
     pub start_timeout: Option<DurationMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stable_window: Option<DurationMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch_interval: Option<DurationMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_window: Option<DurationMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<LivenessPatch>,
+}
+
+/// `[health.liveness]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LivenessPatch {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<DurationMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<DurationMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
 }
 
 /// `[resources]`: limits of each running replica.
@@ -195,11 +215,7 @@ impl SettingsPatch {
             build.apply_to(settings);
         }
         if let Some(health) = &self.health {
-            set_some(&mut settings.health.path, &health.path);
-            set(&mut settings.health.interval, &health.interval);
-            set(&mut settings.health.timeout, &health.timeout);
-            set(&mut settings.health.start_timeout, &health.start_timeout);
-            set(&mut settings.health.stable_window, &health.stable_window);
+            health.apply_to(&mut settings.health);
         }
         if let Some(resources) = &self.resources {
             resources.apply_to(&mut settings.run);
@@ -229,12 +245,7 @@ impl SettingsPatch {
             merged.build.get_or_insert_default().merge_from(newer);
         }
         if let Some(newer) = &newer.health {
-            let health = merged.health.get_or_insert_default();
-            merge(&mut health.path, &newer.path);
-            merge(&mut health.interval, &newer.interval);
-            merge(&mut health.timeout, &newer.timeout);
-            merge(&mut health.start_timeout, &newer.start_timeout);
-            merge(&mut health.stable_window, &newer.stable_window);
+            merged.health.get_or_insert_default().merge_from(newer);
         }
         if let Some(newer) = &newer.resources {
             let resources = merged.resources.get_or_insert_default();
@@ -287,6 +298,41 @@ impl BuildPatch {
     }
 }
 
+impl HealthPatch {
+    fn apply_to(&self, health: &mut HealthSettings) {
+        set_some(&mut health.path, &self.path);
+        set(&mut health.interval, &self.interval);
+        set(&mut health.timeout, &self.timeout);
+        set(&mut health.start_timeout, &self.start_timeout);
+        set(&mut health.stable_window, &self.stable_window);
+        set(&mut health.watch_interval, &self.watch_interval);
+        set(&mut health.rollback_window, &self.rollback_window);
+        if let Some(liveness) = &self.liveness {
+            set_some(&mut health.liveness.path, &liveness.path);
+            set(&mut health.liveness.interval, &liveness.interval);
+            set(&mut health.liveness.timeout, &liveness.timeout);
+            set(&mut health.liveness.failures, &liveness.failures);
+        }
+    }
+
+    fn merge_from(&mut self, newer: &HealthPatch) {
+        merge(&mut self.path, &newer.path);
+        merge(&mut self.interval, &newer.interval);
+        merge(&mut self.timeout, &newer.timeout);
+        merge(&mut self.start_timeout, &newer.start_timeout);
+        merge(&mut self.stable_window, &newer.stable_window);
+        merge(&mut self.watch_interval, &newer.watch_interval);
+        merge(&mut self.rollback_window, &newer.rollback_window);
+        if let Some(newer) = &newer.liveness {
+            let liveness = self.liveness.get_or_insert_default();
+            merge(&mut liveness.path, &newer.path);
+            merge(&mut liveness.interval, &newer.interval);
+            merge(&mut liveness.timeout, &newer.timeout);
+            merge(&mut liveness.failures, &newer.failures);
+        }
+    }
+}
+
 impl LimitsPatch {
     fn apply_to(&self, limits: &mut ResourceLimits) {
         set(&mut limits.memory, &self.memory);
@@ -316,9 +362,10 @@ impl ServiceSettings {
         check_limits(&self.run, ["resources.memory", "resources.cpus", "resources.processes_max", "resources.disk"])?;
         check_limits(&self.build, ["build.memory", "build.cpus", "build.processes_max", "build.disk"])?;
         self.check_sleep()?;
-        if self.health.path.as_ref().is_some_and(|path| !path.starts_with('/')) {
-            let value = self.health.path.clone().unwrap_or_default();
-            return Err(SettingsError::NotUsable { key: "health.path", value, allowed: "a path starts with `/`" });
+        let probed = [("health.path", &self.health.path), ("health.liveness.path", &self.health.liveness.path)];
+        for (key, path) in probed {
+            let Some(path) = path.as_ref().filter(|path| !path.starts_with('/')) else { continue };
+            return Err(SettingsError::NotUsable { key, value: path.clone(), allowed: "a path starts with `/`" });
         }
         let paths = [("root", Some(&self.root)), ("site.directory", self.site_directory.as_ref())];
         for (key, path) in paths {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    live, or done
-  1    the deployment failed, was canceled or superseded
+  1    the deployment failed, was canceled or superseded; replicas did not become ready
   2    something to correct in what was asked
   3    the server or the network
   130  interrupted";
@@ -92,6 +92,26 @@ pub(crate) enum Command {
         /// Without it, the running deployment of the service
         #[arg(value_parser = deployment_id)]
         deployment: Option<DeploymentId>,
+    },
+    /// Replace the replicas of what is live, one by one; nothing is built and no request is lost
+    Restart {
+        #[command(flatten)]
+        follow: WaitOptions,
+    },
+    /// Run another number of replicas, without a new deployment
+    Scale {
+        /// Such as 3 or web=3
+        #[arg(value_parser = super::supervise::wanted_scale, value_name = "[SERVICE=]N")]
+        wanted: super::supervise::WantedScale,
+        #[command(flatten)]
+        follow: WaitOptions,
+    },
+    /// Stop what is live, until it is started or something is deployed
+    Stop,
+    /// Start what was stopped
+    Start {
+        #[command(flatten)]
+        follow: WaitOptions,
     },
     /// List services and what is live
     Ps,
@@ -182,6 +202,13 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct FollowOptions {
     /// Return once the deployment is queued
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct WaitOptions {
+    /// Return at once, and do not wait for the replicas
     #[arg(long, short)]
     pub(crate) detach: bool,
 }

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::{self, Palette};
 use crate::render::{Table, age, clock};
 use slipway_types::TimestampMs;
-use slipway_types::api::{DeploymentView, EventView, LIMIT_MAX, ServiceView, SleepView};
+use slipway_types::api::{DeploymentView, EventView, LIMIT_MAX, ReplicaView, ServiceView, SleepView};
 
 pub(super) async fn services(global: &GlobalOptions) -> Result<(), Failure> {
     let mut services = Client::discover(global)?.services().await?;
@@ -39,7 +39,7 @@ fn row(service: &ServiceView, now: TimestampMs) -> Vec<String> {
     vec![
         service.project.to_string(),
         service.service.to_string(),
-        status(live, service.sleep.as_ref(), service.newest.as_ref()),
+        status(service, now),
         live.and_then(|deployment| deployment.release).map(|number| format!("v{number}")).unwrap_or_default(),
         format!("{ready}/{}", service.replicas_wanted),
         changed.map(|instant| age(instant, now)).unwrap_or_default(),
@@ -47,23 +47,53 @@ fn row(service: &ServiceView, now: TimestampMs) -> Vec<String> {
     ]
 }
 
-/// What is live and whether it sleeps, and what became of the newest deployment when it is another one.
-fn status(live: Option<&DeploymentView>, sleep: Option<&SleepView>, newest: Option<&DeploymentView>) -> String {
-    let newest = newest.map(|newest| match newest.phase.filter(|_| !newest.status.is_settled()) {
+/// What is live and how it is, and what became of the newest deployment when it is another one.
+fn status(service: &ServiceView, now: TimestampMs) -> String {
+    let newest = service.newest.as_ref().map(|newest| match newest.phase.filter(|_| !newest.status.is_settled()) {
         Some(phase) => format!("{} ({phase})", newest.status),
         None => newest.status.to_string(),
     });
-    let live = live.map(|_| match sleep {
-        None | Some(SleepView::Awake) => "live".to_owned(),
-        Some(SleepView::Asleep) => "live, asleep".to_owned(),
-        Some(SleepView::Waking) => "live, waking".to_owned(),
-        Some(SleepView::WakeFailed { diagnosis }) => format!("live, does not wake ({})", diagnosis.code),
-    });
+    let live = service.live.as_ref().map(|live| live_status(service, live, now));
     match (live, newest) {
         (Some(live), None) => live,
         (Some(live), Some(newest)) => format!("{live}, newest {newest}"),
         (None, Some(newest)) => newest,
         (None, None) => String::new(),
+    }
+}
+
+fn live_status(service: &ServiceView, live: &DeploymentView, now: TimestampMs) -> String {
+    if service.stopped {
+        return "stopped".to_owned();
+    }
+    match &service.sleep {
+        Some(SleepView::Asleep) => return "live, asleep".to_owned(),
+        Some(SleepView::Waking) => return "live, waking".to_owned(),
+        Some(SleepView::WakeFailed { diagnosis }) => return format!("live, does not wake ({})", diagnosis.code),
+        None | Some(SleepView::Awake) => {}
+    }
+    let troubled = service.replicas.iter().filter(|replica| replica.deployment == live.deployment);
+    let worst = troubled.filter_map(|replica| Some((severity(&replica.state)?, replica))).max_by_key(|(rank, _)| *rank);
+    if let Some((_, replica)) = worst {
+        return format!("live, {}{}", replica.state, trouble(replica, now));
+    }
+    match &service.restart {
+        Some(restart) if !restart.is_over() => format!("live, restarting ({} of {})", restart.replaced, restart.of),
+        _ => "live".to_owned(),
+    }
+}
+
+fn severity(state: &str) -> Option<usize> {
+    ["unready", "restarting", "failed", "crash-looping"].iter().position(|known| *known == state)
+}
+
+/// Why, and when it starts again.
+fn trouble(replica: &ReplicaView, now: TimestampMs) -> String {
+    let Some(trouble) = &replica.trouble else { return String::new() };
+    match trouble.next_start_at.map(|at| at.saturating_sub(now)) {
+        Some(ms) if ms > 0 => format!(" ({}, next start in {} s)", trouble.code, (ms + 999) / 1000),
+        Some(_) => format!(" ({}, starting)", trouble.code),
+        None => format!(" ({})", trouble.code),
     }
 }
 

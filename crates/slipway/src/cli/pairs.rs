@@ -6,7 +6,7 @@ use slipway_types::settings::{Manifest, ServiceSettings};
 use toml::{Table, Value};
 
 /// Settings that are text, whatever the text looks like: `build.node_version=24`, `start_command=true`.
-const TEXT_KEYS: [&str; 9] = [
+const TEXT_KEYS: [&str; 10] = [
     "kind",
     "root",
     "start_command",
@@ -16,6 +16,7 @@ const TEXT_KEYS: [&str; 9] = [
     "build.ignore",
     "build.node_version",
     "health.path",
+    "health.liveness.path",
 ];
 
 /// Makes `health.path=/healthz replicas=2` a patch, checked against what can be.

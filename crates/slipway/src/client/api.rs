@@ -8,7 +8,7 @@ use hyper::body::{Body, Frame};
 use serde::de::IgnoredAny;
 use slipway_types::api::{
     DeployParams, DeploymentView, EnvParams, EnvView, EventView, RedeployParams, RedeployView, RollbackParams,
-    ServerView, ServiceView, SettingsView, UploadView,
+    ScaleParams, ServerView, ServiceView, SettingsView, UploadView,
 };
 use slipway_types::cache::{CacheView, SweepParams, SweepView};
 use slipway_types::{DeploymentId, ProjectName, ServiceName, TimestampMs};
@@ -95,6 +95,22 @@ impl Client {
 
     pub(crate) async fn service(&self, of: ServicePath<'_>) -> Result<ServiceView, ClientError> {
         self.get(&of.with("")).await
+    }
+
+    pub(crate) async fn restart(&self, of: ServicePath<'_>) -> Result<ServiceView, ClientError> {
+        self.post(&of.with("/restart"), &serde_json::json!({})).await
+    }
+
+    pub(crate) async fn scale(&self, of: ServicePath<'_>, replicas: u32) -> Result<ServiceView, ClientError> {
+        self.post(&of.with("/scale"), &ScaleParams { replicas }).await
+    }
+
+    pub(crate) async fn stop(&self, of: ServicePath<'_>) -> Result<ServiceView, ClientError> {
+        self.post(&of.with("/stop"), &serde_json::json!({})).await
+    }
+
+    pub(crate) async fn start(&self, of: ServicePath<'_>) -> Result<ServiceView, ClientError> {
+        self.post(&of.with("/start"), &serde_json::json!({})).await
     }
 
     pub(crate) async fn destroy(&self, of: ServicePath<'_>) -> Result<(), ClientError> {

@@ -8,4 +8,5 @@ mod listing;
 mod plan;
 mod server;
 mod slipway;
+mod supervise;
 mod usage;

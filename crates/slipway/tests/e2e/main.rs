@@ -22,6 +22,7 @@ mod run_failure;
 mod secret;
 mod site;
 mod sleep;
+mod supervise;
 mod switch;
 
 use slipway_testing::{Outcome, TestServer};

@@ -62,8 +62,8 @@ impl Group {
         !self.draining && matches!(self.rest, Rest::Awake | Rest::Failed(_))
     }
 
-    fn all(&self, is: impl Fn(&ReplicaState) -> bool) -> bool {
-        !self.replicas.is_empty() && self.replicas.values().all(|replica| is(&replica.state))
+    pub(super) fn all(&self, is: impl Fn(&ReplicaState) -> bool) -> bool {
+        self.staying().next().is_some() && self.staying().all(|(_, replica)| is(&replica.state))
     }
 
     /// It was stable before, so that its first healthy answer is enough, and its failures are those of a live release.
@@ -110,6 +110,8 @@ impl Fleet {
     pub(crate) fn begin_sleep(&mut self, deployment: &DeploymentId) -> bool {
         let Some(group) = self.groups.get_mut(deployment) else { return false };
         let ready = group.all(|state| matches!(state, ReplicaState::Ready { .. }));
+        // A restart ends first, and whoever leaves.
+        let ready = ready && group.roster.left_to_replace() == 0 && group.staying().count() == group.replicas.len();
         let begins = ready && group.times.is_some() && !group.draining && matches!(group.rest, Rest::Awake);
         if begins {
             group.rest = Rest::Falling;
@@ -155,7 +157,9 @@ impl Fleet {
 
     /// The server came back and what is live starts, or is taken over: requests may wait for it as for a wake.
     pub(crate) fn starts_again(&mut self, deployment: &DeploymentId) {
-        if let Some(group) = self.groups.get_mut(deployment).filter(|group| group.times.is_some()) {
+        let Some(group) = self.groups.get_mut(deployment) else { return };
+        group.was_ready = true;
+        if group.times.is_some() && !group.roster.is_stopped() {
             group.rest = Rest::Waking;
         }
     }
@@ -171,9 +175,13 @@ impl Fleet {
     /// For the edge.
     pub(crate) fn route_sleep(&self, deployment: &DeploymentId) -> Option<Sleep> {
         let group = self.groups.get(deployment).filter(|group| !group.draining)?;
-        let SleepTimes { after, wait_max } = group.times?;
+        if group.roster.is_stopped() {
+            return Some(Sleep::Stopped);
+        }
+        let recovery = self.recovery(deployment);
+        let Some(SleepTimes { after, wait_max }) = group.times else { return recovery };
         match group.rest {
-            Rest::Awake => Some(Sleep::After { idle: after }),
+            Rest::Awake => recovery.or(Some(Sleep::After { idle: after })),
             Rest::Falling | Rest::Asleep => Some(Sleep::Asleep { wait_max }),
             Rest::Rousing | Rest::Waking => Some(Sleep::Waking { wait_max }),
             Rest::Failed(_) => None,
@@ -186,7 +194,8 @@ impl Fleet {
 
     /// For people.
     pub(crate) fn sleep_view(&self, deployment: &DeploymentId) -> Option<SleepView> {
-        let group = self.groups.get(deployment).filter(|group| group.times.is_some())?;
+        let group = self.groups.get(deployment)?;
+        let group = Some(group).filter(|group| group.times.is_some() && !group.roster.is_stopped())?;
         Some(match &group.rest {
             Rest::Awake | Rest::Falling => SleepView::Awake,
             Rest::Asleep => SleepView::Asleep,
@@ -200,6 +209,7 @@ impl Fleet {
 mod tests {
     use super::*;
     use crate::executor::fleet::replica_id;
+    use slipway_pipeline::Roster;
     use slipway_types::host::{Evidence, ReplicaSpec};
     use slipway_types::image::{Image, ImageStart};
     use slipway_types::route::Endpoint;
@@ -233,7 +243,7 @@ mod tests {
                 asleep: false,
             };
             let mut fleet = Fleet::default();
-            fleet.ensure(0, &deployment, (&service, 1), vec![spec(1), spec(2)]);
+            fleet.ensure(0, &deployment, (&service, 1), spec(1), Roster::new(2)).unwrap();
             let times = SleepTimes { after: DurationMs::seconds(600), wait_max: DurationMs::seconds(60) };
             fleet.may_sleep(&deployment, Some(times));
             Case { fleet, deployment }
@@ -241,7 +251,7 @@ mod tests {
 
         fn report(&mut self, number: u32, state: ReplicaState) -> Turn {
             let replica = replica_id(&self.deployment, number).unwrap();
-            self.fleet.report(1, &replica, state).unwrap().2
+            self.fleet.report(1, &replica, state).unwrap().turn
         }
 
         fn ready(&mut self, number: u32) -> Turn {

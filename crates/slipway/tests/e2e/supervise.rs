@@ -1,0 +1,117 @@
+//! What is live is kept so: restarts without a lost request, crashes, stops.
+
+use crate::{BINARY, up};
+use slipway_testing::http::Connection;
+use slipway_testing::load::{Kind, Load, Tally};
+use slipway_testing::{App, TestServer, wait};
+use std::time::Duration;
+
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Answers `version`, and exits when it is asked to.
+fn crashing(version: &str) -> String {
+    format!(
+        "require('node:http').createServer((q, r) => {{\n\
+         if (q.url === '/crash') process.exit(3);\n\
+         r.end('{version}\\n');\n}}).listen(process.env.PORT, '0.0.0.0');\n"
+    )
+}
+
+/// By a request that may not be sent twice: the edge would send a GET to the next replica.
+fn crash(server: &TestServer, host: &str) -> u16 {
+    let mut connection = Connection::open(server.edge_port(), host).unwrap();
+    connection.request("POST", "/crash", &[], "").unwrap().status
+}
+
+fn status(server: &TestServer) -> String {
+    server.run(&["ps"]).expect_code(0).stdout
+}
+
+fn until_load_goes_on(load: &Load) {
+    let before = load.answered();
+    wait::until("more answers", BOUND, || (load.answered() > before + 50).then_some(()));
+}
+
+fn all_answered(load: Load) {
+    let Tally { answered, lost } = load.stop();
+    assert!(lost.is_empty(), "{} of {answered} lost: {:#?}", lost.len(), &lost[..lost.len().min(10)]);
+}
+
+#[test]
+fn restarts_and_other_numbers_of_replicas_lose_no_request_and_a_stop_lasts() {
+    const HOST: &str = "web-rolling.localhost";
+    let mut server = TestServer::start(BINARY);
+    let settings = "replicas = 2\n[health]\npath = \"/\"\nstable_window = \"100ms\"";
+    let app = App::node("rolling", "v1").settings(settings);
+    up(&server, app.path());
+    let kinds = [Kind::KeepAlive, Kind::KeepAlive, Kind::Close, Kind::Streamed, Kind::WebSocket];
+    let load = Load::start(server.edge_port(), HOST, &kinds);
+    until_load_goes_on(&load);
+    let before = server.sandboxes();
+    let _ = server.run_in(app.path(), &["restart"]).expect_code(0);
+    wait::until("two others", BOUND, || {
+        let now = server.sandboxes();
+        (now.len() == 2 && before.iter().all(|old| !now.contains(old))).then_some(())
+    });
+    let _ = server.run_in(app.path(), &["scale", "3"]).expect_code(0);
+    assert_eq!(server.sandboxes().len(), 3);
+    let scaled = server.run_in(app.path(), &["scale", "web=1", "--json"]).expect_code(0).stdout;
+    assert!(scaled.contains("\"replicas_wanted\": 1"), "{scaled}");
+    wait::until("one", BOUND, || (server.sandboxes().len() == 1).then_some(()));
+    until_load_goes_on(&load);
+    all_answered(load);
+    let refused = server.run_in(app.path(), &["scale", "0"]).expect_code(2);
+    assert!(refused.stderr.contains("`slipway stop`"), "{}", refused.stderr);
+
+    let _ = server.run_in(app.path(), &["stop"]).expect_code(0);
+    wait::until("the end of what ran", BOUND, || server.sandboxes().is_empty().then_some(()));
+    server.stop_process();
+    server.start_process();
+    wait::until("its page", BOUND, || {
+        let answer = server.get(HOST, "/");
+        assert_eq!(answer.status, 503, "{answer:?}");
+        (answer.header("x-slipway-error") == Some("service-stopped")).then_some(())
+    });
+    assert!(status(&server).contains("stopped") && server.sandboxes().is_empty());
+    let _ = server.run_in(app.path(), &["start"]).expect_code(0);
+    assert_eq!(server.get(HOST, "/").body, "v1\n");
+    let events = server.run_in(app.path(), &["events"]).expect_code(0).stdout;
+    for kind in ["service-restarting", "service-restarted", "service-scaled", "service-stopped", "service-started"] {
+        assert!(events.contains(kind), "{kind}: {events}");
+    }
+}
+
+#[test]
+fn a_release_that_crashes_after_the_switch_gives_way_to_the_one_before() {
+    const HOST: &str = "web-shaky.localhost";
+    let server = TestServer::start(BINARY);
+    let app = App::node("shaky", "v1").settings("[health]\npath = \"/\"\nstable_window = \"100ms\"");
+    app.write("server.js", &crashing("v1"));
+    up(&server, app.path());
+    app.write("server.js", &crashing("v2"));
+    up(&server, app.path());
+    let load = Load::start(server.edge_port(), HOST, &[Kind::KeepAlive, Kind::Close]);
+    until_load_goes_on(&load);
+    assert_eq!(crash(&server, HOST), 502, "the request that it held");
+    wait::until("the release before", BOUND, || (server.get(HOST, "/").body == "v1\n").then_some(()));
+    until_load_goes_on(&load);
+    let Tally { lost, .. } = load.stop();
+    assert!(lost.len() <= 2, "those that it held, one of each client: {lost:#?}");
+    wait::until("the outcome", BOUND, || {
+        let deployments = server.run_in(app.path(), &["events"]).expect_code(0).stdout;
+        deployments.contains("deployment-failed").then_some(())
+    });
+    let events = server.run_in(app.path(), &["events"]).expect_code(0).stdout;
+    assert!(events.contains("deployment-crashed") && events.contains("v1 is brought back"), "{events}");
+    assert!(events.contains("the app exited with status 3; it starts again in"), "{events}");
+
+    // What was brought back crashes too: it has nothing to give way to, and is started again, ever later.
+    for _ in 0..3 {
+        wait::until("an answer", BOUND, || (server.get(HOST, "/").status == 200).then_some(()));
+        let _ = crash(&server, HOST);
+    }
+    wait::until("the verdict", BOUND, || {
+        status(&server).contains("crash-looping (app-exited, next start in").then_some(())
+    });
+    wait::until("another start", BOUND, || (server.get(HOST, "/").body == "v1\n").then_some(()));
+}
