@@ -153,7 +153,7 @@ impl Executor {
     /// Runs until `shutdown`, or until the host or the edge has gone.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
         self.restore().await?;
-        self.serve(&shutdown).await
+        Box::pin(self.serve(&shutdown)).await
     }
 
     /// Can be dropped where it waits, and goes on when it is called again.

@@ -82,7 +82,7 @@ impl Server {
                 self.executor.restore().await?;
                 self.restored = true;
             }
-            self.executor.serve(&stop).await
+            Box::pin(self.executor.serve(&stop)).await
         };
         // What tokio would make of the time that the database takes must not show.
         let mut life = pin!(tokio::task::unconstrained(Box::pin(life)));
