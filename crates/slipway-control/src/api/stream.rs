@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Chunks between the file and the client: one is being sent, one is ready.
@@ -19,6 +20,10 @@ const CHUNKS_AHEAD: usize = 2;
 const CLIENT_IDLE_MAX: Duration = Duration::from_secs(120);
 /// How often a follower looks without having been woken. The doorbell is reliable; this covers only a log's removal.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long the log's own last line is waited for once it is known that there is one: the database knows of an end before the log
+/// does. It never comes when the server died in between.
+const LAST_LINE_WAIT: Duration = Duration::from_secs(2);
 
 /// What to do with one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +40,7 @@ pub(crate) enum End {
     NotYet,
     /// What the log is about is gone.
     Now,
-    /// With a line that the log lacks.
+    /// With this line, should the log not say so in a moment.
     With(String),
 }
 
@@ -78,9 +83,10 @@ type Chunks = mpsc::Sender<io::Result<Bytes>>;
 async fn send_lines<S: Selection>(log: &SegmentLog, selection: &S, follow: bool, to: &Chunks) -> io::Result<()> {
     let mut doorbell = log.doorbell();
     let mut cursor = Cursor::default();
+    let mut ends_at = None;
     loop {
         drop(doorbell.borrow_and_update());
-        // Asked before the last read: what ends a stream is written before the state that says so.
+        // Asked before the last read: what is gone has written its last line.
         let end = selection.end().await;
         loop {
             let chunk = log.read(cursor)?;
@@ -96,16 +102,22 @@ async fn send_lines<S: Selection>(log: &SegmentLog, selection: &S, follow: bool,
                 return Ok(());
             }
         }
+        let mut look_at = Instant::now() + LOOK_INTERVAL;
         match end {
             End::NotYet => {}
             End::Now => return Ok(()),
-            End::With(line) => return send(to, format!("{line}\n").into_bytes()).await,
+            End::With(line) => {
+                look_at = *ends_at.get_or_insert(Instant::now() + LAST_LINE_WAIT);
+                if Instant::now() >= look_at {
+                    return send(to, format!("{line}\n").into_bytes()).await;
+                }
+            }
         }
         if !follow {
             return Ok(());
         }
         // An error would mean that the log is closed, but `log` is held here.
-        let _ = tokio::time::timeout(LOOK_INTERVAL, doorbell.changed()).await;
+        let _ = tokio::time::timeout_at(look_at, doorbell.changed()).await;
     }
 }
 
@@ -132,5 +144,56 @@ async fn send(to: &Chunks, bytes: Vec<u8>) -> io::Result<()> {
     match tokio::time::timeout(CLIENT_IDLE_MAX, to.send(Ok(bytes.into()))).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing any more")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::segment::Shape;
+
+    /// The database says from the start that it is over; the log says so by a line.
+    struct Over;
+
+    impl Selection for Over {
+        fn verdict(&self, line: &[u8]) -> Verdict {
+            if line == b"the end\n" { Verdict::SendAndEnd } else { Verdict::Send }
+        }
+
+        fn gap(&self) -> String {
+            "gap".to_owned()
+        }
+
+        async fn end(&self) -> End {
+            End::With("an end".to_owned())
+        }
+    }
+
+    async fn stream(later: &[&str]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let shape = Shape { segment_bytes: 1000, tail_segments: 2, keep_head: true };
+        let log = Arc::new(SegmentLog::open(dir.path().to_owned(), "x", shape).unwrap());
+        log.append("first").unwrap();
+        let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
+        let read = Arc::clone(&log);
+        let sending = tokio::spawn(async move { send_lines(&read, &Over, true, &sender).await });
+        let mut text = String::new();
+        let mut later = later.iter();
+        while let Some(chunk) = receiver.recv().await {
+            text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+            // The reader has found no end; the writer goes on now.
+            if let Some(line) = later.next() {
+                log.append(line).unwrap();
+                log.ring();
+            }
+        }
+        sending.await.unwrap().unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_waited_for_and_stood_in_for_when_they_never_come() {
+        assert_eq!(stream(&["second", "the end"]).await, "first\nsecond\nthe end\n");
+        assert_eq!(stream(&["second"]).await, "first\nsecond\nan end\n");
     }
 }
