@@ -1,9 +1,11 @@
 //! The shipped binary as a server on a data directory of its own.
 
+use crate::app::App;
 use crate::cli::{Background, Run};
 use crate::http::{self, Response};
 use crate::slot::Slot;
 use crate::wait;
+use serde_json::Value;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -169,11 +171,27 @@ impl TestServer {
         format!("{:06x}", subnet.to_bits() >> 8)
     }
 
-    /// What the file `state.json` of a sandbox says of its holder (`shim`) or its first process (`init`).
-    pub fn process_of(&self, sandbox: &str, who: &str) -> i32 {
-        let state = std::fs::read(self.data().join("sandboxes").join(sandbox).join("state.json")).unwrap();
-        let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
-        i32::try_from(state[who]["pid"].as_i64().unwrap()).unwrap()
+    /// What the file `state.json` of a sandbox says of its holder (`shim`) or its first process (`init`), once it says it.
+    pub fn process_of(&self, sandbox: &str, who: &str) -> Option<i32> {
+        let state = std::fs::read(self.data().join("sandboxes").join(sandbox).join("state.json")).ok()?;
+        let state: Value = serde_json::from_slice(&state).ok()?;
+        i32::try_from(state[who]["pid"].as_i64()?).ok()
+    }
+
+    /// What `ps` says of the app's service.
+    pub fn service(&self, app: &App) -> Option<Value> {
+        let list: Value = serde_json::from_str(&self.run_in(app.path(), &["ps", "--json"]).stdout).ok()?;
+        let mut services = list["services"].as_array().or(list.as_array())?.iter();
+        services.find(|service| service["project"] == app.name()).cloned()
+    }
+
+    /// The view of a deployment of the app, once it has ended.
+    pub fn ended(&self, app: &App, deployment: &str) -> Option<Value> {
+        const ENDS: [&str; 4] = ["live", "failed", "canceled", "superseded"];
+        let service = self.service(app)?;
+        let views = [&service["live"], &service["newest"]].into_iter();
+        let mut own = views.filter(|view| view["deployment"] == deployment);
+        own.find(|view| view["status"].as_str().is_some_and(|status| ENDS.contains(&status))).cloned()
     }
 
     pub fn edge_port(&self) -> u16 {

@@ -10,27 +10,15 @@ const BOUND: Duration = Duration::from_secs(60);
 /// Long enough to be seen and killed in, short enough to be run once more.
 const WHILE: &str = "sleep 2";
 
-/// `ps` about the app's service, until `look` finds in it what it looks for.
+/// Until `look` finds in what `ps` says of the app's service what it looks for.
 fn until(what: &str, server: &TestServer, app: &App, look: impl Fn(&Value) -> bool) -> Value {
-    wait::until(what, BOUND, || {
-        let run = server.run_in(app.path(), &["ps", "--json"]);
-        let list: Value = serde_json::from_str(&run.stdout).ok()?;
-        let mut services = list["services"].as_array().or(list.as_array())?.iter();
-        services.find(|service| service["project"] == app.name() && look(service)).cloned()
-    })
+    wait::until(what, BOUND, || server.service(app).filter(|service| look(service)))
 }
 
+/// The status in which the deployment ends.
 fn until_settled(server: &TestServer, app: &App, deployment: &str) -> String {
-    let text = |view: &Value, key: &str| view[key].as_str().unwrap_or_default().to_owned();
-    let service = until("the deployment to end", server, app, |service| {
-        [&service["newest"], &service["live"]].into_iter().any(|view| {
-            text(view, "deployment") == deployment
-                && matches!(text(view, "status").as_str(), "live" | "failed" | "canceled" | "superseded")
-        })
-    });
-    let mut views = [&service["newest"], &service["live"]].into_iter();
-    let view = views.rfind(|view| text(view, "deployment") == deployment).unwrap();
-    text(view, "status")
+    let view = wait::until("the deployment to end", BOUND, || server.ended(app, deployment));
+    view["status"].as_str().unwrap().to_owned()
 }
 
 /// Deploys without waiting.
@@ -146,7 +134,7 @@ fn a_build_whose_sandbox_dies_fails_and_leaves_nothing() {
                 .then_some(())
         });
         let sandbox = server.sandboxes().into_iter().find(|name| !live.contains(name)).unwrap();
-        kill(server.process_of(&sandbox, who));
+        kill(server.process_of(&sandbox, who).unwrap());
         assert_eq!(until_settled(&server, &app, &deployment), "failed", "its {who} was killed");
         let service = until("the diagnosis", &server, &app, |service| !service["newest"]["diagnosis"].is_null());
         let diagnosis = &service["newest"]["diagnosis"];
@@ -167,16 +155,11 @@ fn a_replica_whose_sandbox_dies_comes_back() {
     up(&server, app.path());
     for who in ["shim", "init"] {
         let sandbox = server.sandboxes().pop().unwrap();
-        let pid = server.process_of(&sandbox, who);
+        let pid = server.process_of(&sandbox, who).unwrap();
         kill(pid);
         wait::until("another sandbox", BOUND, || {
-            let ready = server
-                .sandboxes()
-                .pop()
-                .filter(|name| server.data().join("sandboxes").join(name).join("state.json").exists())?;
-            let now = std::fs::read(server.data().join("sandboxes").join(&ready).join("state.json")).ok()?;
-            let now: Value = serde_json::from_slice(&now).ok()?;
-            now[who]["pid"].as_i64().is_some_and(|now| now != i64::from(pid)).then_some(())
+            let now = server.process_of(&server.sandboxes().pop()?, who)?;
+            (now != pid).then_some(())
         });
         assert_eq!(answers(&server, "web-phoenix.localhost"), "alive\n");
         until_nothing_is_left(&server);

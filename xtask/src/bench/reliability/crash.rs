@@ -3,7 +3,6 @@
 
 use super::super::{median, percentile, row, slipway};
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 use slipway_testing::load::{Kind, Load};
 use slipway_testing::{App, TestServer, http};
 use std::collections::BTreeMap;
@@ -96,7 +95,7 @@ fn one(
             Some(load)
         }
     };
-    let end = wait("the deployment to end", || settled(server, aim, &deployment))?;
+    let end = wait("the deployment to end", || server.ended(aim, &deployment))?;
     if let Some(load) = load {
         report.take(load);
     }
@@ -159,24 +158,13 @@ fn answer(server: &TestServer, host: &str) -> Option<String> {
     (response.status == 200).then_some(response.body)
 }
 
-/// The deployment's view, once it has ended.
-fn settled(server: &TestServer, app: &App, deployment: &str) -> Option<Value> {
-    let run = server.run_in(app.path(), &["ps", "--json"]);
-    let list: Value = serde_json::from_str(&run.stdout).ok()?;
-    let services = list["services"].as_array().or(list.as_array())?;
-    let views = services.iter().flat_map(|service| [&service["newest"], &service["live"]]);
-    let mut own = views.filter(|view| view["deployment"] == deployment);
-    let ended = |view: &&Value| matches!(view["status"].as_str(), Some("live" | "failed" | "canceled" | "superseded"));
-    own.find(ended).cloned()
-}
-
 /// Kills in whichever sandbox of the deployment is there; waits for one if need be. One that ends by itself meanwhile is let go.
 fn kill_in_sandbox(server: &TestServer, app: &App, deployment: &str, victim: Victim) -> Result<()> {
     let found = wait("a sandbox of the deployment", || {
         let name = server.sandboxes().into_iter().find(|name| name.contains(deployment));
         match name.and_then(|name| process(server, &name, victim)) {
             Some(pid) => Some(Some(pid)),
-            None => settled(server, app, deployment).map(|_| None),
+            None => server.ended(app, deployment).map(|_| None),
         }
     })?;
     if let Some(pid) = found {
@@ -187,9 +175,7 @@ fn kill_in_sandbox(server: &TestServer, app: &App, deployment: &str, victim: Vic
 }
 
 fn process(server: &TestServer, sandbox: &str, victim: Victim) -> Option<i32> {
-    let state = std::fs::read(server.data().join("sandboxes").join(sandbox).join("state.json")).ok()?;
-    let state: Value = serde_json::from_slice(&state).ok()?;
-    let pid = |who: &str| i32::try_from(state[who]["pid"].as_i64()?).ok();
+    let pid = |who: &str| server.process_of(sandbox, who);
     match victim {
         Victim::Shim => pid("shim"),
         Victim::FirstProcess => pid("init"),
