@@ -153,7 +153,7 @@ pub enum Acceleration {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Runtime {
-    /// runc where it is installed, else crun.
+    /// crun from 1.0 on, which starts a container in a third of the time; else runc.
     #[default]
     Auto,
     Runc,

@@ -119,12 +119,12 @@ fn root() -> Check {
 }
 
 fn runtime(config: &SandboxConfig) -> Check {
-    let hint = "install the package `runc` (or `crun`)";
+    let hint = "install the package `crun` (or `runc`)";
     if !matches!(config.driver, DriverConfig::Oci) {
         return check("container runtime", true, "not needed by the chosen driver", hint);
     }
     let Some(program) = find_runtime(config.runtime) else {
-        return check("container runtime", false, "neither `runc` nor `crun` was found", hint);
+        return check("container runtime", false, "neither `crun` nor `runc` was found", hint);
     };
     match program::run(Command::new(&program).arg("--version"), "") {
         Ok(text) => {

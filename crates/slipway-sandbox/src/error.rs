@@ -17,7 +17,7 @@ pub enum SandboxError {
         #[source]
         source: std::io::Error,
     },
-    #[error("no OCI runtime was found: neither `runc` nor `crun` is installed")]
+    #[error("no OCI runtime was found: neither `crun` nor `runc` is installed")]
     NoRuntime,
     #[error("no `{program}` was found: {hint}")]
     NoMachineProgram { program: &'static str, hint: &'static str },

@@ -13,7 +13,7 @@ use crate::start::{Base, blocking, make_templates};
 use crate::steps::Steps;
 use crate::{driver, program};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,10 +219,24 @@ fn reap_dead(sandboxes_dir: &Path) -> Result<Vec<Slot>, SandboxError> {
 
 pub(crate) fn find_runtime(choice: Runtime) -> Option<PathBuf> {
     match choice {
-        Runtime::Auto => program::find("runc").or_else(|| program::find("crun")),
+        Runtime::Auto => {
+            let crun = program::find("crun").filter(|crun| is_recent_crun(crun));
+            crun.or_else(|| program::find("runc"))
+        }
         Runtime::Runc => program::find("runc"),
         Runtime::Crun => program::find("crun"),
     }
+}
+
+/// Ubuntu 22.04 has 0.17, on which nobody runs our tests.
+fn is_recent_crun(program: &Path) -> bool {
+    let said = program::run(Command::new(program).arg("--version"), "").unwrap_or_default();
+    crun_major(&said).is_some_and(|major| major >= 1)
+}
+
+/// The first line is `crun version 1.8.1`.
+fn crun_major(said: &str) -> Option<u32> {
+    said.lines().next()?.strip_prefix("crun version ")?.split('.').next()?.parse().ok()
 }
 
 fn find_programs(config: &DriverConfig) -> Result<BootDriver, SandboxError> {
@@ -230,5 +244,18 @@ fn find_programs(config: &DriverConfig) -> Result<BootDriver, SandboxError> {
         DriverConfig::Oci => Ok(BootDriver::Oci),
         DriverConfig::Qemu(config) => driver::qemu::find_programs(config).map(BootDriver::Qemu),
         DriverConfig::Firecracker(config) => driver::firecracker::find_programs(config).map(BootDriver::Firecracker),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_crun() {
+        assert_eq!(crun_major("crun version 1.8.1\ncommit: f8a0"), Some(1));
+        assert_eq!(crun_major("crun version 0.17\n"), Some(0));
+        assert_eq!(crun_major("runc version 1.1.5"), None);
+        assert_eq!(crun_major(""), None);
     }
 }

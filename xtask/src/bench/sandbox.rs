@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use driver::Driver;
 use slipway_layers::image;
 use slipway_sandbox::{
-    DriverConfig, NetworkConfig, Runtime, Sandbox, SandboxConfig, SandboxSpec, Sandboxes, WarmConfig, WritableSpec,
+    DriverConfig, NetworkConfig, Sandbox, SandboxConfig, SandboxSpec, Sandboxes, WarmConfig, WritableSpec,
 };
 use slipway_testing::slot::Slot;
 use slipway_types::settings::{ByteSize, ResourceLimits};
@@ -64,7 +64,7 @@ async fn measure(driver: &Driver, config: &DriverConfig, warm: WarmConfig, targe
         sandboxes_dir: dir.path().join("sandboxes"),
         shim_program: slipway()?,
         agent_program: target.join("libexec/slipway-agent"),
-        runtime: Runtime::Auto,
+        runtime: driver.runtime,
         driver: config.clone(),
         network: NetworkConfig { subnet: slot.subnet().parse()?, ..NetworkConfig::default() },
         ca_bundle: None,

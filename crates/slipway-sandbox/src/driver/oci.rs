@@ -5,7 +5,7 @@ mod move_in;
 mod rootfs;
 mod seccomp;
 
-use super::{Driver, DriverError, Guest, cgroup};
+use super::{Driver, DriverError, Guest, cgroup, namespace};
 use crate::error::SandboxError;
 use crate::home::{AGENT_SOCKET, BootSpec, Home, short_path};
 use crate::process::wait_fd;
@@ -13,7 +13,10 @@ use crate::reap::settle_images;
 use cgroup::MemoryKills;
 use rootfs::Rootfs;
 use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use slipway_tree::root::READ_ONLY_PATHS;
 use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -77,7 +80,7 @@ impl Driver for Oci {
 }
 
 fn launch(home: &Home, boot: &BootSpec, rootfs: Option<Rootfs>) -> Result<Box<dyn Guest>, DriverError> {
-    if boot.runtime_program.file_name().is_some_and(|name| name == "crun") {
+    if is_crun(boot) {
         hide_unified_cgroup();
     }
     match start(home, boot, rootfs.as_ref()) {
@@ -104,7 +107,35 @@ fn start(home: &Home, boot: &BootSpec, rootfs: Option<&Rootfs>) -> Result<(Pid, 
     let pidfd = pidfd_open(pid, PidfdFlags::empty())
         .map_err(|_| DriverError::new(format!("the agent ended at once: {}", log_tail(home))))?;
     let stream = dial(home, &pidfd)?;
+    if is_crun(boot) {
+        let closed = namespace::inside(pid.as_raw_nonzero().get(), close_mounts);
+        closed.map_err(|e| DriverError::because("cannot close what the runtime left open", &e))?;
+    }
     Ok((pid, pidfd, stream))
+}
+
+fn is_crun(boot: &BootSpec) -> bool {
+    boot.runtime_program.file_name().is_some_and(|name| name == "crun")
+}
+
+/// crun leaves the directory of the cgroups writable for root inside (a small file system in memory, nobody's cgroup), and takes the
+/// restrictions of a mount from what it shows of it once more, the root too. Nothing of the sandbox runs yet but the agent, which waits.
+fn close_mounts() -> std::io::Result<()> {
+    let plain = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    let closed = plain | libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOEXEC;
+    let read_only = READ_ONLY_PATHS.into_iter().chain([bundle::CGROUPS]).map(|path| (path, closed));
+    for (path, attributes) in read_only.chain([("/", plain)]) {
+        match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            // A kernel has not all of them; and where it is no mount, it is part of one that is closed.
+            Ok(place) => match namespace::set_attributes(&place, attributes, None) {
+                Err(error) if error.raw_os_error() != Some(libc::EINVAL) => return Err(error),
+                _ => {}
+            },
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 impl Guest for Container {

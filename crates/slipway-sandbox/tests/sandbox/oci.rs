@@ -6,9 +6,9 @@ use slipway_sandbox::{Runtime, SandboxConfig, WarmConfig};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn crun_does_as_well() {
+async fn runc_does_as_well() {
     let change = |config: &mut SandboxConfig| {
-        config.runtime = Runtime::Crun;
+        config.runtime = Runtime::Runc;
         config.warm = WarmConfig { idle: Some(1), ..WarmConfig::STANDARD };
     };
     let machine = Place::find(oci(), 61).unwrap().machine_with(change).await;

