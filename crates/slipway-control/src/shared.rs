@@ -2,6 +2,7 @@
 
 use crate::api::ServicePath;
 use crate::cache::CacheState;
+use crate::executor::Waits;
 use crate::executor::fleet::Fleet;
 use crate::log::Logs;
 use crate::outside::Outside;
@@ -11,7 +12,7 @@ use crate::source::Credentials;
 use crate::upload::Uploads;
 use crate::variable::{Variables, VariablesError};
 use crate::view;
-use slipway_store::{ServiceRow, Store, StoreError};
+use slipway_store::{DeploymentSummary, ServiceRow, Store, StoreError};
 use slipway_types::api::{DeploymentView, ServerView};
 use slipway_types::{DeploymentId, ServiceId, TimestampMs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,8 @@ use std::time::Duration;
 const ID_LETTERS: &[u8; 32] = b"23456789abcdfghjkmnpqrstvwxyz0eu";
 /// 16 letters of 5 bits each.
 const ID_RANDOM_BYTES: usize = 16;
+/// Until a place in a full queue may be free: a small build takes as long.
+const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -38,6 +41,12 @@ pub(crate) struct Shared {
     pub(crate) cache: Mutex<CacheState>,
     /// Of each service: whose layers stay.
     pub(crate) keep_releases: u32,
+    /// For all builds together.
+    pub(crate) build_memory_max_bytes: u64,
+    /// Deployments that may wait for a worker.
+    pub(crate) queue_max: u32,
+    /// Written by the executor, read by listings. Held like the fleet.
+    pub(crate) waits: Mutex<Waits>,
     /// Settings and variables are read, changed and written back, and services made: one change at a time.
     pub(crate) editing: tokio::sync::Mutex<()>,
 }
@@ -64,9 +73,32 @@ impl Shared {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As the API answers it.
+    pub(crate) fn view(&self, summary: DeploymentSummary) -> DeploymentView {
+        let waiting = self.waits().get(&summary.deployment).cloned();
+        DeploymentView { waiting, ..view::deployment(&self.server, summary) }
+    }
+
+    /// Refuses what the queue has no place for. A newer deployment of a service takes the place of its older one.
+    pub(crate) async fn check_queue(&self, service: &ServiceId) -> Result<(), Refusal> {
+        let (waiting, max) = (self.store.queue_length(service).await?, self.queue_max);
+        if waiting < max {
+            return Ok(());
+        }
+        let message = format!("the build queue is full: {waiting} deployments wait for a build worker, and {max} may");
+        Err(Refusal::unavailable("queue-full", message)
+            .retry_after(QUEUE_RETRY_AFTER)
+            .hint("`slipway ps` shows what waits and why; `slipway cancel` ends what is not needed")
+            .hint("the server's owner sets how many may wait (`build.queue`) and how many build (`build.workers`)"))
+    }
+
     pub(crate) async fn deployment_view(&self, deployment: &DeploymentId) -> Result<DeploymentView, Refusal> {
         match self.store.deployment(deployment).await {
-            Ok(row) => Ok(view::deployment(&self.server, row.summary)),
+            Ok(row) => Ok(self.view(row.summary)),
             Err(StoreError::Missing { .. }) => Err(deployment_unknown(deployment)),
             Err(error) => Err(error.into()),
         }

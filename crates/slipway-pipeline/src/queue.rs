@@ -111,7 +111,8 @@ impl std::fmt::Display for WaitsFor {
             Self::Service => f.write_str("waits for the end of another build of the service"),
             Self::Memory { builds, held_bytes, memory_max_bytes, wanted_bytes } => {
                 let (held, max) = (ByteSize(*held_bytes), ByteSize(*memory_max_bytes));
-                let held = format!("{builds} {} {held} of {max}", if *builds == 1 { "build holds" } else { "builds hold" });
+                let held =
+                    format!("{builds} {} {held} of {max}", if *builds == 1 { "build holds" } else { "builds hold" });
                 write!(f, "waits for memory: {held}, and it needs {}", ByteSize(*wanted_bytes))
             }
             Self::Turn => f.write_str("waits for its turn: a deployment before it waits for memory"),

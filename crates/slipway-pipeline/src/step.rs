@@ -68,20 +68,17 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
         (
             S::Running { phase, worker, superseded_by: None, attempt, .. },
             E::PhaseDone { phase: done, attempt: of, skipped },
-        ) if phase == done && attempt == of =>
-        {
-            at.after_worker_phase(*phase, *worker, *skipped)
-        }
+        ) if phase == done && attempt == of => at.after_worker_phase(*phase, *worker, *skipped),
         (
             S::Running { phase, worker, superseded_by: Some(by), attempt, .. },
             E::PhaseDone { phase: done, attempt: of, .. },
-        ) if phase == done && attempt == of =>
-        {
+        ) if phase == done && attempt == of => {
             at.superseded(*by, PhaseResult::Done, vec![Action::ReleaseWorker { worker: *worker }])
         }
-        (S::Running { phase, worker, superseded_by, attempt, .. }, E::PhaseFailed { phase: failed, attempt: of, code })
-            if phase == failed && of.is_none_or(|of| of == *attempt) =>
-        {
+        (
+            S::Running { phase, worker, superseded_by, attempt, .. },
+            E::PhaseFailed { phase: failed, attempt: of, code },
+        ) if phase == failed && of.is_none_or(|of| of == *attempt) => {
             let actions = vec![Action::ReleaseWorker { worker: *worker }];
             match superseded_by {
                 None => at.failed(code, actions),
@@ -96,12 +93,16 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
         }
 
         // Its worker goes on with another deployment meanwhile: what waits must hold nothing that others wait for.
-        (S::Running { phase: Phase::Source, worker, attempt, .. }, E::MemoryWanted { attempt: of }) if attempt == of => {
+        (S::Running { phase: Phase::Source, worker, attempt, .. }, E::MemoryWanted { attempt: of })
+            if attempt == of =>
+        {
             Transition { actions: vec![Action::ReleaseWorker { worker: *worker }], ..at.resuming(Phase::Source) }
         }
 
         // Nothing is heard of the worker. It is told to stop all the same: it may only be slow.
-        (S::Running { phase, worker, superseded_by, attempt, .. }, E::LeaseExpired { attempt: of }) if attempt == of => {
+        (S::Running { phase, worker, superseded_by, attempt, .. }, E::LeaseExpired { attempt: of })
+            if attempt == of =>
+        {
             let stop = stop_worker(*worker);
             match (phase, superseded_by) {
                 (_, Some(by)) => at.superseded(*by, PhaseResult::Failed, stop),

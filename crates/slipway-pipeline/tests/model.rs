@@ -479,7 +479,12 @@ fn what_comes_late_changes_nothing() {
     let of_an_earlier_attempt = Event::PhaseDone { phase: Phase::Build, attempt: ATTEMPT - 1, skipped: false };
     let failed = Event::PhaseFailed { phase: Phase::Build, attempt: Some(ATTEMPT - 1), code: "build-failed".into() };
     let late = [of_an_earlier_attempt, failed, Event::LeaseExpired { attempt: ATTEMPT - 1 }];
-    for event in late.into_iter().chain([done(Phase::Install), Event::ReplicasReady, Event::Routed { generation: 99 }, Event::Drained]) {
+    for event in late.into_iter().chain([
+        done(Phase::Install),
+        Event::ReplicasReady,
+        Event::Routed { generation: 99 },
+        Event::Drained,
+    ]) {
         let transition = step(NOW, &start, &event);
         assert_eq!(transition, Transition { next: start.state.clone(), actions: Vec::new(), phases: Vec::new() });
     }

@@ -218,6 +218,17 @@ pub enum PhaseOutcome {
     Ignored,
 }
 
+impl PhaseOutcome {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            PhaseOutcome::Done(_) => "done",
+            PhaseOutcome::Failed(_) => "failed",
+            PhaseOutcome::Canceled => "canceled",
+            PhaseOutcome::Ignored => "ignored",
+        }
+    }
+}
+
 /// What a phase hands to the next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "phase")]

@@ -58,18 +58,22 @@ impl Executor {
             },
         };
         let phase_work = work.phase_work(phase)?;
+        // Of a state that has moved on meanwhile nothing is to be done.
+        let Some(attempt) = row.state.attempt() else { return Ok(()) };
         let lineage = work.lineage().clone();
         if let Some(active) = self.active.get_mut(deployment) {
             active.work = Some(work);
         }
         let spec = PhaseSpec {
             deployment: deployment.clone(),
+            attempt,
             service_id: row.summary.service_id,
             project: row.summary.project,
             service: row.summary.service,
             lineage,
             work: phase_work,
         };
+        self.grant_lease(deployment, attempt);
         self.outbox.push_back(HostCommand::RunPhase { worker, spec: Box::new(spec) });
         Ok(())
     }
@@ -181,7 +185,7 @@ impl Executor {
         }
     }
 
-    async fn needed_uploads(&self) -> Result<BTreeSet<UploadId>, Fault> {
+    pub(super) async fn needed_uploads(&self) -> Result<BTreeSet<UploadId>, Fault> {
         let mut sources = Vec::new();
         for overview in self.shared.store.overviews().await? {
             if let Some(newest) = overview.newest.or(overview.live) {

@@ -51,7 +51,12 @@ async fn the_stream_of_the_past_is_what_was_told_at_the_time() {
     let mut told = Vec::new();
     told.extend(fixture.claim(11, 1).await.unwrap().1.news);
     told.extend(fixture.tell(15, "d1", done(Phase::Source)).await.news);
-    told.extend(fixture.tell(19, "d1", Event::PhaseFailed { phase: Phase::Environment, attempt: Some(2), code: "x".into() }).await.news);
+    told.extend(
+        fixture
+            .tell(19, "d1", Event::PhaseFailed { phase: Phase::Environment, attempt: Some(2), code: "x".into() })
+            .await
+            .news,
+    );
     let told: Vec<_> = told
         .into_iter()
         .map(|(_, event)| event)

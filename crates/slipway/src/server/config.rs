@@ -5,12 +5,14 @@
 mod file;
 mod layers;
 mod machines;
+mod queue;
 
 use crate::cli::{Driver, GlobalOptions, ServerOptions};
 use crate::client::DATA_DIR_DEFAULT;
 use crate::failure::Failure;
 use file::{ConfigFile, NodeKind};
 pub(crate) use machines::{MachinesConfig, releases_dir};
+pub(crate) use queue::QueueConfig;
 use slipway_edge::ProxyConfig;
 use slipway_host::{BaseConfig, HostConfig, NodeSource, PythonSource};
 use slipway_sandbox::{DriverConfig, NetworkConfig, SandboxConfig, WarmConfig};
@@ -54,6 +56,8 @@ pub(crate) struct ServerConfig {
     pub(crate) drain_timeout: Duration,
     /// Newest releases of each service whose layers stay.
     pub(crate) keep_releases: u32,
+    /// What may wait, and what builds may take.
+    pub(crate) queue: QueueConfig,
     pub(crate) host: HostConfig,
 }
 
@@ -77,6 +81,7 @@ impl ServerConfig {
         let (api_listen, edge_listen) = (file.api.listen, file.edge.listen);
         let (driver, drain_timeout) = (file.sandbox.driver, file.drain_timeout);
         let keep_releases = layers::keep_releases(&file.layers)?;
+        let queue = queue::queue_config(&file.build)?;
         let machines = machines::machines_config(&file.sandbox, &data_dir)?;
         let host = host_config(&data_dir, file)?;
         Ok(Self {
@@ -89,6 +94,7 @@ impl ServerConfig {
             drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT_DEFAULT).as_duration(),
             proxy: ProxyConfig { allow, ca_bundle: host.sandbox.ca_bundle.clone() },
             keep_releases,
+            queue,
             host,
             data_dir,
         })

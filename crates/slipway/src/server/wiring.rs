@@ -164,6 +164,8 @@ fn control_config(config: &ServerConfig, api_listener: TcpListener, addresses: A
         drain_timeout: config.drain_timeout,
         driver: driver::name_of(&config.host.sandbox.driver).to_owned(),
         keep_releases: config.keep_releases,
+        build_memory_max_bytes: config.queue.memory_max_bytes,
+        queue_max: config.queue.waiting_max,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..ControlConfig::new(&config.data_dir, api_listener)
     }
