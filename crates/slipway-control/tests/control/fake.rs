@@ -3,7 +3,8 @@
 use slipway_types::agent::Stream;
 use slipway_types::cache::{Retention, SweepOrder};
 use slipway_types::host::{
-    Evidence, ExitFacts, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet, ReplicaState,
+    Evidence, ExitFacts, HEARTBEAT_INTERVAL, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet,
+    ReplicaState,
 };
 use slipway_types::route::{EdgeReport, Endpoint, RouteTable};
 use slipway_types::source::SourceFacts;
@@ -44,6 +45,8 @@ pub(crate) struct Script {
 pub(crate) struct Seen {
     pub(crate) tables: Vec<RouteTable>,
     pub(crate) work: Vec<(DeploymentId, PhaseWork)>,
+    /// Of each phase.
+    pub(crate) attempts: Vec<(DeploymentId, u64)>,
     pub(crate) canceled: Vec<DeploymentId>,
     pub(crate) released: Vec<DeploymentId>,
     pub(crate) sets: Vec<ReplicaSet>,
@@ -88,28 +91,44 @@ impl Fake {
         let say = |report| async { drop(reports.send(report).await) };
         say(HostReport::Claim { worker: 0 }).await;
         let mut adopting = true;
-        while let Some(command) = commands.recv().await {
+        let mut bound = None;
+        let mut beats = tokio::time::interval(HEARTBEAT_INTERVAL);
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                _ = beats.tick() => {
+                    if let Some((worker, deployment, attempt)) = bound.clone() {
+                        say(HostReport::Heartbeat { worker, deployment, attempt }).await;
+                    }
+                    continue;
+                }
+            };
+            let Some(command) = command else { return };
             match command {
-                HostCommand::RunPhase { spec, .. } => {
-                    let phase = spec.work.phase();
+                HostCommand::RunPhase { spec, worker } => {
+                    let (phase, attempt) = (spec.work.phase(), spec.attempt);
+                    bound = Some((worker, spec.deployment.clone(), attempt));
+                    self.seen.lock().unwrap().attempts.push((spec.deployment.clone(), attempt));
                     self.seen.lock().unwrap().work.push((spec.deployment.clone(), spec.work.clone()));
                     let deployment = spec.deployment.clone();
                     let prints = self.script.lock().unwrap().prints.clone();
                     if let Some(line) = prints {
-                        say(HostReport::Log { deployment: deployment.clone(), phase, stream: Stream::Stdout, line })
-                            .await;
+                        let (deployment, stream) = (deployment.clone(), Stream::Stdout);
+                        say(HostReport::Log { deployment, attempt, phase, stream, line }).await;
                     }
                     if let Some(outcome) = self.outcome(&spec.work) {
-                        say(HostReport::PhaseFinished { deployment, phase, outcome }).await;
+                        say(HostReport::PhaseFinished { deployment, attempt, phase, outcome }).await;
                     }
                 }
                 HostCommand::CancelPhase { deployment } => {
                     self.seen.lock().unwrap().canceled.push(deployment.clone());
                     let outcome = PhaseOutcome::Canceled;
-                    say(HostReport::PhaseFinished { deployment, phase: Phase::Build, outcome }).await;
+                    let (phase, attempt) = (Phase::Build, bound.as_ref().map_or(0, |(.., attempt)| *attempt));
+                    say(HostReport::PhaseFinished { deployment, attempt, phase, outcome }).await;
                 }
                 HostCommand::ReleaseWorker { worker, deployment } => {
                     self.seen.lock().unwrap().released.push(deployment);
+                    bound = None;
                     say(HostReport::Claim { worker }).await;
                 }
                 HostCommand::Retain(retention) => self.seen.lock().unwrap().retained.push(retention),

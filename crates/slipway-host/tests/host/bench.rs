@@ -138,6 +138,7 @@ impl Bench {
 
     pub(crate) async fn start_phase(&self, work: PhaseWork) {
         let spec = PhaseSpec {
+            attempt: 1,
             deployment: self.deployment(),
             service_id: self.service(),
             project: ProjectName::parse("shop").unwrap(),
@@ -150,7 +151,7 @@ impl Bench {
 
     pub(crate) async fn finished(&mut self) -> (Phase, PhaseOutcome) {
         loop {
-            if let HostReport::PhaseFinished { phase, outcome, deployment } = self.next().await {
+            if let HostReport::PhaseFinished { phase, outcome, deployment, .. } = self.next().await {
                 assert_eq!(deployment, self.deployment());
                 return (phase, outcome);
             }

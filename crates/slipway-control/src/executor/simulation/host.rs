@@ -28,6 +28,20 @@ struct Worker {
     running: Option<Box<PhaseSpec>>,
     /// What runs never ends by itself.
     hangs: bool,
+    /// It stands still, and hears nothing; as one whose disk does not answer.
+    stuck: bool,
+    /// Orders that came meanwhile.
+    unheard: VecDeque<HostCommand>,
+    /// Of its deployment, the newest.
+    attempt: u64,
+}
+
+/// On its way to control.
+#[derive(Debug)]
+struct Sent {
+    report: HostReport,
+    /// Of a phase that ended: the attempt that it truly was, whatever the report says.
+    attempt: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +78,11 @@ pub(super) enum Doing {
     PhaseEnds(usize),
     PhaseFails(usize),
     PhaseHangs(usize),
+    WorkerSticks(usize),
+    /// It hears what it missed.
+    WorkerWakes(usize),
+    /// It ends its phase first.
+    WorkerWakesLate(usize),
     Replica(ReplicaId),
     Crashes(ReplicaId),
 }
@@ -83,7 +102,11 @@ pub(super) struct Host {
     last_generation: u64,
     /// Some apps are bad.
     bad_apps: bool,
-    reports: VecDeque<HostReport>,
+    reports: VecDeque<Sent>,
+    /// The newest that was given out.
+    attempts: BTreeMap<DeploymentId, u64>,
+    /// When workers spoke last.
+    beaten_ms: i64,
     /// How often each was begun.
     migrations: BTreeMap<DeploymentId, u32>,
     /// Sets that lost their way with an earlier link.
@@ -92,6 +115,8 @@ pub(super) struct Host {
 }
 
 pub(super) const WORKERS: usize = 2;
+/// Rarer than in earnest, to save steps, and still within a lease.
+const BEAT_MS: i64 = 8_000;
 
 impl Host {
     pub(super) fn new(planted: Option<Planted>, bad_apps: bool) -> Self {
@@ -142,7 +167,7 @@ impl Host {
 
     fn claim(&mut self, worker: usize) {
         self.workers[worker] = Worker { claims: true, ..Worker::default() };
-        self.reports.push_back(HostReport::Claim { worker: u32::try_from(worker).unwrap() });
+        self.tell(HostReport::Claim { worker: u32::try_from(worker).unwrap() });
     }
 
     /// Takes the next command. None: there is none.
@@ -152,6 +177,10 @@ impl Host {
     }
 
     fn obey(&mut self, command: HostCommand) -> Result<String, String> {
+        if let Some(stuck) = self.stuck_one(&command) {
+            stuck.unheard.push_back(command);
+            return Ok("host: a worker that is stuck does not hear".to_owned());
+        }
         match command {
             HostCommand::RunPhase { worker, spec } => self.run(worker as usize, spec),
             HostCommand::CancelPhase { deployment } => {
@@ -179,7 +208,12 @@ impl Host {
     fn run(&mut self, worker: usize, spec: Box<PhaseSpec>) -> Result<String, String> {
         let phase = spec.work.phase();
         let said = format!("host: worker {worker} runs {phase} of {}", spec.deployment);
-        let twice = |other: &Worker| other.running.as_ref().is_some_and(|other| other.service_id == spec.service_id);
+        // One that lost its deployment and does not know it stands still.
+        let twice = |other: &Worker| {
+            let same = other.running.as_ref().is_some_and(|other| other.service_id == spec.service_id);
+            same && !(other.stuck
+                && other.unheard.iter().any(|order| matches!(order, HostCommand::ReleaseWorker { .. })))
+        };
         if self.workers.iter().enumerate().any(|(number, other)| number != worker && twice(other)) {
             return Err(format!("{said}, while another worker builds the service"));
         }
@@ -191,6 +225,13 @@ impl Host {
             None if !self.workers[worker].claims => return Err(format!("{said}, but has not claimed")),
             _ => {}
         }
+        if let Some(running) = &self.workers[worker].running {
+            return Err(format!("{said}, which has not ended {} yet", running.work.phase()));
+        }
+        let newest = self.attempts.insert(spec.deployment.clone(), spec.attempt).unwrap_or(0);
+        if spec.attempt <= newest {
+            return Err(format!("{said} as attempt {}, after attempt {newest}", spec.attempt));
+        }
         if phase == Phase::PreDeploy {
             let count = self.migrations.entry(spec.deployment.clone()).or_default();
             *count += 1;
@@ -198,9 +239,8 @@ impl Host {
                 return Err(format!("{said} for the {count}. time"));
             }
         }
-        self.cancel(worker);
-        let bound = Some(spec.deployment.clone());
-        self.workers[worker] = Worker { claims: false, bound, running: Some(spec), hangs: false };
+        let (bound, attempt) = (Some(spec.deployment.clone()), spec.attempt);
+        self.workers[worker] = Worker { bound, attempt, running: Some(spec), ..Worker::default() };
         Ok(said)
     }
 
@@ -212,7 +252,64 @@ impl Host {
 
     fn finished(&mut self, spec: &PhaseSpec, outcome: PhaseOutcome) {
         let (deployment, phase) = (spec.deployment.clone(), spec.work.phase());
-        self.reports.push_back(HostReport::PhaseFinished { deployment, phase, outcome });
+        let attempt = match self.planted {
+            Some(Planted::HostForgetsAttempts) => self.attempts[&deployment],
+            _ => spec.attempt,
+        };
+        let report = HostReport::PhaseFinished { deployment, attempt, phase, outcome };
+        self.reports.push_back(Sent { report, attempt: Some(spec.attempt) });
+    }
+
+    fn tell(&mut self, report: HostReport) {
+        self.reports.push_back(Sent { report, attempt: None });
+    }
+
+    /// Whom the command is for, when that one is stuck.
+    fn stuck_one(&mut self, command: &HostCommand) -> Option<&mut Worker> {
+        let worker = match command {
+            HostCommand::RunPhase { worker, .. } | HostCommand::ReleaseWorker { worker, .. } => {
+                self.workers.get_mut(*worker as usize)
+            }
+            HostCommand::CancelPhase { deployment } => {
+                self.workers.iter_mut().find(|worker| worker.bound.as_ref() == Some(deployment))
+            }
+            _ => None,
+        };
+        worker.filter(|worker| worker.stuck)
+    }
+
+    /// It goes on where it stood, and then hears what it missed.
+    fn wake(&mut self, worker: usize) -> String {
+        self.workers[worker].stuck = false;
+        let unheard = std::mem::take(&mut self.workers[worker].unheard);
+        let mut said = format!("host: worker {worker} wakes");
+        for command in unheard {
+            // What is wrong with it was wrong when it was sent, and would have been said then.
+            said.push_str(&format!("; {}", self.obey(command).unwrap_or_else(|wrong| wrong)));
+        }
+        said
+    }
+
+    /// Whoever is bound and not stuck says that it lives, once in a while.
+    pub(super) fn beat(&mut self, now_ms: i64) {
+        if self.link.is_none() || now_ms < self.beaten_ms + BEAT_MS {
+            return;
+        }
+        self.beaten_ms = now_ms;
+        for number in 0..self.workers.len() {
+            let worker = &self.workers[number];
+            if let Some(deployment) = worker.bound.clone().filter(|_| !worker.stuck) {
+                let (worker, attempt) = (u32::try_from(number).unwrap(), worker.attempt);
+                self.tell(HostReport::Heartbeat { worker, deployment, attempt });
+            }
+        }
+    }
+
+    /// Until somebody speaks. None: nobody has anything to do.
+    pub(super) fn until_beat_ms(&self, now_ms: i64) -> Option<i64> {
+        let speaks = |worker: &Worker| worker.bound.is_some() && !worker.stuck;
+        let any = self.link.is_some() && self.workers.iter().any(speaks);
+        any.then(|| (self.beaten_ms + BEAT_MS - now_ms).max(0))
     }
 
     fn release(&mut self, worker: usize, deployment: &DeploymentId) -> Result<String, String> {
@@ -297,7 +394,7 @@ impl Host {
             Life::Asleep => ReplicaState::Stopped,
             Life::Booting | Life::Starting | Life::Stopping => return,
         };
-        self.reports.push_back(HostReport::Replica { replica: replica.clone(), state });
+        self.tell(HostReport::Replica { replica: replica.clone(), state });
     }
 
     fn app(&self, member: &Member) -> App {
@@ -312,12 +409,20 @@ impl Host {
     /// What may happen next. `faults`: also what nobody hopes for.
     pub(super) fn doings(&self, faults: bool) -> Vec<(usize, Doing)> {
         let mut doings = Vec::new();
-        for (number, worker) in self.workers.iter().enumerate().filter(|(_, worker)| worker.running.is_some()) {
+        let stuck = self.workers.iter().enumerate().filter(|(_, worker)| worker.stuck);
+        doings.extend(
+            stuck.flat_map(|(number, _)| [(1, Doing::WorkerWakes(number)), (1, Doing::WorkerWakesLate(number))]),
+        );
+        let runs = |worker: &Worker| worker.running.is_some() && !worker.stuck;
+        for (number, worker) in self.workers.iter().enumerate().filter(|(_, worker)| runs(worker)) {
             if !worker.hangs {
                 doings.push((20, Doing::PhaseEnds(number)));
             }
             if faults && !worker.hangs {
                 doings.extend([(1, Doing::PhaseFails(number)), (1, Doing::PhaseHangs(number))]);
+            }
+            if faults {
+                doings.push((1, Doing::WorkerSticks(number)));
             }
         }
         for (id, member) in &self.members {
@@ -344,6 +449,15 @@ impl Host {
             Doing::PhaseHangs(worker) => {
                 self.workers[*worker].hangs = true;
                 format!("host: worker {worker} hangs")
+            }
+            Doing::WorkerSticks(worker) => {
+                self.workers[*worker].stuck = true;
+                format!("host: worker {worker} is stuck")
+            }
+            Doing::WorkerWakes(worker) => self.wake(*worker),
+            Doing::WorkerWakesLate(worker) => {
+                let ended = self.end_phase(*worker, |spec| PhaseOutcome::Done(output(&spec.work)));
+                format!("{ended}; {}", self.wake(*worker))
             }
             Doing::Crashes(replica) => self.turn(replica, Life::Pausing),
             Doing::Replica(replica) => {
@@ -385,7 +499,7 @@ impl Host {
     fn stopped(&mut self, replica: &ReplicaId) -> String {
         let mut wanted = self.wanted.iter().flat_map(|set| &set.replicas);
         let sleeps = wanted.any(|spec| spec.asleep && spec.replica == *replica);
-        self.reports.push_back(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Stopped });
+        self.tell(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Stopped });
         match self.members.get_mut(replica).filter(|_| sleeps) {
             Some(member) => member.life = Life::Asleep,
             None => drop(self.members.remove(replica)),
@@ -394,13 +508,20 @@ impl Host {
         format!("host: {replica} has stopped")
     }
 
-    /// Sends the oldest report. None: there is none, or no room for it.
-    pub(super) fn report(&mut self) -> Option<HostReport> {
+    /// Sends the oldest report. None: there is none, or no room for it. With it the deployment of which it says something under an
+    /// attempt that is over.
+    pub(super) fn report(&mut self) -> Option<(HostReport, Option<DeploymentId>)> {
         let link = self.link.as_ref()?;
         let permit = link.reports.try_reserve().ok()?;
-        let report = self.reports.pop_front()?;
+        let Sent { report, attempt } = self.reports.pop_front()?;
+        let late = match &report {
+            HostReport::PhaseFinished { deployment, .. } if attempt != self.attempts.get(deployment).copied() => {
+                Some(deployment.clone())
+            }
+            _ => None,
+        };
         permit.send(report.clone());
-        Some(report)
+        Some((report, late))
     }
 
     pub(super) fn has_reports(&self) -> bool {
