@@ -1,6 +1,7 @@
 //! A host and an edge that do at once what they are told, unless a test says otherwise.
 
 use slipway_types::agent::Stream;
+use slipway_types::api::DeploymentView;
 use slipway_types::cache::{Retention, SweepOrder};
 use slipway_types::host::{
     Evidence, ExitFacts, HEARTBEAT_INTERVAL, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet,
@@ -57,6 +58,15 @@ pub(crate) struct Seen {
     asleep: BTreeSet<ReplicaId>,
 }
 
+impl Seen {
+    /// How often the phase was given to a worker.
+    pub(crate) fn runs(&self, view: &DeploymentView, phase: Phase) -> usize {
+        let its =
+            |(deployment, work): &&(DeploymentId, PhaseWork)| *deployment == view.deployment && work.phase() == phase;
+        self.work.iter().filter(its).count()
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fake {
     pub(crate) script: Arc<Mutex<Script>>,
@@ -91,13 +101,13 @@ impl Fake {
         let say = |report| async { drop(reports.send(report).await) };
         say(HostReport::Claim { worker: 0 }).await;
         let mut adopting = true;
-        let mut bound = None;
+        let mut bound = BTreeMap::new();
         let mut beats = tokio::time::interval(HEARTBEAT_INTERVAL);
         loop {
             let command = tokio::select! {
                 command = commands.recv() => command,
                 _ = beats.tick() => {
-                    if let Some((worker, deployment, attempt)) = bound.clone() {
+                    for (worker, (deployment, attempt)) in bound.clone() {
                         say(HostReport::Heartbeat { worker, deployment, attempt }).await;
                     }
                     continue;
@@ -107,7 +117,7 @@ impl Fake {
             match command {
                 HostCommand::RunPhase { spec, worker } => {
                     let (phase, attempt) = (spec.work.phase(), spec.attempt);
-                    bound = Some((worker, spec.deployment.clone(), attempt));
+                    bound.insert(worker, (spec.deployment.clone(), attempt));
                     self.seen.lock().unwrap().attempts.push((spec.deployment.clone(), attempt));
                     self.seen.lock().unwrap().work.push((spec.deployment.clone(), spec.work.clone()));
                     let deployment = spec.deployment.clone();
@@ -123,12 +133,13 @@ impl Fake {
                 HostCommand::CancelPhase { deployment } => {
                     self.seen.lock().unwrap().canceled.push(deployment.clone());
                     let outcome = PhaseOutcome::Canceled;
-                    let (phase, attempt) = (Phase::Build, bound.as_ref().map_or(0, |(.., attempt)| *attempt));
+                    let its = bound.values().find(|(bound, _)| *bound == deployment);
+                    let (phase, attempt) = (Phase::Build, its.map_or(0, |(_, attempt)| *attempt));
                     say(HostReport::PhaseFinished { deployment, attempt, phase, outcome }).await;
                 }
                 HostCommand::ReleaseWorker { worker, deployment } => {
                     self.seen.lock().unwrap().released.push(deployment);
-                    bound = None;
+                    bound.remove(&worker);
                     say(HostReport::Claim { worker }).await;
                 }
                 HostCommand::Retain(retention) => self.seen.lock().unwrap().retained.push(retention),
@@ -251,6 +262,10 @@ pub(crate) fn exited(phase: Option<Phase>, tail: Vec<String>) -> Evidence {
 fn commit(source: &SourceSpec, script: &Script) -> Option<String> {
     let SourceSpec::Git(git) = source else { return None };
     git.reference.clone().filter(|name| name.len() == 40).or(script.commit.clone())
+}
+
+pub(crate) fn done(phase: Phase) -> PhaseOutcome {
+    PhaseOutcome::Done(output(phase))
 }
 
 fn output(phase: Phase) -> PhaseOutput {

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// Small, so that a slow host or edge holds up the executor as it would in earnest.
 const QUEUE: usize = 4;
 /// One build and a half of the default size: sometimes one waits for another's end.
-const MEMORY_BYTES: u64 = 3 << 30;
+const MEMORY_BYTES: u64 = 6 << 30;
 
 #[derive(Debug)]
 pub(super) struct Server {
