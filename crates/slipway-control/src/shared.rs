@@ -22,8 +22,6 @@ use std::time::Duration;
 const ID_LETTERS: &[u8; 32] = b"23456789abcdfghjkmnpqrstvwxyz0eu";
 /// 16 letters of 5 bits each.
 const ID_RANDOM_BYTES: usize = 16;
-/// Until a place in a full queue may be free: a small build takes as long.
-const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -81,19 +79,6 @@ impl Shared {
     pub(crate) fn view(&self, summary: DeploymentSummary) -> DeploymentView {
         let waiting = self.waits().get(&summary.deployment).cloned();
         DeploymentView { waiting, ..view::deployment(&self.server, summary) }
-    }
-
-    /// Refuses what the queue has no place for. A newer deployment of a service takes the place of its older one.
-    pub(crate) async fn check_queue(&self, service: &ServiceId) -> Result<(), Refusal> {
-        let (waiting, max) = (self.store.queue_length(service).await?, self.queue_max);
-        if waiting < max {
-            return Ok(());
-        }
-        let message = format!("the build queue is full: {waiting} deployments wait for a build worker, and {max} may");
-        Err(Refusal::unavailable("queue-full", message)
-            .retry_after(QUEUE_RETRY_AFTER)
-            .hint("`slipway ps` shows what waits and why; `slipway cancel` ends what is not needed")
-            .hint("the server's owner sets how many may wait (`build.queue`) and how many build (`build.workers`)"))
     }
 
     pub(crate) async fn deployment_view(&self, deployment: &DeploymentId) -> Result<DeploymentView, Refusal> {

@@ -85,16 +85,16 @@ impl Store {
         Ok(Stored::read(&mut read, rules).await?.running)
     }
 
-    /// Deployments that wait for their first worker, those of `service` aside: a newer one takes their place.
+    /// Deployments that wait for their first worker, those of `service` aside, whose place a newer one takes.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn queue_length(&self, service: &ServiceId) -> Result<u32, StoreError> {
+    pub async fn queue_length(&self, service: Option<&ServiceId>) -> Result<u32, StoreError> {
         let mut read = self.read().await?;
         let count: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM deployments WHERE active = 1 AND status = 'queued' AND service <> $1",
         )
-        .bind(service.as_str())
+        .bind(service.map_or("", ServiceId::as_str))
         .fetch_one(&mut *read)
         .await
         .map_err(StoreError::query("count", "waiting deployments"))?;

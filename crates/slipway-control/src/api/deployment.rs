@@ -36,6 +36,9 @@ pub(super) async fn create(State(api): State<Api>, path: ServicePath, Json(param
     }
     let service = {
         let _turn = api.shared.editing.lock().await;
+        if api.shared.store.service_named(&path.project, &path.service).await?.is_none() {
+            api.shared.check_queue_for(None, &params.source).await?;
+        }
         api.shared.ensure_service(&path).await?
     };
     let DeployParams { source, message, force } = params;

@@ -118,7 +118,7 @@ impl Executor {
                 return Ok(same);
             }
         }
-        self.check_queue(service, &source).await?;
+        self.shared.check_queue_for(Some(service), &source).await?;
         self.shared
             .credentials
             .keep(&self.shared.key, service, &source)
@@ -144,7 +144,7 @@ impl Executor {
             return Err(Refusal::conflict("upload-gone", format!("the upload `{upload}` is no longer kept"))
                 .hint("run `slipway up` in the directory again"));
         }
-        self.shared.check_queue(id).await?;
+        self.shared.check_queue(Some(id)).await?;
         self.create(id, Trigger::Redeploy, Named { source, label }, message, Begin::Build).await
     }
 

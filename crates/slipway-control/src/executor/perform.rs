@@ -4,6 +4,7 @@
 use super::fleet::replica_id;
 use super::work::{Live, MissingInput, OwnerOfWork, Work};
 use super::{Executor, Fault};
+use crate::shared::Shared;
 use slipway_pipeline::{Action, DeploymentState, Event, Roster};
 use slipway_store::{DeploymentRow, NewRelease, ReleaseRow};
 use slipway_types::host::{HostCommand, PhaseOutput, PhaseSpec, ReplicaSpec};
@@ -174,7 +175,7 @@ impl Executor {
 
     /// Uploads are needed by the newest deployment of each service (a redeploy) and by those that build.
     async fn prune_uploads(&self) {
-        let needed = match self.needed_uploads().await {
+        let needed = match self.shared.needed_uploads().await {
             Ok(needed) => needed,
             Err(fault) => return tracing::warn!(error = %fault, "could not find out which uploads are needed"),
         };
@@ -184,15 +185,18 @@ impl Executor {
             Err(error) => tracing::warn!(%error, "could not remove old uploads"),
         }
     }
+}
 
+impl Shared {
+    /// Of which something may still be built.
     pub(super) async fn needed_uploads(&self) -> Result<BTreeSet<UploadId>, Fault> {
         let mut sources = Vec::new();
-        for overview in self.shared.store.overviews().await? {
+        for overview in self.store.overviews().await? {
             if let Some(newest) = overview.newest.or(overview.live) {
-                sources.push(self.shared.store.deployment(&newest.deployment).await?.source);
+                sources.push(self.store.deployment(&newest.deployment).await?.source);
             }
         }
-        sources.extend(self.shared.store.active_deployments().await?.into_iter().map(|row| row.source));
+        sources.extend(self.store.active_deployments().await?.into_iter().map(|row| row.source));
         let upload = |source| match source {
             SourceSpec::Upload { upload } => Some(upload),
             SourceSpec::Git(_) => None,

@@ -3,6 +3,7 @@
 
 use super::{Executor, Happening};
 use crate::refusal::{Refusal, cause_chain};
+use crate::shared::Shared;
 use crate::source;
 use slipway_pipeline::{DeploymentState, Event, Shape, memory_of};
 use slipway_store::{Change, DeploymentRow, QueueRules, ServiceRow, StoreError};
@@ -11,6 +12,10 @@ use slipway_types::settings::ByteSize;
 use slipway_types::{DeploymentId, Phase, ServiceId, SourceSpec, Trigger};
 use std::collections::BTreeMap;
 use std::mem::discriminant;
+use std::time::Duration;
+
+/// Until a place in a full queue may be free: a small build takes as long.
+const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Why each deployment waits that does.
 pub(crate) type Waits = BTreeMap<DeploymentId, WaitView>;
@@ -148,18 +153,37 @@ impl Executor {
         let work = self.active.get(&row.summary.deployment).and_then(|active| active.work.as_ref());
         !has_begun(&row.state) || work.is_some_and(|work| *work.stored() == service.settings)
     }
+}
 
-    /// Before anything of the deployment is stored.
-    pub(super) async fn check_queue(&self, service: &ServiceId, source: &SourceSpec) -> Result<(), Refusal> {
-        let checked = self.shared.check_queue(service).await;
+impl Shared {
+    /// Before anything of the deployment is stored. Nothing stays of an upload that is refused. No service: it is to be made.
+    pub(crate) async fn check_queue_for(
+        &self,
+        service: Option<&ServiceId>,
+        source: &SourceSpec,
+    ) -> Result<(), Refusal> {
+        let checked = self.check_queue(service).await;
         if let (Err(_), SourceSpec::Upload { upload }) = (&checked, source) {
             match self.needed_uploads().await {
-                Ok(needed) if !needed.contains(upload) => self.shared.uploads.remove(upload),
+                Ok(needed) if !needed.contains(upload) => self.uploads.remove(upload),
                 Ok(_) => {}
                 Err(fault) => tracing::warn!(error = %fault, "could not find out whether an upload is needed"),
             }
         }
         checked
+    }
+
+    /// Refuses what the queue has no place for. A newer deployment of a service takes the place of its older one.
+    pub(crate) async fn check_queue(&self, service: Option<&ServiceId>) -> Result<(), Refusal> {
+        let (waiting, max) = (self.store.queue_length(service).await?, self.queue_max);
+        if waiting < max {
+            return Ok(());
+        }
+        let message = format!("the build queue is full: {waiting} deployments wait for a build worker, and {max} may");
+        Err(Refusal::unavailable("queue-full", message)
+            .retry_after(QUEUE_RETRY_AFTER)
+            .hint("`slipway ps` shows what waits and why; `slipway cancel` ends what is not needed")
+            .hint("the server's owner sets how many may wait (`build.queue`) and how many build (`build.workers`)"))
     }
 }
 
