@@ -59,6 +59,7 @@ pub async fn run(
     let (custodian, notices) = CustodianHandle::new();
     let (host, replicas) = Box::pin(open(config, custodian)).await?;
     let host = Arc::new(host);
+    host.config.up.cancel();
     let mut tasks = JoinSet::new();
     let stop_builds = shutdown.child_token();
     let workers = (0..host.config.workers.max(1)).map(|number| {

@@ -21,6 +21,7 @@ use slipway_types::settings::{ByteSize, DurationMs};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Read when it exists and no other file is named.
 const FILE_DEFAULT: &str = "/etc/slipway/slipway-server.toml";
@@ -140,6 +141,7 @@ fn host_config(data_dir: &Path, file: ConfigFile) -> Result<HostConfig, Failure>
         node: node_source(file.node.source, file.node.url)?,
         npm_program: file.node.npm.unwrap_or_else(|| PathBuf::from("npm")),
         python: python_source(file.python)?,
+        up: CancellationToken::new(),
         sandbox,
     })
 }
