@@ -56,6 +56,11 @@ impl Executor {
 
     /// For listings, and once for each reason into the deployment's log and past.
     async fn note_waits(&mut self) -> Result<(), StoreError> {
+        if !self.active.values().any(|active| active.state.waits_for_worker()) {
+            self.told_waits.clear();
+            self.shared.waits().clear();
+            return Ok(());
+        }
         let now = self.shared.now();
         let waits = self.shared.store.waits(now, !self.idle_workers.is_empty(), self.queue_rules()).await?;
         let of = u32::try_from(waits.len()).unwrap_or(u32::MAX);

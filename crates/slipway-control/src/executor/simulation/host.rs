@@ -409,7 +409,9 @@ impl Host {
     /// What may happen next. `faults`: also what nobody hopes for.
     pub(super) fn doings(&self, faults: bool) -> Vec<(usize, Doing)> {
         let mut doings = Vec::new();
-        let stuck = self.workers.iter().enumerate().filter(|(_, worker)| worker.stuck);
+        // Not before somebody wants something of it: in the end that it lets go.
+        let wanted = |worker: &Worker| worker.stuck && !worker.unheard.is_empty();
+        let stuck = self.workers.iter().enumerate().filter(|(_, worker)| wanted(worker));
         doings.extend(
             stuck.flat_map(|(number, _)| [(1, Doing::WorkerWakes(number)), (1, Doing::WorkerWakesLate(number))]),
         );
@@ -422,7 +424,8 @@ impl Host {
                 doings.extend([(1, Doing::PhaseFails(number)), (1, Doing::PhaseHangs(number))]);
             }
             if faults {
-                doings.push((1, Doing::WorkerSticks(number)));
+                let often = self.planted == Some(Planted::HostForgetsAttempts);
+                doings.push((if often { 20 } else { 3 }, Doing::WorkerSticks(number)));
             }
         }
         for (id, member) in &self.members {
