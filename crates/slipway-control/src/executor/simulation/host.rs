@@ -2,6 +2,8 @@
 //! `replica.rs`), in an order and at a pace that the seed decides. It is also a witness: what no executor may ask of a host is
 //! a violation here.
 
+mod worker;
+
 use super::Planted;
 use super::source;
 use slipway_types::host::{
@@ -10,7 +12,7 @@ use slipway_types::host::{
 };
 use slipway_types::route::Endpoint;
 use slipway_types::source::SourceFacts;
-use slipway_types::{DeploymentId, Phase, ReplicaId};
+use slipway_types::{DeploymentId, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc;
 
@@ -165,11 +167,6 @@ impl Host {
         }
     }
 
-    fn claim(&mut self, worker: usize) {
-        self.workers[worker] = Worker { claims: true, ..Worker::default() };
-        self.tell(HostReport::Claim { worker: u32::try_from(worker).unwrap() });
-    }
-
     /// Takes the next command. None: there is none.
     pub(super) fn take(&mut self) -> Option<Result<String, String>> {
         let command = self.link.as_mut()?.commands.try_recv().ok()?;
@@ -205,122 +202,8 @@ impl Host {
         }
     }
 
-    fn run(&mut self, worker: usize, spec: Box<PhaseSpec>) -> Result<String, String> {
-        let phase = spec.work.phase();
-        let said = format!("host: worker {worker} runs {phase} of {}", spec.deployment);
-        // One that lost its deployment and does not know it stands still.
-        let twice = |other: &Worker| {
-            let same = other.running.as_ref().is_some_and(|other| other.service_id == spec.service_id);
-            same && !(other.stuck
-                && other.unheard.iter().any(|order| matches!(order, HostCommand::ReleaseWorker { .. })))
-        };
-        if self.workers.iter().enumerate().any(|(number, other)| number != worker && twice(other)) {
-            return Err(format!("{said}, while another worker builds the service"));
-        }
-        let bound = &self.workers[worker].bound;
-        match bound {
-            Some(bound) if *bound != spec.deployment => {
-                return Err(format!("{said}, but was not released from {bound}"));
-            }
-            None if !self.workers[worker].claims => return Err(format!("{said}, but has not claimed")),
-            _ => {}
-        }
-        if let Some(running) = &self.workers[worker].running {
-            return Err(format!("{said}, which has not ended {} yet", running.work.phase()));
-        }
-        let newest = self.attempts.insert(spec.deployment.clone(), spec.attempt).unwrap_or(0);
-        if spec.attempt <= newest {
-            return Err(format!("{said} as attempt {}, after attempt {newest}", spec.attempt));
-        }
-        if phase == Phase::PreDeploy {
-            let count = self.migrations.entry(spec.deployment.clone()).or_default();
-            *count += 1;
-            if *count > 1 {
-                return Err(format!("{said} for the {count}. time"));
-            }
-        }
-        let (bound, attempt) = (Some(spec.deployment.clone()), spec.attempt);
-        self.workers[worker] = Worker { bound, attempt, running: Some(spec), ..Worker::default() };
-        Ok(said)
-    }
-
-    fn cancel(&mut self, worker: usize) {
-        if let Some(spec) = self.workers[worker].running.take() {
-            self.finished(&spec, PhaseOutcome::Canceled);
-        }
-    }
-
-    fn finished(&mut self, spec: &PhaseSpec, outcome: PhaseOutcome) {
-        let (deployment, phase) = (spec.deployment.clone(), spec.work.phase());
-        let attempt = match self.planted {
-            Some(Planted::HostForgetsAttempts) => self.attempts[&deployment],
-            _ => spec.attempt,
-        };
-        let report = HostReport::PhaseFinished { deployment, attempt, phase, outcome };
-        self.reports.push_back(Sent { report, attempt: Some(spec.attempt) });
-    }
-
     fn tell(&mut self, report: HostReport) {
         self.reports.push_back(Sent { report, attempt: None });
-    }
-
-    /// Whom the command is for, when that one is stuck.
-    fn stuck_one(&mut self, command: &HostCommand) -> Option<&mut Worker> {
-        let worker = match command {
-            HostCommand::RunPhase { worker, .. } | HostCommand::ReleaseWorker { worker, .. } => {
-                self.workers.get_mut(*worker as usize)
-            }
-            HostCommand::CancelPhase { deployment } => {
-                self.workers.iter_mut().find(|worker| worker.bound.as_ref() == Some(deployment))
-            }
-            _ => None,
-        };
-        worker.filter(|worker| worker.stuck)
-    }
-
-    /// It goes on where it stood, and then hears what it missed.
-    fn wake(&mut self, worker: usize) -> String {
-        self.workers[worker].stuck = false;
-        let unheard = std::mem::take(&mut self.workers[worker].unheard);
-        let mut said = format!("host: worker {worker} wakes");
-        for command in unheard {
-            // What is wrong with it was wrong when it was sent, and would have been said then.
-            said.push_str(&format!("; {}", self.obey(command).unwrap_or_else(|wrong| wrong)));
-        }
-        said
-    }
-
-    /// Whoever is bound and not stuck says that it lives, once in a while.
-    pub(super) fn beat(&mut self, now_ms: i64) {
-        if self.link.is_none() || now_ms < self.beaten_ms + BEAT_MS {
-            return;
-        }
-        self.beaten_ms = now_ms;
-        for number in 0..self.workers.len() {
-            let worker = &self.workers[number];
-            if let Some(deployment) = worker.bound.clone().filter(|_| !worker.stuck) {
-                let (worker, attempt) = (u32::try_from(number).unwrap(), worker.attempt);
-                self.tell(HostReport::Heartbeat { worker, deployment, attempt });
-            }
-        }
-    }
-
-    /// Until somebody speaks. None: nobody has anything to do.
-    pub(super) fn until_beat_ms(&self, now_ms: i64) -> Option<i64> {
-        let speaks = |worker: &Worker| worker.bound.is_some() && !worker.stuck;
-        let any = self.link.is_some() && self.workers.iter().any(speaks);
-        any.then(|| (self.beaten_ms + BEAT_MS - now_ms).max(0))
-    }
-
-    fn release(&mut self, worker: usize, deployment: &DeploymentId) -> Result<String, String> {
-        let said = format!("host: worker {worker} is released from {deployment}");
-        // Without any: the server could not do its part before the first phase was sent.
-        if self.workers[worker].bound.as_ref().is_some_and(|bound| bound != deployment) {
-            return Err(format!("{said}, but has {:?}", self.workers[worker].bound));
-        }
-        self.cancel(worker);
-        self.claim(worker);
-        Ok(said)
     }
 
     /// A set that went astray arrives after all.
@@ -477,15 +360,6 @@ impl Host {
         }
     }
 
-    fn end_phase(&mut self, worker: usize, outcome: impl Fn(&PhaseSpec) -> PhaseOutcome) -> String {
-        let Some(spec) = self.workers[worker].running.take() else { return String::new() };
-        let outcome = outcome(&spec);
-        let word = if matches!(outcome, PhaseOutcome::Done(_)) { "is done" } else { "failed" };
-        let said = format!("host: {} of {} {word}", spec.work.phase(), spec.deployment);
-        self.finished(&spec, outcome);
-        said
-    }
-
     fn turn(&mut self, replica: &ReplicaId, life: Life) -> String {
         if let Some(member) = self.members.get_mut(replica) {
             member.life = life;
@@ -544,11 +418,6 @@ impl Host {
     pub(super) fn ready(&self) -> BTreeSet<ReplicaId> {
         let ready = self.members.iter().filter(|(_, member)| member.life == Life::Ready);
         ready.map(|(id, _)| id.clone()).collect()
-    }
-
-    /// Workers that are bound to a deployment.
-    pub(super) fn bound(&self) -> Vec<&DeploymentId> {
-        self.workers.iter().filter_map(|worker| worker.bound.as_ref()).collect()
     }
 }
 
