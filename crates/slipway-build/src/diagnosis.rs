@@ -29,6 +29,7 @@ mod variable;
 pub use case::exit_words;
 pub use entry::{CATALOGUE, Entry};
 pub use page::render_catalogue;
+pub use resource::build_memory_over_budget;
 
 use case::Case;
 use slipway_types::host::Evidence;

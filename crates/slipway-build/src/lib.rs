@@ -19,7 +19,7 @@ mod requirement;
 mod tree;
 
 pub use decision::{Decision, decide, decide_in, settings_with};
-pub use diagnosis::{CATALOGUE, Entry, diagnose, exit_words, render_catalogue};
+pub use diagnosis::{CATALOGUE, Entry, build_memory_over_budget, diagnose, exit_words, render_catalogue};
 pub use explain::explain;
 pub use manifest::{MANIFEST_FILE, manifest};
 pub use plan::{on_older_tree, plan};

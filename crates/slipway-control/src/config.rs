@@ -10,6 +10,9 @@ use tokio::sync::{mpsc, watch};
 /// What is in flight to an old replica gets this long by default.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Deployments that may wait for a worker, by default. Each holds an upload; who waits behind a hundred is better told so.
+pub const QUEUE_MAX: u32 = 100;
+
 #[derive(Debug)]
 pub struct ControlConfig {
     pub data_dir: PathBuf,
@@ -27,6 +30,10 @@ pub struct ControlConfig {
     pub version: String,
     /// Newest releases of each service whose layers stay; at least 1.
     pub keep_releases: u32,
+    /// For all builds together.
+    pub build_memory_max_bytes: u64,
+    /// Deployments that may wait for a worker.
+    pub queue_max: u32,
 }
 
 impl ControlConfig {
@@ -42,6 +49,8 @@ impl ControlConfig {
             driver: "oci".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             keep_releases: slipway_types::cache::KEEP_RELEASES_DEFAULT,
+            build_memory_max_bytes: u64::MAX,
+            queue_max: QUEUE_MAX,
         }
     }
 }

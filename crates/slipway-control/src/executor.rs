@@ -11,7 +11,9 @@ mod command;
 mod fault;
 pub(crate) mod fleet;
 mod journal;
+mod lease;
 mod perform;
+mod queue;
 mod report;
 mod restore;
 mod retention;
@@ -25,6 +27,7 @@ mod work;
 pub(crate) use command::Command;
 pub use fault::Fault;
 pub(crate) use journal::outcome_event;
+pub(crate) use queue::Waits;
 pub(crate) use supervise::Order;
 
 use crate::log::mask::Masker;
@@ -33,13 +36,14 @@ use crate::shared::Shared;
 use crate::{EdgeLink, HostLink};
 use journal::Journal;
 use route::{Given, Routed};
-use slipway_pipeline::{DeploymentState, Event};
+use slipway_pipeline::{DeploymentState, Event, Turns, WaitsFor};
 use slipway_store::{Applied, Change, Generation};
 use slipway_types::host::HostCommand;
 use slipway_types::route::RouteTable;
 use slipway_types::settings::ServiceSettings;
 use slipway_types::{DeploymentId, ServiceId, TimestampMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem::Discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -65,6 +69,8 @@ struct Active {
     /// For deadlines: those of the plan once there is one.
     settings: ServiceSettings,
     deadline: Option<slipway_pipeline::Deadline>,
+    /// Of the worker that runs a phase of it.
+    lease: Option<lease::Lease>,
 }
 
 /// An event with what is stored along with it.
@@ -92,6 +98,9 @@ pub(crate) struct Executor {
     /// What happened and was not yet decided on.
     events: VecDeque<(DeploymentId, Happening)>,
     idle_workers: BTreeSet<u32>,
+    turns: Turns,
+    /// What each deployment that waits was told last.
+    told_waits: BTreeMap<DeploymentId, Discriminant<WaitsFor>>,
     active: BTreeMap<DeploymentId, Active>,
     services: BTreeMap<ServiceId, Routed>,
     /// Secrets of every revision that runs or builds.
@@ -130,6 +139,8 @@ impl Executor {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             idle_workers: BTreeSet::new(),
+            turns: Turns::default(),
+            told_waits: BTreeMap::new(),
             active: BTreeMap::new(),
             services: BTreeMap::new(),
             maskers: BTreeMap::new(),
@@ -289,7 +300,9 @@ impl Executor {
             deadlines.chain(self.again_at).chain(self.awaited.as_ref().map(|(until, _)| *until)).chain(leave).min();
         // Without a deadline nothing has to happen; an hour is as good as ever.
         let ms = next.map_or(3_600_000, |at| (at - now).max(0));
-        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+        let until_next = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        let leases = self.until_next_lease().filter(|_| self.unread.is_empty());
+        leases.map_or(until_next, |lease| lease.min(until_next))
     }
 
     fn deadlines(&mut self) {
@@ -315,6 +328,7 @@ impl Executor {
         for (deployment, phase) in due {
             self.timed_out(&deployment, phase);
         }
+        self.expire_leases();
     }
 }
 

@@ -4,13 +4,16 @@
 use slipway_types::TimestampMs;
 use std::fmt::Debug;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) type Sleep<'s> = Pin<Box<dyn Future<Output = ()> + Send + 's>>;
 
 pub(crate) trait Outside: Debug + Send + Sync {
     /// As people read it on their clocks: it may jump.
     fn now(&self) -> TimestampMs;
+
+    /// Of a clock that nobody sets and that stands still while the machine does.
+    fn elapsed(&self) -> Duration;
 
     fn sleep(&self, time: Duration) -> Sleep<'_>;
 
@@ -19,11 +22,17 @@ pub(crate) trait Outside: Debug + Send + Sync {
 }
 
 #[derive(Debug)]
-pub(crate) struct Machine;
+pub(crate) struct Machine {
+    pub(crate) since: Instant,
+}
 
 impl Outside for Machine {
     fn now(&self) -> TimestampMs {
         jiff::Timestamp::now().as_millisecond()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.since.elapsed()
     }
 
     fn sleep(&self, time: Duration) -> Sleep<'_> {

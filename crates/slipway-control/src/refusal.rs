@@ -3,20 +3,24 @@
 use crate::variable::VariablesError;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 use slipway_store::StoreError;
 use slipway_types::{ApiError, Blame};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) error: ApiError,
+    /// When the same request may succeed.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let blame = if status.is_server_error() { Blame::Platform } else { Blame::User };
-        Self { status, error: ApiError::new(code, blame, message) }
+        Self { status, error: ApiError::new(code, blame, message), retry_after: None }
     }
 
     pub(crate) fn bad_request(code: &str, message: impl Into<String>) -> Self {
@@ -51,6 +55,11 @@ impl Refusal {
         let mut refusal = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", what);
         refusal.error.retry = true;
         refusal.hint("the cause is in the server's log")
+    }
+
+    #[must_use]
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
     #[must_use]
@@ -93,6 +102,10 @@ impl From<VariablesError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.status, Json(self.error)).into_response()
+        let mut response = (self.status, Json(self.error)).into_response();
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        response
     }
 }

@@ -14,7 +14,7 @@ use slipway_types::api::ServerView;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +63,8 @@ pub async fn run(
         driver,
         version,
         keep_releases,
+        build_memory_max_bytes,
+        queue_max,
     } = config;
     let open = |name: &str| {
         let path = data_dir.join(name);
@@ -72,7 +74,7 @@ pub async fn run(
     let (logs, logs_failed) = open("logs");
     let (credentials, credentials_failed) = open("credentials");
     let shared = Arc::new(Shared {
-        outside: Box::new(Machine),
+        outside: Box::new(Machine { since: Instant::now() }),
         server: ServerView { version, domain, edge_port, driver },
         drain_timeout,
         store,
@@ -83,6 +85,9 @@ pub async fn run(
         fleet: Mutex::default(),
         cache: Mutex::default(),
         keep_releases,
+        build_memory_max_bytes,
+        queue_max,
+        waits: Mutex::default(),
         editing: tokio::sync::Mutex::default(),
     });
     let (commands, for_executor) = mpsc::channel::<Command>(COMMANDS_MAX);

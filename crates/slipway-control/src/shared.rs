@@ -2,6 +2,7 @@
 
 use crate::api::ServicePath;
 use crate::cache::CacheState;
+use crate::executor::Waits;
 use crate::executor::fleet::Fleet;
 use crate::log::Logs;
 use crate::outside::Outside;
@@ -11,7 +12,7 @@ use crate::source::Credentials;
 use crate::upload::Uploads;
 use crate::variable::{Variables, VariablesError};
 use crate::view;
-use slipway_store::{ServiceRow, Store, StoreError};
+use slipway_store::{DeploymentSummary, ServiceRow, Store, StoreError};
 use slipway_types::api::{DeploymentView, ServerView};
 use slipway_types::{DeploymentId, ServiceId, TimestampMs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,12 @@ pub(crate) struct Shared {
     pub(crate) cache: Mutex<CacheState>,
     /// Of each service: whose layers stay.
     pub(crate) keep_releases: u32,
+    /// For all builds together.
+    pub(crate) build_memory_max_bytes: u64,
+    /// Deployments that may wait for a worker.
+    pub(crate) queue_max: u32,
+    /// Written by the executor, read by listings. Held like the fleet.
+    pub(crate) waits: Mutex<Waits>,
     /// Settings and variables are read, changed and written back, and services made: one change at a time.
     pub(crate) editing: tokio::sync::Mutex<()>,
 }
@@ -64,9 +71,19 @@ impl Shared {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As the API answers it.
+    pub(crate) fn view(&self, summary: DeploymentSummary) -> DeploymentView {
+        let waiting = self.waits().get(&summary.deployment).cloned();
+        DeploymentView { waiting, ..view::deployment(&self.server, summary) }
+    }
+
     pub(crate) async fn deployment_view(&self, deployment: &DeploymentId) -> Result<DeploymentView, Refusal> {
         match self.store.deployment(deployment).await {
-            Ok(row) => Ok(view::deployment(&self.server, row.summary)),
+            Ok(row) => Ok(self.view(row.summary)),
             Err(StoreError::Missing { .. }) => Err(deployment_unknown(deployment)),
             Err(error) => Err(error.into()),
         }

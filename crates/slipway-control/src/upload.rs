@@ -117,6 +117,13 @@ impl Uploads {
         Ok(digest.finalize())
     }
 
+    /// One that nothing will be built of.
+    pub(crate) fn remove(&self, upload: &UploadId) {
+        if let Err(error) = std::fs::remove_file(self.path(upload)) {
+            tracing::warn!(%upload, %error, "could not remove an upload");
+        }
+    }
+
     /// Removes uploads that no deployment needs: all but the newest few, and those that are old.
     pub(crate) fn prune(&self, needed: &BTreeSet<UploadId>) -> io::Result<usize> {
         let mut unneeded = Vec::new();

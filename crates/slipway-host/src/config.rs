@@ -3,6 +3,7 @@
 use slipway_layers::ColdConfig;
 use slipway_sandbox::SandboxConfig;
 use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
 
 /// One host: directories, workers, and where base system and runtimes come from.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct HostConfig {
     /// The `npm` of this machine, configured as its owner configured it.
     pub npm_program: PathBuf,
     pub python: PythonSource,
+    /// Cancelled once the host is up: network and driver are there, and what ran before is adopted.
+    pub up: CancellationToken,
 }
 
 /// What layers may take, and where those go that are not used.

@@ -5,6 +5,7 @@ use crate::config::HostConfig;
 use crate::custodian::CustodianHandle;
 use crate::head::Heads;
 use crate::toolchain::Toolchains;
+use crate::turn::Turns;
 use slipway_layers::{LayerStore, Tiers};
 use slipway_sandbox::Sandboxes;
 use slipway_types::id::ID_BYTES_MAX;
@@ -25,6 +26,7 @@ pub(crate) struct Host {
     pub(crate) caches: Caches,
     pub(crate) heads: Heads,
     pub(crate) base: LayerRef,
+    pub(crate) turns: Turns,
 }
 
 const BUILD_PREFIX: &str = "b-";

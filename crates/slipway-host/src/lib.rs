@@ -33,6 +33,7 @@ mod supervisor;
 mod tier;
 mod toolchain;
 mod tree;
+mod turn;
 mod worker;
 
 pub use base::{PrepareError, base_layer, prepare};

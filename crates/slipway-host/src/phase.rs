@@ -71,6 +71,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 pub(crate) struct PhaseLog {
     reports: mpsc::Sender<HostReport>,
     deployment: DeploymentId,
+    attempt: u64,
     phase: Phase,
     tail: Mutex<Tail>,
 }
@@ -88,9 +89,9 @@ impl PhaseLog {
 impl LineSink for PhaseLog {
     async fn line(&self, stream: Stream, line: String) {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
-        let (deployment, phase) = (self.deployment.clone(), self.phase);
+        let (deployment, attempt, phase) = (self.deployment.clone(), self.attempt, self.phase);
         // Waits while control is slow. Control gone: the phase ends by the host's shutdown, not here.
-        let _ = self.reports.send(HostReport::Log { deployment, phase, stream, line }).await;
+        let _ = self.reports.send(HostReport::Log { deployment, attempt, phase, stream, line }).await;
     }
 }
 
@@ -117,6 +118,7 @@ pub(crate) async fn run(
     let log = PhaseLog {
         reports: reports.clone(),
         deployment: spec.deployment.clone(),
+        attempt: spec.attempt,
         phase: spec.work.phase(),
         tail: Mutex::default(),
     };

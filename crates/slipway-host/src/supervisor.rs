@@ -7,6 +7,7 @@ use crate::fleet::Fleet;
 use crate::head::Heads;
 use crate::host::{self, Host, is_replica_sandbox};
 use crate::toolchain::{ToolSources, Toolchains};
+use crate::turn::Turns;
 use crate::worker::WorkerHandle;
 use crate::{base_layer, blocking, leftover, server_id};
 use slipway_layers::{ColdError, LayerError, LayerStore, Tiers};
@@ -58,6 +59,7 @@ pub async fn run(
     let (custodian, notices) = CustodianHandle::new();
     let (host, replicas) = Box::pin(open(config, custodian)).await?;
     let host = Arc::new(host);
+    host.config.up.cancel();
     let mut tasks = JoinSet::new();
     let stop_builds = shutdown.child_token();
     let workers = (0..host.config.workers.max(1)).map(|number| {
@@ -181,7 +183,8 @@ async fn open(
     let (caches, heads) =
         (Caches::new(&config.layers_dir, config.sandbox.written_by()), Heads::new(&config.layers_dir));
     let swept = caches.clone();
-    let host = Host { caches, heads, config, store, tiers, custodian, server_id, sandboxes, toolchains, base };
+    let turns = Turns::default();
+    let host = Host { caches, heads, config, store, tiers, custodian, server_id, sandboxes, toolchains, base, turns };
     let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
     let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());
     blocking(move || {

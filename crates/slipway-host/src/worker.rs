@@ -3,8 +3,9 @@
 use crate::custodian::Notice;
 use crate::hold::Hold;
 use crate::host::Host;
+use crate::turn::Turn;
 use crate::{blocking, key, phase};
-use slipway_types::host::{HostReport, PhaseOutcome, PhaseOutput, PhaseSpec};
+use slipway_types::host::{HEARTBEAT_INTERVAL, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec};
 use slipway_types::{DeploymentId, LayerKind};
 use std::io;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ impl WorkerHandle {
         shutdown: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
-        let worker = Worker { number, host, reports, orders, shutdown, hold: Arc::default() };
+        let worker = Worker { number, host, reports, orders, shutdown, hold: Arc::default(), bound: None };
         (Self { number, orders: sender, current: None }, worker.work())
     }
 
@@ -75,6 +76,19 @@ impl WorkerHandle {
     }
 }
 
+/// Never ends. Of a worker that is bound to nothing it says nothing.
+async fn beat(worker: u32, bound: Option<(DeploymentId, u64)>, reports: &mpsc::Sender<HostReport>) {
+    let Some((deployment, attempt)) = bound else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(HEARTBEAT_INTERVAL).await;
+        let deployment = deployment.clone();
+        if reports.send(HostReport::Heartbeat { worker, deployment, attempt }).await.is_err() {
+            // Control has gone, and with it this worker soon.
+            return std::future::pending().await;
+        }
+    }
+}
+
 struct Worker {
     number: u32,
     host: Arc<Host>,
@@ -83,22 +97,36 @@ struct Worker {
     shutdown: CancellationToken,
     /// What its deployment stands on.
     hold: Arc<Hold>,
+    bound: Option<Bound>,
+}
+
+/// From the first phase of a deployment to the worker's release.
+struct Bound {
+    deployment: DeploymentId,
+    /// The newest.
+    attempt: u64,
+    /// Nobody else works on the deployment. A worker that was taken for lost may have it still, with the directory that it
+    /// writes to.
+    _turn: Turn,
 }
 
 impl Worker {
     async fn work(mut self) {
         self.claim().await;
         loop {
+            let beats = self.bound.as_ref().map(|bound| (bound.deployment.clone(), bound.attempt));
             let order = tokio::select! {
                 () = self.shutdown.cancelled() => return,
                 order = self.orders.recv() => order,
+                () = beat(self.number, beats, &self.reports) => continue,
             };
             match order {
-                Some(Order::Run { spec, cancel }) => self.run(&spec, cancel).await,
+                Some(Order::Run { spec, cancel }) => self.run_on_lease(&spec, cancel).await,
                 Some(Order::Release(deployment)) => {
                     self.remove_scratch(&deployment).await;
                     self.remove_source_of_site(&deployment).await;
                     self.host.custodian.tell(Notice::Ended(self.hold.take()));
+                    self.bound = None;
                     self.claim().await;
                 }
                 None => return,
@@ -110,15 +138,45 @@ impl Worker {
         let _ = self.reports.send(HostReport::Claim { worker: self.number }).await;
     }
 
-    async fn run(&self, spec: &PhaseSpec, cancel: CancellationToken) {
-        let (deployment, phase) = (spec.deployment.clone(), spec.work.phase());
+    /// Says that it lives for as long as the phase takes, also while the phase waits.
+    async fn run_on_lease(&mut self, spec: &PhaseSpec, cancel: CancellationToken) {
+        let (number, reports) = (self.number, self.reports.clone());
+        let beats = Some((spec.deployment.clone(), spec.attempt));
+        tokio::select! {
+            () = self.run(spec, cancel) => {}
+            () = beat(number, beats, &reports) => {}
+        }
+    }
+
+    async fn run(&mut self, spec: &PhaseSpec, cancel: CancellationToken) {
+        let (deployment, attempt, phase) = (spec.deployment.clone(), spec.attempt, spec.work.phase());
+        if !self.bind(spec, &cancel).await {
+            let outcome = PhaseOutcome::Canceled;
+            let _ = self.reports.send(HostReport::PhaseFinished { deployment, attempt, phase, outcome }).await;
+            return;
+        }
         tracing::info!(%deployment, %phase, worker = self.number, "phase started");
         let outcome = phase::run(&self.host, spec, &self.reports, cancel, &self.hold).await;
         if let PhaseOutcome::Done(output) = &outcome {
             self.note_made(spec, output).await;
         }
-        tracing::info!(%deployment, %phase, worker = self.number, outcome = outcome_name(&outcome), "phase ended");
-        let _ = self.reports.send(HostReport::PhaseFinished { deployment, phase, outcome }).await;
+        tracing::info!(%deployment, %phase, worker = self.number, outcome = outcome.as_str(), "phase ended");
+        let _ = self.reports.send(HostReport::PhaseFinished { deployment, attempt, phase, outcome }).await;
+    }
+
+    /// Waits until nobody else has the deployment. False: it was canceled before.
+    async fn bind(&mut self, spec: &PhaseSpec, cancel: &CancellationToken) -> bool {
+        if let Some(bound) = self.bound.as_mut().filter(|bound| bound.deployment == spec.deployment) {
+            bound.attempt = spec.attempt;
+            return true;
+        }
+        self.bound = None;
+        let turn = tokio::select! {
+            turn = self.host.turns.take(&spec.deployment) => turn,
+            () = cancel.cancelled() => return false,
+        };
+        self.bound = Some(Bound { deployment: spec.deployment.clone(), attempt: spec.attempt, _turn: turn });
+        true
     }
 
     /// Whose layers they are, for quotas and listings. A layer that several services share stays with the first.
@@ -161,14 +219,5 @@ impl Worker {
         if let Err(error) = removed {
             tracing::warn!(%error, %deployment, "cannot remove the source of a site");
         }
-    }
-}
-
-fn outcome_name(outcome: &PhaseOutcome) -> &'static str {
-    match outcome {
-        PhaseOutcome::Done(_) => "done",
-        PhaseOutcome::Failed(_) => "failed",
-        PhaseOutcome::Canceled => "canceled",
-        PhaseOutcome::Ignored => "ignored",
     }
 }

@@ -1,26 +1,4 @@
-//! Choices among many: which deployment a worker takes, which release a rollback means.
-
-use slipway_types::{DeploymentId, ServiceId, TimestampMs};
-
-/// A deployment that waits for a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    pub deployment: DeploymentId,
-    pub service: ServiceId,
-    pub sequence: u64,
-    pub created_at: TimestampMs,
-    /// It had a worker before the server restarted: it goes first.
-    pub resuming: bool,
-}
-
-/// What an idle worker takes: the oldest, resuming ones first. A service has one build at a time, so that two
-/// migrations of it never run at once; `building` names the services that have one.
-pub fn next_build<'c>(waiting: &'c [Candidate], building: &[ServiceId]) -> Option<&'c Candidate> {
-    waiting
-        .iter()
-        .filter(|candidate| !building.contains(&candidate.service))
-        .min_by_key(|candidate| (!candidate.resuming, candidate.created_at, candidate.sequence))
-}
+//! A choice among many: which release a rollback means.
 
 /// A release of a service, as a rollback sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,32 +46,6 @@ pub fn rollback_target(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn candidate(name: &str, service: &str, created_at: i64, resuming: bool) -> Candidate {
-        Candidate {
-            deployment: DeploymentId::parse(name).unwrap(),
-            service: ServiceId::parse(service).unwrap(),
-            sequence: 1,
-            created_at,
-            resuming,
-        }
-    }
-
-    #[test]
-    fn the_oldest_goes_first_and_resuming_before_all() {
-        let mut waiting = vec![candidate("b", "s1", 20, false), candidate("a", "s2", 10, false)];
-        assert_eq!(next_build(&waiting, &[]).unwrap().deployment.as_str(), "a");
-        waiting.push(candidate("c", "s3", 30, true));
-        assert_eq!(next_build(&waiting, &[]).unwrap().deployment.as_str(), "c");
-        assert_eq!(next_build(&[], &[]), None);
-    }
-
-    #[test]
-    fn a_service_builds_once_at_a_time() {
-        let waiting = vec![candidate("a", "s1", 10, false), candidate("b", "s2", 20, false)];
-        let s1 = ServiceId::parse("s1").unwrap();
-        assert_eq!(next_build(&waiting, &[s1]).unwrap().deployment.as_str(), "b");
-    }
 
     #[test]
     fn a_rollback_goes_to_what_served_before() {

@@ -4,6 +4,7 @@
 use crate::DeploymentState as S;
 use slipway_types::settings::ServiceSettings;
 use slipway_types::{Phase, TimestampMs};
+use std::time::Duration;
 
 /// Fetching a large repository over a slow line, or the first fetch of a toolchain.
 const FETCH_MS: i64 = 30 * 60 * 1000;
@@ -16,6 +17,10 @@ const MARGIN_MS: i64 = 2 * 60 * 1000;
 const ROUTE_MS: i64 = 5 * 1000;
 /// Removing scratch; after this it is tried again.
 const CLEAN_UP_MS: i64 = 60 * 1000;
+
+/// A worker that was not heard of for so long has lost its deployment, which goes on with another one. Several times
+/// [`slipway_types::host::HEARTBEAT_INTERVAL`]: one word that is late decides nothing.
+pub const LEASE: Duration = Duration::from_secs(10);
 
 /// [`crate::Event::TimedOut`] for `phase` is due at `at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +83,7 @@ mod tests {
     #[test]
     fn a_host_has_more_time_than_its_own_limit() {
         let settings = ServiceSettings::default();
-        let building = S::Running { phase: Phase::Build, worker: 0, since: 0, superseded_by: None };
+        let building = S::Running { phase: Phase::Build, worker: 0, since: 0, attempt: 1, superseded_by: None };
         let at = deadline(&building, &settings).unwrap().at;
         assert!(at > ms(settings.build_timeout.0));
     }
@@ -86,7 +91,7 @@ mod tests {
     #[test]
     fn an_ignore_command_takes_nothing_of_the_time_for_fetching_a_toolchain() {
         let settings = ServiceSettings::default();
-        let since = |phase| S::Running { phase, worker: 0, since: 0, superseded_by: None };
+        let since = |phase| S::Running { phase, worker: 0, since: 0, attempt: 1, superseded_by: None };
         let limit = |phase| deadline(&since(phase), &settings).unwrap().at;
         assert!(limit(Phase::Environment) > limit(Phase::Source) + ms(IGNORE_TIMEOUT_MS));
     }

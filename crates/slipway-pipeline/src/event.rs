@@ -8,9 +8,13 @@ pub enum Event {
     /// An idle worker took the deployment.
     WorkerClaimed { worker: u32 },
     /// A phase on the worker ended well. `skipped`: no command ran (dependencies unchanged, or no build command).
-    PhaseDone { phase: Phase, skipped: bool },
-    /// A phase (source to health) ended badly; `code` is the diagnosis's.
-    PhaseFailed { phase: Phase, code: String },
+    PhaseDone { phase: Phase, attempt: u64, skipped: bool },
+    /// A phase (source to health) ended badly; `code` is the diagnosis's. No attempt: the fault is not a worker's.
+    PhaseFailed { phase: Phase, attempt: Option<u64>, code: String },
+    /// The source is known now, and its build needs more memory than is left beside the builds that run.
+    MemoryWanted { attempt: u64 },
+    /// Nothing was heard of the worker for [`crate::LEASE`]: it has the deployment no more, whatever it still does.
+    LeaseExpired { attempt: u64 },
     /// The sandboxes of all replicas run; from now on it is health that is waited for.
     ReplicasStarted,
     /// All replicas are healthy and stable.

@@ -8,7 +8,8 @@
 //! - [`Deployment`] is the state with the facts that a decision needs: sequence, trigger, [`Shape`], what is live.
 //! - [`BuildInputs`] says whether an image that is there can stand for a build.
 //! - [`Roster`] says which replicas of a live deployment run.
-//! - [`deadline`] says when to send [`Event::TimedOut`]; [`next_build`] which deployment an idle worker takes;
+//! - [`deadline`] says when to send [`Event::TimedOut`]; [`Queue`] which deployment an idle worker takes, and
+//!   why the others wait;
 //!   [`rollback_target`] which release a rollback means; [`own_diagnosis`] the diagnoses of codes that the machine
 //!   itself gives.
 //!
@@ -24,17 +25,19 @@ mod deadline;
 mod event;
 mod inputs;
 mod own_diagnosis;
+mod queue;
 mod roster;
 mod state;
 mod step;
 mod way;
 
 pub use action::{Action, PhaseChange, Transition};
-pub use choice::{Candidate, PastRelease, RollbackRefusal, next_build, rollback_target};
-pub use deadline::{Deadline, IGNORE_TIMEOUT_MS, deadline};
+pub use choice::{PastRelease, RollbackRefusal, rollback_target};
+pub use deadline::{Deadline, IGNORE_TIMEOUT_MS, LEASE, deadline};
 pub use event::Event;
 pub use inputs::BuildInputs;
 pub use own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT, own_diagnosis};
+pub use queue::{Builds, Candidate, Held, PREVIEW_WAIT_MAX, Queue, Turns, Wait, WaitsFor, memory_of};
 pub use roster::Roster;
 pub use state::{Deployment, DeploymentState, LiveDeployment, Shape};
 pub use step::{begin, step};

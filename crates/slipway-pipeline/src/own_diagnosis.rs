@@ -2,7 +2,7 @@
 
 use slipway_types::{Blame, Diagnosis, Phase};
 
-/// The server stopped while the pre-deploy command ran.
+/// The server stopped, or its worker was lost, while the pre-deploy command ran.
 pub const INTERRUPTED_PRE_DEPLOY: &str = "interrupted-pre-deploy";
 /// A phase on a worker did not end within its time and its margin.
 pub const PHASE_TIMED_OUT: &str = "phase-timed-out";
@@ -16,7 +16,7 @@ pub fn own_diagnosis(code: &str, phase: Phase) -> Option<Diagnosis> {
         INTERRUPTED_PRE_DEPLOY => Some(
             Diagnosis::new(code, Blame::Platform, "the pre-deploy command was interrupted")
                 .at(place)
-                .because("the server stopped while the command ran, so it is not known whether it completed; it is not run twice by itself")
+                .because("the server stopped or lost its build worker while the command ran, so it is not known whether it completed; it is not run twice by itself")
                 .hint("check what the command has changed, then run `slipway redeploy`"),
         ),
         PHASE_TIMED_OUT => Some(

@@ -13,6 +13,8 @@ pub struct Deployment {
     pub sequence: u64,
     pub trigger: Trigger,
     pub shape: Shape,
+    /// Changes of its state so far. An attempt has the number of the change that begins it.
+    pub version: u64,
     /// What the service's live pointer names now.
     pub live: Option<LiveDeployment>,
     /// The newest generation of the route table that was given out.
@@ -78,6 +80,9 @@ pub enum DeploymentState {
         phase: Phase,
         worker: u32,
         since: TimestampMs,
+        /// The fencing token: what is said under another number is not about this. Grows with each phase that is given out.
+        #[serde(default)]
+        attempt: u64,
         /// Pre-deploy only: a newer deployment exists. A migration is not broken off for that; it ends first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         superseded_by: Option<u64>,
@@ -183,6 +188,14 @@ impl DeploymentState {
             | Self::Draining { crashed, .. }
             | Self::CleaningUp { crashed, .. }
             | Self::Live { crashed, .. } => crashed.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The number of the attempt that a worker makes now.
+    pub fn attempt(&self) -> Option<u64> {
+        match self {
+            Self::Running { attempt, .. } => Some(*attempt),
             _ => None,
         }
     }

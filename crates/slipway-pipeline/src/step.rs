@@ -4,7 +4,8 @@
 //! ```text
 //!   Queued ──WorkerClaimed──► Running{source … pre-deploy}   PhaseDone: the next phase; after the last ─┐
 //!                                │              ▲                                                       │
-//!                            Restarted     WorkerClaimed                                                │
+//!      Restarted, LeaseExpired, WorkerClaimed                                                           │
+//!                  MemoryWanted │              │                                                        │
 //!                                ▼              │                                                       │
 //!                                Resuming{phase}                                                        │
 //!                                                                                                       │
@@ -30,7 +31,8 @@
 //! without a pre-deploy command it begins at Starting.
 //!
 //! Restarted asks again for what the state wants, except for a running pre-deploy: whether its migration ran is not
-//! known, so it fails with `interrupted-pre-deploy` rather than run twice.
+//! known, so it fails with `interrupted-pre-deploy` rather than run twice. So it is when a worker's lease expires. What a
+//! worker says counts under the number of the present attempt only.
 
 use crate::own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT};
 use crate::way::At;
@@ -63,19 +65,20 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
         (S::Resuming { phase, .. }, E::WorkerClaimed { worker }) => at.run(*phase, *worker),
 
         // A phase on the worker ends.
-        (S::Running { phase, worker, superseded_by: None, .. }, E::PhaseDone { phase: done, skipped })
-            if phase == done =>
-        {
-            at.after_worker_phase(*phase, *worker, *skipped)
-        }
-        (S::Running { phase, worker, superseded_by: Some(by), .. }, E::PhaseDone { phase: done, .. })
-            if phase == done =>
-        {
+        (
+            S::Running { phase, worker, superseded_by: None, attempt, .. },
+            E::PhaseDone { phase: done, attempt: of, skipped },
+        ) if phase == done && attempt == of => at.after_worker_phase(*phase, *worker, *skipped),
+        (
+            S::Running { phase, worker, superseded_by: Some(by), attempt, .. },
+            E::PhaseDone { phase: done, attempt: of, .. },
+        ) if phase == done && attempt == of => {
             at.superseded(*by, PhaseResult::Done, vec![Action::ReleaseWorker { worker: *worker }])
         }
-        (S::Running { phase, worker, superseded_by, .. }, E::PhaseFailed { phase: failed, code })
-            if phase == failed =>
-        {
+        (
+            S::Running { phase, worker, superseded_by, attempt, .. },
+            E::PhaseFailed { phase: failed, attempt: of, code },
+        ) if phase == failed && of.is_none_or(|of| of == *attempt) => {
             let actions = vec![Action::ReleaseWorker { worker: *worker }];
             match superseded_by {
                 None => at.failed(code, actions),
@@ -89,13 +92,32 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             }
         }
 
+        // Its worker goes on with another deployment meanwhile: what waits must hold nothing that others wait for.
+        (S::Running { phase: Phase::Source, worker, attempt, .. }, E::MemoryWanted { attempt: of })
+            if attempt == of =>
+        {
+            Transition { actions: vec![Action::ReleaseWorker { worker: *worker }], ..at.resuming(Phase::Source) }
+        }
+
+        // Nothing is heard of the worker. It is told to stop all the same: it may only be slow.
+        (S::Running { phase, worker, superseded_by, attempt, .. }, E::LeaseExpired { attempt: of })
+            if attempt == of =>
+        {
+            let stop = stop_worker(*worker);
+            match (phase, superseded_by) {
+                (_, Some(by)) => at.superseded(*by, PhaseResult::Failed, stop),
+                (Phase::PreDeploy, None) => at.failed(INTERRUPTED_PRE_DEPLOY, stop),
+                (_, None) => Transition { actions: stop, ..at.resuming(Phase::Source) },
+            }
+        }
+
         // The replicas come up, or don't.
         (S::Starting { .. }, E::ReplicasStarted) if deployment.shape.kind.is_routed() => at.probing(),
         (S::Starting { .. } | S::Health { .. }, E::ReplicasReady) => at.ready(),
         (S::Starting { .. } | S::Health { .. }, E::ReplicaFailed { code }) => {
             at.failed(code, vec![Action::StopReplicas])
         }
-        (S::Starting { .. } | S::Health { .. }, E::PhaseFailed { phase, code })
+        (S::Starting { .. } | S::Health { .. }, E::PhaseFailed { phase, code, .. })
             if deployment.state.phase() == Some(*phase) =>
         {
             at.failed(code, vec![Action::StopReplicas])
@@ -124,12 +146,13 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             at.superseded(*sequence, PhaseResult::Canceled, Vec::new())
         }
         (
-            S::Running { phase: Phase::PreDeploy, worker, since, superseded_by: None },
+            S::Running { phase: Phase::PreDeploy, worker, since, attempt, superseded_by: None },
             E::NewerCreated { sequence } | E::NewerLive { sequence },
         ) if at.older_than(*sequence) => at.becomes(S::Running {
             phase: Phase::PreDeploy,
             worker: *worker,
             since: *since,
+            attempt: *attempt,
             superseded_by: Some(*sequence),
         }),
         (S::Running { phase, worker, .. }, E::NewerCreated { sequence } | E::NewerLive { sequence })
@@ -193,6 +216,8 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             S::Queued { .. } | S::Resuming { .. },
             E::PhaseDone { .. }
             | E::PhaseFailed { .. }
+            | E::MemoryWanted { .. }
+            | E::LeaseExpired { .. }
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }
@@ -210,6 +235,8 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             E::WorkerClaimed { .. }
             | E::PhaseDone { .. }
             | E::PhaseFailed { .. }
+            | E::MemoryWanted { .. }
+            | E::LeaseExpired { .. }
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }
@@ -226,6 +253,8 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             E::WorkerClaimed { .. }
             | E::PhaseDone { .. }
             | E::PhaseFailed { .. }
+            | E::MemoryWanted { .. }
+            | E::LeaseExpired { .. }
             | E::ReplicasStarted
             | E::ReplicaCrashed { .. }
             | E::Routed { .. }
@@ -240,6 +269,8 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             E::WorkerClaimed { .. }
             | E::PhaseDone { .. }
             | E::PhaseFailed { .. }
+            | E::MemoryWanted { .. }
+            | E::LeaseExpired { .. }
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }
@@ -257,6 +288,8 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             E::WorkerClaimed { .. }
             | E::PhaseDone { .. }
             | E::PhaseFailed { .. }
+            | E::MemoryWanted { .. }
+            | E::LeaseExpired { .. }
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }
@@ -275,6 +308,8 @@ pub fn step(now: TimestampMs, deployment: &Deployment, event: &E) -> Transition 
             E::WorkerClaimed { .. }
             | E::PhaseDone { .. }
             | E::PhaseFailed { .. }
+            | E::MemoryWanted { .. }
+            | E::LeaseExpired { .. }
             | E::ReplicasStarted
             | E::ReplicasReady
             | E::ReplicaFailed { .. }

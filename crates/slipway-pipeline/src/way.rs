@@ -29,7 +29,13 @@ impl At<'_> {
 
     pub(crate) fn run(&self, phase: Phase, worker: u32) -> Transition {
         Transition {
-            next: S::Running { phase, worker, since: self.now, superseded_by: None },
+            next: S::Running {
+                phase,
+                worker,
+                since: self.now,
+                attempt: self.deployment.version + 1,
+                superseded_by: None,
+            },
             actions: vec![Action::RunPhase { worker, phase }],
             phases: vec![PhaseChange::Started(phase)],
         }

@@ -17,6 +17,7 @@ fn live(state: S) -> Deployment {
         sequence,
         trigger: Trigger::Source,
         shape: Shape { rollback_window, ..Shape::unplanned(ServiceKind::Web) },
+        version: 0,
         route_generation: 7,
         state,
     }

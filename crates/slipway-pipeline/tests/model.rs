@@ -15,6 +15,8 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 
 const NOW: i64 = 1_000;
 const SEQUENCE: u64 = 5;
+/// Of every attempt: changes are not counted here, or there would be no end of states.
+const ATTEMPT: u64 = 1;
 
 fn id(text: &str) -> DeploymentId {
     DeploymentId::parse(text).unwrap()
@@ -35,6 +37,8 @@ fn events() -> Vec<Event> {
         Event::Drained,
         Event::CleanedUp,
         Event::CancelRequested,
+        Event::MemoryWanted { attempt: ATTEMPT },
+        Event::LeaseExpired { attempt: ATTEMPT },
         Event::Restarted { scratch_kept: true },
         Event::Restarted { scratch_kept: false },
     ];
@@ -43,9 +47,10 @@ fn events() -> Vec<Event> {
         events.push(Event::NewerLive { sequence });
     }
     for phase in Phase::ALL {
-        events.push(Event::PhaseDone { phase, skipped: false });
-        events.push(Event::PhaseDone { phase, skipped: true });
-        events.push(Event::PhaseFailed { phase, code: "build-failed".into() });
+        events.push(Event::PhaseDone { phase, attempt: ATTEMPT, skipped: false });
+        events.push(Event::PhaseDone { phase, attempt: ATTEMPT, skipped: true });
+        let attempt = phase.on_worker().then_some(ATTEMPT);
+        events.push(Event::PhaseFailed { phase, attempt, code: "build-failed".into() });
         events.push(Event::TimedOut { phase });
     }
     events
@@ -67,6 +72,7 @@ fn settings() -> Vec<Deployment> {
                         trigger,
                         shape,
                         live: live.map(|(name, sequence)| LiveDeployment { deployment: id(name), sequence }),
+                        version: ATTEMPT - 1,
                         route_generation: 7,
                         state: begin(NOW, trigger, &shape).next,
                     }));
@@ -309,8 +315,8 @@ fn every_state_answers_every_event() {
         S::Canceled { at: 0, phase: None },
     ];
     for phase in Phase::ALL {
-        states.push(S::Running { phase, worker: 1, since: 0, superseded_by: None });
-        states.push(S::Running { phase, worker: 1, since: 0, superseded_by: Some(6) });
+        states.push(S::Running { phase, worker: 1, since: 0, attempt: ATTEMPT, superseded_by: None });
+        states.push(S::Running { phase, worker: 1, since: 0, attempt: ATTEMPT, superseded_by: Some(6) });
         states.push(S::Resuming { phase, since: 0 });
         states.push(S::Failed { at: 0, phase, code: "x".into() });
     }
@@ -344,13 +350,14 @@ fn deployment(kind: ServiceKind, trigger: Trigger, live: Option<(&str, u64)>) ->
         trigger,
         shape,
         live: live.map(|(name, sequence)| LiveDeployment { deployment: id(name), sequence }),
+        version: ATTEMPT - 1,
         route_generation: 7,
         state: begin(NOW, trigger, &shape).next,
     }
 }
 
 fn done(phase: Phase) -> Event {
-    Event::PhaseDone { phase, skipped: false }
+    Event::PhaseDone { phase, attempt: ATTEMPT, skipped: false }
 }
 
 #[test]
@@ -362,7 +369,7 @@ fn a_web_service_goes_through_all_ten_phases() {
             done(Phase::Source),
             done(Phase::Environment),
             done(Phase::Install),
-            Event::PhaseDone { phase: Phase::Build, skipped: true },
+            Event::PhaseDone { phase: Phase::Build, attempt: ATTEMPT, skipped: true },
             Event::ReplicasStarted,
             Event::ReplicasReady,
             Event::Routed { generation: 8 },
@@ -449,10 +456,14 @@ fn an_older_one_that_becomes_ready_late_is_superseded() {
 #[test]
 fn a_migration_is_neither_run_twice_nor_broken_off_for_a_newer_deployment() {
     let mut start = deployment(ServiceKind::Web, Trigger::Source, None);
-    start.state = S::Running { phase: Phase::PreDeploy, worker: 1, since: 0, superseded_by: None };
+    start.state = S::Running { phase: Phase::PreDeploy, worker: 1, since: 0, attempt: ATTEMPT, superseded_by: None };
     let (end, _, _) = walk(start.clone(), &[Event::Restarted { scratch_kept: true }]);
     let S::Failed { code, phase, .. } = &end.state else { panic!("{:?}", end.state) };
     assert!(own_diagnosis(code, *phase).is_some_and(|diagnosis| diagnosis.code == "interrupted-pre-deploy"));
+
+    let (lost, actions, _) = walk(start.clone(), &[Event::LeaseExpired { attempt: ATTEMPT }]);
+    assert!(matches!(&lost.state, S::Failed { code, .. } if code == "interrupted-pre-deploy"), "{:?}", lost.state);
+    assert_eq!(actions[..2], [Action::CancelPhase, Action::ReleaseWorker { worker: 1 }], "it may still run");
 
     let (waiting, actions, _) = walk(start, &[Event::NewerCreated { sequence: 6 }]);
     assert_eq!((waiting.state.status(), actions.len()), (DeploymentStatus::Building, 0));
@@ -464,8 +475,16 @@ fn a_migration_is_neither_run_twice_nor_broken_off_for_a_newer_deployment() {
 #[test]
 fn what_comes_late_changes_nothing() {
     let mut start = deployment(ServiceKind::Web, Trigger::Source, None);
-    start.state = S::Running { phase: Phase::Build, worker: 1, since: 0, superseded_by: None };
-    for event in [done(Phase::Install), Event::ReplicasReady, Event::Routed { generation: 99 }, Event::Drained] {
+    start.state = S::Running { phase: Phase::Build, worker: 1, since: 0, attempt: ATTEMPT, superseded_by: None };
+    let of_an_earlier_attempt = Event::PhaseDone { phase: Phase::Build, attempt: ATTEMPT - 1, skipped: false };
+    let failed = Event::PhaseFailed { phase: Phase::Build, attempt: Some(ATTEMPT - 1), code: "build-failed".into() };
+    let late = [of_an_earlier_attempt, failed, Event::LeaseExpired { attempt: ATTEMPT - 1 }];
+    for event in late.into_iter().chain([
+        done(Phase::Install),
+        Event::ReplicasReady,
+        Event::Routed { generation: 99 },
+        Event::Drained,
+    ]) {
         let transition = step(NOW, &start, &event);
         assert_eq!(transition, Transition { next: start.state.clone(), actions: Vec::new(), phases: Vec::new() });
     }

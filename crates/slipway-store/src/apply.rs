@@ -201,6 +201,7 @@ async fn load(connection: &mut SqliteConnection, deployment: &DeploymentId) -> R
             sequence: number(&row, "sequence")?,
             trigger: word(&row, "trigger_kind", Trigger::parse)?,
             shape: json(&row, "shape")?,
+            version: number(&row, "version")?,
             live: live(&row)?,
             route_generation: number(&row, "route_generation")?,
             state: json(&row, "state")?,

@@ -6,6 +6,7 @@
 //!   [`Store::apply`] (one event to one deployment) load, let `slipway_pipeline` decide, and write state, phases,
 //!   events, diagnosis and live pointer together. Each answers with what is left to do ([`Applied::actions`]) and what
 //!   to tell who watches ([`Applied::news`]).
+//! - The queue: `waits` (why, and in which order), `builds` (what runs), `queue_length`.
 //! - Services: `ensure_service`, `service`, `service_named`, `overviews`, `merge_settings`, `put_settings`, `put_env`,
 //!   `env`, `destroy`.
 //! - Deployments: `deployment`, `deployments_of`, `deployments`, `active_deployments`, `serving_deployments`, `newest_built`,
@@ -22,7 +23,6 @@
 
 mod apply;
 mod built;
-mod claim;
 mod copy;
 mod counter;
 mod database;
@@ -33,6 +33,7 @@ mod error;
 mod event;
 mod overview;
 mod phase;
+mod queue;
 mod release;
 mod replica;
 mod retention;
@@ -53,6 +54,7 @@ pub use error::StoreError;
 pub use event::EventFilter;
 pub use overview::ServiceOverview;
 pub use phase::PhaseRow;
+pub use queue::{Claimed, QueueRules};
 pub use release::{NewRelease, ReleaseRow, RollbackChoice};
 pub use replica::{ReplicaRow, ReplicaStatus};
 pub use retention::Retained;

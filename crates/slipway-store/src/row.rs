@@ -64,6 +64,8 @@ impl DeploymentSummary {
             created_at: self.created_at,
             finished_at: self.finished_at,
             diagnosis: self.diagnosis,
+            waiting: None,
+            joined: false,
         }
     }
 

@@ -43,6 +43,10 @@ pub struct DeployParams {
     /// Text of the source's `slipway.toml` is read by the server from the source itself, not from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Begins a deployment also when one of the same source waits or runs, with the same settings and variables. Otherwise that
+    /// one is the answer, with `joined`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// `POST /v1/projects/{project}/services/{service}/redeploy`
@@ -91,6 +95,23 @@ pub struct DeploymentView {
     pub finished_at: Option<TimestampMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosis>,
+    /// While it waits for a build worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitView>,
+    /// It is an answer to somebody who wanted the same: no other deployment was made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joined: bool,
+}
+
+/// Where a deployment stands in the build queue, and why it waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitView {
+    /// The next one is number 1.
+    pub position: u32,
+    /// Deployments that wait.
+    pub of: u32,
+    /// Such as `waits for memory: 2 builds hold 4 GB of 6 GB, and it needs 3 GB`.
+    pub because: String,
 }
 
 /// One service and what is live.
@@ -254,6 +275,11 @@ pub enum DeploymentEvent {
     Status {
         at: TimestampMs,
         status: DeploymentStatus,
+    },
+    /// No worker can take it yet.
+    Waits {
+        at: TimestampMs,
+        because: String,
     },
     PhaseStarted {
         at: TimestampMs,

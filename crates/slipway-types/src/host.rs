@@ -14,12 +14,15 @@ use crate::source::{Lineage, SourceFacts, SourceSpec};
 use crate::{DeploymentId, Phase, ProjectName, ReplicaId, Secret, ServiceId, ServiceName, TimestampMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Environment variables; the values may be secret.
 pub type Env = BTreeMap<String, Secret>;
 
 /// Last lines of a task's output that an [`Evidence`] carries.
 pub const EVIDENCE_LINES_MAX: usize = 200;
+/// A worker that is bound says so often that it lives.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// A longer line of a log is cut here, in bytes.
 pub const LOG_LINE_BYTES_MAX: usize = 16 * 1024;
 
@@ -29,7 +32,7 @@ pub enum HostCommand {
     /// Runs one phase; the worker is bound to the deployment until it is released. The same phase of the same
     /// deployment may be asked for twice: the second time it starts afresh from the outputs of the phase before.
     RunPhase { worker: u32, spec: Box<PhaseSpec> },
-    /// Ends whatever phase of the deployment runs; it reports [`PhaseOutcome::Canceled`]. Unknown: no answer.
+    /// Ends whatever phase of the deployment runs, in whichever attempt; it reports [`PhaseOutcome::Canceled`]. Unknown: no answer.
     CancelPhase { deployment: DeploymentId },
     /// The worker has nothing more to do for its deployment: its scratch is removed and it claims again.
     ReleaseWorker { worker: u32, deployment: DeploymentId },
@@ -75,6 +78,8 @@ pub struct ReplicaSpec {
 #[derive(Debug, Clone)]
 pub struct PhaseSpec {
     pub deployment: DeploymentId,
+    /// The fencing token, which each report about the phase carries: what comes under an earlier one is refused.
+    pub attempt: u64,
     pub service_id: ServiceId,
     pub project: ProjectName,
     pub service: ServiceName,
@@ -164,14 +169,22 @@ pub enum HostReport {
     Claim {
         worker: u32,
     },
+    /// The worker is bound to the deployment, and lives. Every [`HEARTBEAT_INTERVAL`]; a line of a log says as much.
+    Heartbeat {
+        worker: u32,
+        deployment: DeploymentId,
+        attempt: u64,
+    },
     Log {
         deployment: DeploymentId,
+        attempt: u64,
         phase: Phase,
         stream: Stream,
         line: String,
     },
     PhaseFinished {
         deployment: DeploymentId,
+        attempt: u64,
         phase: Phase,
         outcome: PhaseOutcome,
     },
@@ -203,6 +216,17 @@ pub enum PhaseOutcome {
     Canceled,
     /// The service's own ignore command says that there is nothing to deploy.
     Ignored,
+}
+
+impl PhaseOutcome {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            PhaseOutcome::Done(_) => "done",
+            PhaseOutcome::Failed(_) => "failed",
+            PhaseOutcome::Canceled => "canceled",
+            PhaseOutcome::Ignored => "ignored",
+        }
+    }
 }
 
 /// What a phase hands to the next.

@@ -70,8 +70,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, Failure> {
     let done = |()| ExitCode::SUCCESS;
     match command {
-        Command::Up { dir, follow } => deploy::up(global, &dir, follow).await,
-        Command::Deploy { git, reference, follow } => deploy::git(global, &git, reference, follow).await,
+        Command::Up { dir, join, follow } => deploy::up(global, &dir, join, follow).await,
+        Command::Deploy { git, reference, join, follow } => deploy::git(global, &git, reference, join, follow).await,
         Command::Redeploy { rebuild, follow } => deploy::redeploy(global, rebuild, follow).await,
         Command::Rollback { release, follow } => deploy::rollback(global, release, follow).await,
         Command::Cancel { deployment } => deploy::cancel(global, deployment).await.map(done),

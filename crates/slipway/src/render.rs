@@ -21,6 +21,9 @@ use crate::failure::Failure;
 use crate::output;
 use slipway_types::api::{DeploymentEvent, DeploymentView};
 
+/// Said of a deployment that was not made for whoever follows it.
+const JOINED: &str = "a deployment of the same source with the same settings is on its way already: following that one (`--force` makes another)";
+
 /// One line of a deployment's stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {

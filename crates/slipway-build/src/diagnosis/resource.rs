@@ -2,7 +2,8 @@
 
 use super::case::Case;
 use super::entry::{
-    DISK_FULL, HEAP_OUT_OF_MEMORY, OUT_OF_MEMORY, TIMED_OUT, TOO_MANY_OPEN_FILES, TOO_MANY_PROCESSES, WATCH_LIMIT,
+    BUILD_MEMORY_OVER_BUDGET, DISK_FULL, HEAP_OUT_OF_MEMORY, OUT_OF_MEMORY, TIMED_OUT, TOO_MANY_OPEN_FILES,
+    TOO_MANY_PROCESSES, WATCH_LIMIT,
 };
 use slipway_types::settings::{ByteSize, DurationMs};
 use slipway_types::{Diagnosis, Phase};
@@ -70,6 +71,16 @@ pub(super) fn disk_full(case: &Case<'_>) -> Option<Diagnosis> {
             .hint(format!("raise `{key}` in `slipway.toml`"))
             .hint("or write less: old caches, source maps and downloaded browsers are the usual bulk"),
     )
+}
+
+/// Its limit is larger than what the server gives to all builds together.
+pub fn build_memory_over_budget(wanted: ByteSize, max: ByteSize) -> Diagnosis {
+    BUILD_MEMORY_OVER_BUDGET
+        .diagnosis(format!("the build may take {wanted} of memory, and all builds together may take {max}"))
+        .at("`build.memory`")
+        .because("a build begins only when its whole limit is free, which it never would be")
+        .hint(format!("set `build.memory` in `slipway.toml` to {max} or less"))
+        .hint("or raise `build.memory` in the server's `slipway-server.toml`, where the machine has more")
 }
 
 /// inotify has a limit of its own, which Node.js reports as a full disk or as too many open files.

@@ -5,7 +5,7 @@ use super::{Api, service};
 use crate::executor::Command;
 use crate::refusal::Refusal;
 use crate::reuse::Build;
-use crate::{source, view};
+use crate::source;
 use axum::extract::State;
 use http::StatusCode;
 use slipway_types::SourceSpec;
@@ -19,7 +19,7 @@ const MESSAGE_BYTES_MAX: usize = 1000;
 type Created = Result<(StatusCode, axum::Json<DeploymentView>), Refusal>;
 
 fn created(view: DeploymentView) -> (StatusCode, axum::Json<DeploymentView>) {
-    (StatusCode::CREATED, axum::Json(view))
+    (if view.joined { StatusCode::OK } else { StatusCode::CREATED }, axum::Json(view))
 }
 
 pub(super) async fn create(State(api): State<Api>, path: ServicePath, Json(params): Json<DeployParams>) -> Created {
@@ -36,10 +36,13 @@ pub(super) async fn create(State(api): State<Api>, path: ServicePath, Json(param
     }
     let service = {
         let _turn = api.shared.editing.lock().await;
+        if api.shared.store.service_named(&path.project, &path.service).await?.is_none() {
+            api.shared.check_queue_for(None, &params.source).await?;
+        }
         api.shared.ensure_service(&path).await?
     };
-    let DeployParams { source, message } = params;
-    api.ask(|reply| Command::Deploy { service, source, message, reply }).await.map(created)
+    let DeployParams { source, message, force } = params;
+    api.ask(|reply| Command::Deploy { service, source, message, force, reply }).await.map(created)
 }
 
 pub(super) async fn redeploy(State(api): State<Api>, path: ServicePath, Json(params): Json<RedeployParams>) -> Created {
@@ -85,5 +88,5 @@ pub(super) async fn list(
 ) -> Result<axum::Json<Vec<DeploymentView>>, Refusal> {
     let service = service::existing(&api, &path).await?;
     let rows = api.shared.store.deployments_of(&service.service_id, None, params.limit_or(LIST_DEFAULT)).await?;
-    Ok(axum::Json(rows.into_iter().map(|row| view::deployment(&api.shared.server, row)).collect()))
+    Ok(axum::Json(rows.into_iter().map(|row| api.shared.view(row)).collect()))
 }

@@ -25,27 +25,6 @@ struct Stored {
 }
 
 impl Executor {
-    /// Gives a waiting deployment to each idle worker, the oldest first. Without a change since the last look nothing
-    /// can wait, so the database is not asked. Nor is anything given away while something that happened could not be stored: that
-    /// would be about what was before.
-    pub(super) async fn assign(&mut self) {
-        while self.assign_due && self.unread.is_empty() && self.again.is_empty() {
-            let Some(worker) = self.idle_workers.first().copied() else { return };
-            match self.shared.store.claim_build(self.shared.now(), worker).await {
-                Ok(Some((_, applied))) => {
-                    self.idle_workers.remove(&worker);
-                    self.absorb(applied).await;
-                }
-                Ok(None) => self.assign_due = false,
-                Err(error) => {
-                    self.assign_due = false;
-                    self.decide_again();
-                    tracing::error!(error = cause_chain(&error), "could not look for waiting deployments");
-                }
-            }
-        }
-    }
-
     pub(super) async fn advance(&mut self, deployment: &DeploymentId, happening: Happening) {
         // In the order in which it happened: a restart that is heard of twice, or late, would take a deployment from a worker that
         // was given it since.
@@ -157,7 +136,7 @@ impl Executor {
     fn fail_for(&mut self, deployment: &DeploymentId, fault: &Fault) {
         tracing::error!(%deployment, error = cause_chain(fault), "what was decided could not be done");
         let phase = self.active_phase(deployment).unwrap_or(Phase::Source);
-        self.fail_phase(deployment, phase, fault.diagnosis(phase));
+        self.fail_phase(deployment, phase, None, fault.diagnosis(phase));
     }
 
     /// Something is still to be done on the deployment: it is kept at hand.
@@ -174,6 +153,7 @@ impl Executor {
             state: row.state.clone(),
             settings: row.settings.clone().unwrap_or_default(),
             deadline: None,
+            lease: None,
         };
         self.active.insert(id.clone(), active);
         Ok(())

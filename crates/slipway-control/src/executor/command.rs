@@ -3,7 +3,7 @@
 use super::{Executor, Order};
 use crate::refusal::{Refusal, cause_chain};
 use crate::reuse::{Build, Redeploy};
-use crate::{source, view};
+use crate::source;
 use slipway_pipeline::{Event, RollbackRefusal};
 use slipway_store::{Change, Destroyed, NewDeployment, ReleaseRow, Reuse, RollbackChoice, ServiceRow, StoreError};
 use slipway_types::api::DeploymentView;
@@ -27,6 +27,8 @@ pub(crate) enum Command {
         service: ServiceRow,
         source: SourceSpec,
         message: Option<String>,
+        /// Also when a deployment of the same source runs.
+        force: bool,
         reply: Reply<DeploymentView>,
     },
     Redeploy {
@@ -79,8 +81,8 @@ impl Executor {
     /// A caller that has gone does not matter: what was asked for is stored.
     pub(super) async fn command(&mut self, command: Command) {
         match command {
-            Command::Deploy { service, source, message, reply } => {
-                let _ = reply.send(self.deploy(&service.service_id, source, message).await);
+            Command::Deploy { service, source, message, force, reply } => {
+                let _ = reply.send(self.deploy(&service.service_id, source, message, force).await);
             }
             Command::Redeploy { service, rebuild, reply } => {
                 let _ = reply.send(self.redeploy(&service.service_id, rebuild).await);
@@ -108,7 +110,15 @@ impl Executor {
         service: &ServiceId,
         source: SourceSpec,
         message: Option<String>,
+        force: bool,
     ) -> Result<DeploymentView, Refusal> {
+        if !force {
+            let row = self.shared.store.service(service).await?;
+            if let Some(same) = self.same_that_runs(&row, &source).await? {
+                return Ok(same);
+            }
+        }
+        self.shared.check_queue_for(Some(service), &source).await?;
         self.shared
             .credentials
             .keep(&self.shared.key, service, &source)
@@ -134,6 +144,7 @@ impl Executor {
             return Err(Refusal::conflict("upload-gone", format!("the upload `{upload}` is no longer kept"))
                 .hint("run `slipway up` in the directory again"));
         }
+        self.shared.check_queue(Some(id)).await?;
         self.create(id, Trigger::Redeploy, Named { source, label }, message, Begin::Build).await
     }
 
@@ -181,7 +192,7 @@ impl Executor {
         self.absorb(applied).await;
         let row = self.shared.store.deployment(&deployment).await?;
         self.remove_old_logs(service, row.summary.sequence).await;
-        Ok(view::deployment(&self.shared.server, row.summary))
+        Ok(self.shared.view(row.summary))
     }
 
     /// `dpl-` and 80 random bits, in letters and digits that are not mistaken for each other.

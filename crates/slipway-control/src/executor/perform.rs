@@ -4,6 +4,7 @@
 use super::fleet::replica_id;
 use super::work::{Live, MissingInput, OwnerOfWork, Work};
 use super::{Executor, Fault};
+use crate::shared::Shared;
 use slipway_pipeline::{Action, DeploymentState, Event, Roster};
 use slipway_store::{DeploymentRow, NewRelease, ReleaseRow};
 use slipway_types::host::{HostCommand, PhaseOutput, PhaseSpec, ReplicaSpec};
@@ -58,18 +59,22 @@ impl Executor {
             },
         };
         let phase_work = work.phase_work(phase)?;
+        // Of a state that has moved on meanwhile nothing is to be done.
+        let Some(attempt) = row.state.attempt() else { return Ok(()) };
         let lineage = work.lineage().clone();
         if let Some(active) = self.active.get_mut(deployment) {
             active.work = Some(work);
         }
         let spec = PhaseSpec {
             deployment: deployment.clone(),
+            attempt,
             service_id: row.summary.service_id,
             project: row.summary.project,
             service: row.summary.service,
             lineage,
             work: phase_work,
         };
+        self.grant_lease(deployment, attempt);
         self.outbox.push_back(HostCommand::RunPhase { worker, spec: Box::new(spec) });
         Ok(())
     }
@@ -170,7 +175,7 @@ impl Executor {
 
     /// Uploads are needed by the newest deployment of each service (a redeploy) and by those that build.
     async fn prune_uploads(&self) {
-        let needed = match self.needed_uploads().await {
+        let needed = match self.shared.needed_uploads().await {
             Ok(needed) => needed,
             Err(fault) => return tracing::warn!(error = %fault, "could not find out which uploads are needed"),
         };
@@ -180,15 +185,18 @@ impl Executor {
             Err(error) => tracing::warn!(%error, "could not remove old uploads"),
         }
     }
+}
 
-    async fn needed_uploads(&self) -> Result<BTreeSet<UploadId>, Fault> {
+impl Shared {
+    /// Of which something may still be built.
+    pub(super) async fn needed_uploads(&self) -> Result<BTreeSet<UploadId>, Fault> {
         let mut sources = Vec::new();
-        for overview in self.shared.store.overviews().await? {
+        for overview in self.store.overviews().await? {
             if let Some(newest) = overview.newest.or(overview.live) {
-                sources.push(self.shared.store.deployment(&newest.deployment).await?.source);
+                sources.push(self.store.deployment(&newest.deployment).await?.source);
             }
         }
-        sources.extend(self.shared.store.active_deployments().await?.into_iter().map(|row| row.source));
+        sources.extend(self.store.active_deployments().await?.into_iter().map(|row| row.source));
         let upload = |source| match source {
             SourceSpec::Upload { upload } => Some(upload),
             SourceSpec::Git(_) => None,

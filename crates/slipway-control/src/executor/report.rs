@@ -19,11 +19,14 @@ impl Executor {
     pub(super) async fn host_report(&mut self, report: HostReport) {
         match report {
             HostReport::Claim { worker } => self.claim(worker),
-            HostReport::Log { deployment, phase, stream, line } => {
-                self.phase_line(&deployment, phase, stream, &line);
+            HostReport::Heartbeat { deployment, attempt, .. } => drop(self.hear_of(&deployment, attempt)),
+            HostReport::Log { deployment, attempt, phase, stream, line } => {
+                if self.hear_of(&deployment, attempt) {
+                    self.phase_line(&deployment, phase, stream, &line);
+                }
             }
-            HostReport::PhaseFinished { deployment, phase, outcome } => {
-                self.phase_finished(&deployment, phase, outcome);
+            HostReport::PhaseFinished { deployment, attempt, phase, outcome } => {
+                self.phase_finished(&deployment, phase, attempt, outcome).await;
             }
             HostReport::Replica { replica, state } => self.replica_report(&replica, state).await,
             HostReport::ReplicaLog { replica, service_id, at, stream, line } => {
@@ -57,9 +60,19 @@ impl Executor {
         self.maskers.get(service).unwrap_or(&NO_SECRETS)
     }
 
-    fn phase_finished(&mut self, deployment: &DeploymentId, phase: Phase, outcome: PhaseOutcome) {
+    async fn phase_finished(&mut self, deployment: &DeploymentId, phase: Phase, attempt: u64, outcome: PhaseOutcome) {
         if let PhaseOutcome::Done(output) = &outcome {
             self.note_made(output);
+        }
+        if !self.hear_of(deployment, attempt) {
+            // Whoever canceled it has settled the deployment already.
+            if outcome != PhaseOutcome::Canceled {
+                self.refuse_result(deployment, phase, attempt, outcome.as_str());
+            }
+            return;
+        }
+        if outcome != PhaseOutcome::Canceled {
+            self.end_lease(deployment);
         }
         let Some(work) = self.active.get_mut(deployment).and_then(|active| active.work.as_mut()) else { return };
         match outcome {
@@ -71,21 +84,21 @@ impl Executor {
                     for line in lines {
                         self.phase_line(deployment, phase, Stream::Stdout, &line);
                     }
-                    let event = Event::PhaseDone { phase, skipped };
-                    self.push(deployment, Happening { event, change: *change });
+                    let done = Event::PhaseDone { phase, attempt, skipped };
+                    let happening = self.or_wants_memory(deployment, Happening { event: done, change: *change }).await;
+                    self.push(deployment, happening);
                 }
-                Taken::NoPlan(diagnosis) => self.fail_phase(deployment, phase, *diagnosis),
+                Taken::NoPlan(diagnosis) => self.fail_phase(deployment, phase, Some(attempt), *diagnosis),
                 Taken::Other => tracing::error!(%deployment, %phase, "the host answered with another phase's output"),
             },
             PhaseOutcome::Failed(evidence) => {
                 let diagnosis = self.diagnose(deployment, phase, *evidence);
-                self.fail_phase(deployment, phase, diagnosis);
+                self.fail_phase(deployment, phase, Some(attempt), diagnosis);
             }
             PhaseOutcome::Ignored => {
                 let change = Change { note: Some(work.ignored()), ignored: true, ..Change::default() };
                 self.push(deployment, Happening { event: Event::CancelRequested, change });
             }
-            // Whoever canceled it has settled the deployment already.
             PhaseOutcome::Canceled => {}
         }
     }
@@ -99,12 +112,19 @@ impl Executor {
         }
     }
 
-    pub(super) fn fail_phase(&mut self, deployment: &DeploymentId, phase: Phase, mut diagnosis: Diagnosis) {
+    /// `attempt`: of the worker whose phase it is.
+    pub(super) fn fail_phase(
+        &mut self,
+        deployment: &DeploymentId,
+        phase: Phase,
+        attempt: Option<u64>,
+        mut diagnosis: Diagnosis,
+    ) {
         // Of a source without a plan too: it may quote a file that has a secret in it.
         if let Some(active) = self.active.get(deployment) {
             self.masker(&active.service).mask_diagnosis(&mut diagnosis);
         }
-        let event = Event::PhaseFailed { phase, code: diagnosis.code.clone() };
+        let event = Event::PhaseFailed { phase, attempt, code: diagnosis.code.clone() };
         let change = Change { diagnosis: Some(diagnosis), ..Change::default() };
         self.push(deployment, Happening { event, change });
     }

@@ -29,6 +29,8 @@ const SEEDS: u64 = 1000;
 enum Planted {
     HostTakesOlderSets,
     EdgeTakesOlderTables,
+    /// It says what a worker did under the number of the newest attempt, whichever the worker's was.
+    HostForgetsAttempts,
 }
 
 /// What became of a world.
@@ -101,6 +103,12 @@ fn a_host_that_takes_an_older_set_is_found() {
 #[test]
 fn an_edge_that_takes_an_older_table_is_found() {
     assert!(first_violation(0, SEEDS, Some(Planted::EdgeTakesOlderTables)).is_some());
+}
+
+#[test]
+fn a_worker_that_works_on_under_an_expired_lease_is_found() {
+    let (_, violation) = first_violation(0, SEEDS, Some(Planted::HostForgetsAttempts)).unwrap();
+    assert!(violation.contains("attempt that is over"), "{violation}");
 }
 
 /// For `./x simulate`.

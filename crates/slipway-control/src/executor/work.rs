@@ -143,6 +143,11 @@ impl Work {
         self.planned.as_ref()
     }
 
+    /// What `service set` said when it began.
+    pub(crate) fn stored(&self) -> &SettingsPatch {
+        &self.stored
+    }
+
     pub(crate) fn lineage(&self) -> &Lineage {
         &self.lineage
     }

@@ -25,6 +25,7 @@ pub(crate) struct Client {
 
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<String>,
     pub(crate) bytes: Bytes,
 }
 
@@ -63,7 +64,9 @@ impl Client {
         let exchange = async {
             let response = self.http.request(request).await.unwrap();
             let status = response.status();
-            Answer { status, bytes: response.into_body().collect().await.unwrap().to_bytes() }
+            let retry_after = response.headers().get(header::RETRY_AFTER);
+            let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
+            Answer { status, retry_after, bytes: response.into_body().collect().await.unwrap().to_bytes() }
         };
         tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
     }

@@ -1,9 +1,11 @@
 //! A host and an edge that do at once what they are told, unless a test says otherwise.
 
 use slipway_types::agent::Stream;
+use slipway_types::api::DeploymentView;
 use slipway_types::cache::{Retention, SweepOrder};
 use slipway_types::host::{
-    Evidence, ExitFacts, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet, ReplicaState,
+    Evidence, ExitFacts, HEARTBEAT_INTERVAL, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet,
+    ReplicaState,
 };
 use slipway_types::route::{EdgeReport, Endpoint, RouteTable};
 use slipway_types::source::SourceFacts;
@@ -44,6 +46,8 @@ pub(crate) struct Script {
 pub(crate) struct Seen {
     pub(crate) tables: Vec<RouteTable>,
     pub(crate) work: Vec<(DeploymentId, PhaseWork)>,
+    /// Of each phase.
+    pub(crate) attempts: Vec<(DeploymentId, u64)>,
     pub(crate) canceled: Vec<DeploymentId>,
     pub(crate) released: Vec<DeploymentId>,
     pub(crate) sets: Vec<ReplicaSet>,
@@ -52,6 +56,15 @@ pub(crate) struct Seen {
     /// As their sandboxes would be: they outlive the server.
     pub(crate) running: BTreeMap<ReplicaId, ServiceId>,
     asleep: BTreeSet<ReplicaId>,
+}
+
+impl Seen {
+    /// How often the phase was given to a worker.
+    pub(crate) fn runs(&self, view: &DeploymentView, phase: Phase) -> usize {
+        let its =
+            |(deployment, work): &&(DeploymentId, PhaseWork)| *deployment == view.deployment && work.phase() == phase;
+        self.work.iter().filter(its).count()
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -88,28 +101,45 @@ impl Fake {
         let say = |report| async { drop(reports.send(report).await) };
         say(HostReport::Claim { worker: 0 }).await;
         let mut adopting = true;
-        while let Some(command) = commands.recv().await {
+        let mut bound = BTreeMap::new();
+        let mut beats = tokio::time::interval(HEARTBEAT_INTERVAL);
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                _ = beats.tick() => {
+                    for (worker, (deployment, attempt)) in bound.clone() {
+                        say(HostReport::Heartbeat { worker, deployment, attempt }).await;
+                    }
+                    continue;
+                }
+            };
+            let Some(command) = command else { return };
             match command {
-                HostCommand::RunPhase { spec, .. } => {
-                    let phase = spec.work.phase();
+                HostCommand::RunPhase { spec, worker } => {
+                    let (phase, attempt) = (spec.work.phase(), spec.attempt);
+                    bound.insert(worker, (spec.deployment.clone(), attempt));
+                    self.seen.lock().unwrap().attempts.push((spec.deployment.clone(), attempt));
                     self.seen.lock().unwrap().work.push((spec.deployment.clone(), spec.work.clone()));
                     let deployment = spec.deployment.clone();
                     let prints = self.script.lock().unwrap().prints.clone();
                     if let Some(line) = prints {
-                        say(HostReport::Log { deployment: deployment.clone(), phase, stream: Stream::Stdout, line })
-                            .await;
+                        let (deployment, stream) = (deployment.clone(), Stream::Stdout);
+                        say(HostReport::Log { deployment, attempt, phase, stream, line }).await;
                     }
                     if let Some(outcome) = self.outcome(&spec.work) {
-                        say(HostReport::PhaseFinished { deployment, phase, outcome }).await;
+                        say(HostReport::PhaseFinished { deployment, attempt, phase, outcome }).await;
                     }
                 }
                 HostCommand::CancelPhase { deployment } => {
                     self.seen.lock().unwrap().canceled.push(deployment.clone());
                     let outcome = PhaseOutcome::Canceled;
-                    say(HostReport::PhaseFinished { deployment, phase: Phase::Build, outcome }).await;
+                    let its = bound.values().find(|(bound, _)| *bound == deployment);
+                    let (phase, attempt) = (Phase::Build, its.map_or(0, |(_, attempt)| *attempt));
+                    say(HostReport::PhaseFinished { deployment, attempt, phase, outcome }).await;
                 }
                 HostCommand::ReleaseWorker { worker, deployment } => {
                     self.seen.lock().unwrap().released.push(deployment);
+                    bound.remove(&worker);
                     say(HostReport::Claim { worker }).await;
                 }
                 HostCommand::Retain(retention) => self.seen.lock().unwrap().retained.push(retention),
@@ -232,6 +262,10 @@ pub(crate) fn exited(phase: Option<Phase>, tail: Vec<String>) -> Evidence {
 fn commit(source: &SourceSpec, script: &Script) -> Option<String> {
     let SourceSpec::Git(git) = source else { return None };
     git.reference.clone().filter(|name| name.len() == 40).or(script.commit.clone())
+}
+
+pub(crate) fn done(phase: Phase) -> PhaseOutcome {
+    PhaseOutcome::Done(output(phase))
 }
 
 fn output(phase: Phase) -> PhaseOutput {

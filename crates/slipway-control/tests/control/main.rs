@@ -8,6 +8,7 @@ mod client;
 mod fake;
 mod git;
 mod pipeline;
+mod queue;
 mod restart;
 mod reuse;
 mod service;

@@ -245,7 +245,9 @@ async fn a_follower_sees_what_comes_as_it_comes() {
     world.until_held(&view, Phase::Build).await;
     for line in ["compiling 1", "compiling 2"] {
         let (deployment, line) = (view.deployment.clone(), line.to_owned());
-        let report = HostReport::Log { deployment, phase: Phase::Build, stream: Stream::Stdout, line: line.clone() };
+        let attempt = world.fake.seen(|seen| seen.attempts.last().unwrap().1);
+        let (phase, stream) = (Phase::Build, Stream::Stdout);
+        let report = HostReport::Log { deployment, attempt, phase, stream, line: line.clone() };
         world.fake.report(report).await;
         lines.until(Some(&line)).await;
     }

@@ -90,7 +90,7 @@ impl World {
     /// Uploads and asks for a deployment.
     pub(crate) async fn deploy(&self) -> DeploymentView {
         let upload = self.upload().await;
-        let source = json!({"source": {"from": "upload", "upload": upload}});
+        let source = json!({"source": {"from": "upload", "upload": upload}, "force": true});
         let answer = self.client.post(&format!("{WEB}/deployments"), source).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json()

@@ -52,6 +52,7 @@ impl Bench {
         let subnet = Cidr::from_parts(Ipv4Addr::new(10, 204, slot.number(), 0), 24);
         let (shim_program, agent_program) = tokio::task::spawn_blocking(programs).await.unwrap();
         let mut config = HostConfig {
+            up: CancellationToken::new(),
             data_dir: dir.path().to_owned(),
             layers_dir: layers_dir(),
             layers: LayersConfig { keep_free: Some(0), ..LayersConfig::default() },
@@ -138,6 +139,7 @@ impl Bench {
 
     pub(crate) async fn start_phase(&self, work: PhaseWork) {
         let spec = PhaseSpec {
+            attempt: 1,
             deployment: self.deployment(),
             service_id: self.service(),
             project: ProjectName::parse("shop").unwrap(),
@@ -150,7 +152,7 @@ impl Bench {
 
     pub(crate) async fn finished(&mut self) -> (Phase, PhaseOutcome) {
         loop {
-            if let HostReport::PhaseFinished { phase, outcome, deployment } = self.next().await {
+            if let HostReport::PhaseFinished { phase, outcome, deployment, .. } = self.next().await {
                 assert_eq!(deployment, self.deployment());
                 return (phase, outcome);
             }
@@ -245,6 +247,7 @@ async fn base_made(base: &BaseConfig) {
     let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await.unwrap().unwrap();
     let placeholder = Path::new("/nowhere");
     let config = HostConfig {
+        up: CancellationToken::new(),
         data_dir: scratch().join("host-base"),
         layers_dir: layers_dir(),
         layers: LayersConfig::default(),

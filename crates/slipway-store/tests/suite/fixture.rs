@@ -1,7 +1,7 @@
 //! A database file of its own for each test, and the short way to put things into it.
 
-use slipway_pipeline::{BuildInputs, Event};
-use slipway_store::{Applied, Change, NewDeployment, NewRelease, Planned, ServiceRow, Store};
+use slipway_pipeline::{BuildInputs, Event, Turns};
+use slipway_store::{Applied, Change, NewDeployment, NewRelease, Planned, QueueRules, ServiceRow, Store};
 use slipway_types::host::PhaseOutput;
 use slipway_types::image::ImageStart;
 use slipway_types::plan::{Start, Toolchain, ToolchainName};
@@ -42,10 +42,15 @@ impl Fixture {
         self.store.apply(now, &id(deployment), &event, &Change::default()).await.unwrap()
     }
 
+    /// An idle worker's next deployment.
+    pub(crate) async fn claim(&self, now: i64, worker: u32) -> Option<(DeploymentId, Applied)> {
+        claim(&self.store, now, worker).await
+    }
+
     /// From creation to a release that waits for its replicas.
     pub(crate) async fn build(&self, now: i64, service: &ServiceRow, name: &str) {
         self.create(now, service, name).await;
-        let (claimed, _) = self.store.claim_build(now + 1, 1).await.unwrap().unwrap();
+        let (claimed, _) = self.claim(now + 1, 1).await.unwrap();
         assert_eq!(claimed, id(name));
         let change = Change { planned: Some(planned()), ..Change::default() };
         self.store.apply(now + 2, &id(name), &done(Phase::Source), &change).await.unwrap();
@@ -67,8 +72,18 @@ pub(crate) fn id(text: &str) -> DeploymentId {
     DeploymentId::parse(text).unwrap()
 }
 
+/// There is memory for all builds.
+pub(crate) async fn claim(store: &Store, now: i64, worker: u32) -> Option<(DeploymentId, Applied)> {
+    let turns = Turns::default();
+    let rules = QueueRules { memory_max_bytes: u64::MAX, turns: &turns, is_production: |_| true };
+    let claimed = store.claim_build(now, worker, rules).await.unwrap();
+    claimed.map(|claimed| (claimed.deployment, claimed.applied))
+}
+
+/// Of a deployment without install that had no other worker before.
 pub(crate) fn done(phase: Phase) -> Event {
-    Event::PhaseDone { phase, skipped: false }
+    let before = [Phase::Source, Phase::Environment, Phase::Build].iter().filter(|earlier| **earlier < phase);
+    Event::PhaseDone { phase, attempt: 1 + before.count() as u64, skipped: false }
 }
 
 pub(crate) fn new_deployment(service: &ServiceRow, name: &str) -> NewDeployment {

@@ -49,9 +49,14 @@ async fn the_stream_of_the_past_is_what_was_told_at_the_time() {
     let service = fixture.service("web").await;
     fixture.create(10, &service, "d1").await;
     let mut told = Vec::new();
-    told.extend(fixture.store.claim_build(11, 1).await.unwrap().unwrap().1.news);
+    told.extend(fixture.claim(11, 1).await.unwrap().1.news);
     told.extend(fixture.tell(15, "d1", done(Phase::Source)).await.news);
-    told.extend(fixture.tell(19, "d1", Event::PhaseFailed { phase: Phase::Environment, code: "x".into() }).await.news);
+    told.extend(
+        fixture
+            .tell(19, "d1", Event::PhaseFailed { phase: Phase::Environment, attempt: Some(2), code: "x".into() })
+            .await
+            .news,
+    );
     let told: Vec<_> = told
         .into_iter()
         .map(|(_, event)| event)
@@ -68,10 +73,10 @@ async fn a_phase_that_begins_again_forgets_the_lost_attempt() {
     let fixture = Fixture::new().await;
     let service = fixture.service("web").await;
     fixture.create(10, &service, "d1").await;
-    fixture.store.claim_build(11, 1).await.unwrap();
+    fixture.claim(11, 1).await;
     fixture.tell(12, "d1", done(Phase::Source)).await;
     fixture.tell(13, "d1", Event::Restarted { scratch_kept: false }).await;
-    fixture.store.claim_build(14, 2).await.unwrap().unwrap();
+    fixture.claim(14, 2).await.unwrap();
     let phases = fixture.store.phases(&id("d1")).await.unwrap();
     assert_eq!(
         phases.iter().map(|row| (row.phase, row.started_at, row.result)).collect::<Vec<_>>(),

@@ -1,6 +1,6 @@
 //! What a crash leaves, and what is never written.
 
-use crate::fixture::{Fixture, done, id, new_deployment};
+use crate::fixture::{Fixture, claim, done, id, new_deployment};
 use slipway_pipeline::{DeploymentState, Event};
 use slipway_store::{Store, StoreError};
 use slipway_types::{DeploymentStatus, Phase};
@@ -35,7 +35,7 @@ async fn a_crash_loses_nothing_that_was_committed() {
     let fixture = Fixture::new().await;
     let service = fixture.service("web").await;
     fixture.create(10, &service, "d1").await;
-    fixture.store.claim_build(11, 1).await.unwrap();
+    fixture.claim(11, 1).await;
     fixture.tell(12, "d1", done(Phase::Source)).await;
 
     let crashed = tempfile::tempdir().unwrap();
@@ -49,7 +49,7 @@ async fn a_crash_loses_nothing_that_was_committed() {
     let event = Event::Restarted { scratch_kept: true };
     let applied = store.apply(20, &id("d1"), &event, &slipway_store::Change::default()).await.unwrap();
     assert_eq!(applied.after, DeploymentState::Resuming { phase: Phase::Environment, since: 20 });
-    let (claimed, _) = store.claim_build(21, 4).await.unwrap().unwrap();
+    let (claimed, _) = claim(&store, 21, 4).await.unwrap();
     assert_eq!(claimed, id("d1"));
 }
 

@@ -1,6 +1,6 @@
 //! Deployments move on, by one event at a time and beside each other.
 
-use crate::fixture::{Fixture, build_output, done, id, new_deployment, planned};
+use crate::fixture::{Fixture, build_output, claim, done, id, new_deployment, planned};
 use slipway_pipeline::{Action, DeploymentState, Event};
 use slipway_store::{Change, RollbackChoice, StoreError};
 use slipway_types::api::{DeploymentEvent, PhaseResult};
@@ -42,7 +42,7 @@ async fn a_newer_deployment_ends_one_that_is_under_way() {
     let fixture = Fixture::new().await;
     let service = fixture.service("web").await;
     fixture.create(10, &service, "d1").await;
-    fixture.store.claim_build(11, 3).await.unwrap().unwrap();
+    fixture.claim(11, 3).await.unwrap();
     let created = fixture.create(12, &service, "d2").await;
     assert_eq!(created.actions, [(id("d1"), Action::CancelPhase), (id("d1"), Action::ReleaseWorker { worker: 3 })]);
     let first = fixture.store.deployment(&id("d1")).await.unwrap();
@@ -111,7 +111,7 @@ async fn the_machine_s_own_failures_are_diagnosed_without_help() {
     let fixture = Fixture::new().await;
     let service = fixture.service("web").await;
     fixture.create(10, &service, "d1").await;
-    fixture.store.claim_build(11, 1).await.unwrap();
+    fixture.claim(11, 1).await;
     fixture.tell(12, "d1", Event::TimedOut { phase: Phase::Source }).await;
     let diagnosis = fixture.store.deployment(&id("d1")).await.unwrap().summary.diagnosis.unwrap();
     assert_eq!(diagnosis.code, "phase-timed-out");
@@ -136,7 +136,7 @@ async fn what_comes_with_an_event_is_written_only_when_it_fits() {
     let row = fixture.store.deployment(&id("d1")).await.unwrap();
     assert_eq!((row.plan, row.summary.source_label.as_str()), (None, "main"));
 
-    fixture.store.claim_build(12, 1).await.unwrap();
+    fixture.claim(12, 1).await;
     let fits = fixture.store.apply(13, &id("d1"), &done(Phase::Source), &change).await.unwrap();
     assert_eq!(fits.actions, [(id("d1"), Action::RunPhase { worker: 1, phase: Phase::Environment })]);
     let row = fixture.store.deployment(&id("d1")).await.unwrap();
@@ -188,7 +188,7 @@ async fn workers_that_claim_at_once_get_different_deployments_oldest_first() {
     let tasks: Vec<_> = (0..6)
         .map(|worker| {
             let store = fixture.store.clone();
-            tokio::spawn(async move { store.claim_build(20, worker).await.unwrap().map(|(claimed, _)| claimed) })
+            tokio::spawn(async move { claim(&store, 20, worker).await.map(|(claimed, _)| claimed) })
         })
         .collect();
     let mut claimed = Vec::new();
@@ -204,7 +204,7 @@ async fn a_service_has_one_build_at_a_time() {
     let fixture = Fixture::new().await;
     let service = fixture.service("web").await;
     fixture.create(10, &service, "d1").await;
-    fixture.store.claim_build(11, 1).await.unwrap();
+    fixture.claim(11, 1).await;
     let mut planned = planned();
     planned.settings.pre_deploy_command = Some("npm run migrate".into());
     let change = Change { planned: Some(planned), ..Change::default() };
@@ -214,9 +214,9 @@ async fn a_service_has_one_build_at_a_time() {
     // Its migration runs, and is not broken off for a newer deployment; that one waits.
     let created = fixture.create(15, &service, "d2").await;
     assert!(created.actions.is_empty());
-    assert_eq!(fixture.store.claim_build(16, 2).await.unwrap(), None);
+    assert_eq!(fixture.claim(16, 2).await, None);
     fixture.tell(17, "d1", done(Phase::PreDeploy)).await;
-    let (claimed, _) = fixture.store.claim_build(18, 2).await.unwrap().unwrap();
+    let (claimed, _) = fixture.claim(18, 2).await.unwrap();
     assert_eq!(claimed, id("d2"));
 }
 

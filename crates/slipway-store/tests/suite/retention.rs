@@ -66,7 +66,7 @@ async fn an_unfinished_deployment_keeps_what_its_phases_made_and_will_make() {
     };
     assert_eq!(kinds(&fixture.store.retained(1).await.unwrap()), own, "named before they are made");
 
-    fixture.store.claim_build(11, 1).await.unwrap().unwrap();
+    fixture.claim(11, 1).await.unwrap();
     let planned = Change { planned: Some(planned()), ..Change::default() };
     fixture.store.apply(12, &id("d1"), &done(Phase::Source), &planned).await.unwrap();
     let environment = PhaseOutput::Environment {

@@ -9,7 +9,7 @@ use slipway_types::{Phase, ServiceSettings, Trigger};
 /// A deployment whose image is stored with the end of its build, and which then fails.
 async fn built_but_failed(fixture: &Fixture, service: &ServiceRow, name: &str) {
     fixture.create(10, service, name).await;
-    fixture.store.claim_build(11, 1).await.unwrap().unwrap();
+    fixture.claim(11, 1).await.unwrap();
     let change = Change { planned: Some(planned()), source_label: Some("c0ffee".into()), ..Change::default() };
     fixture.store.apply(12, &id(name), &done(Phase::Source), &change).await.unwrap();
     fixture.tell(13, name, done(Phase::Environment)).await;
@@ -73,7 +73,7 @@ async fn a_worker_is_given_the_pre_deploy_command_at_once() {
     let built = fixture.store.newest_built(&service.service_id).await.unwrap().unwrap();
     let new = redeploy(&service, "d2", built, Some("npm run migrate"));
     assert_eq!(fixture.store.create_deployment(20, &new).await.unwrap().actions, []);
-    let (claimed, applied) = fixture.store.claim_build(21, 1).await.unwrap().unwrap();
+    let (claimed, applied) = fixture.claim(21, 1).await.unwrap();
     assert_eq!(applied.actions, [(claimed, Action::RunPhase { worker: 1, phase: Phase::PreDeploy })]);
 }
 
@@ -82,7 +82,7 @@ async fn a_rollback_has_the_image_too() {
     let fixture = Fixture::new().await;
     let service = fixture.service("web").await;
     fixture.create(10, &service, "d1").await;
-    fixture.store.claim_build(11, 1).await.unwrap().unwrap();
+    fixture.claim(11, 1).await.unwrap();
     let change = Change { planned: Some(planned()), ..Change::default() };
     fixture.store.apply(12, &id("d1"), &done(Phase::Source), &change).await.unwrap();
     fixture.tell(13, "d1", done(Phase::Environment)).await;

@@ -53,6 +53,8 @@ pub(crate) enum Command {
         #[arg(default_value = ".", value_name = "DIR")]
         dir: PathBuf,
         #[command(flatten)]
+        join: JoinOptions,
+        #[command(flatten)]
         follow: FollowOptions,
     },
     /// Print how a directory would be built and started, and why; needs no server
@@ -68,6 +70,8 @@ pub(crate) enum Command {
         /// Branch, tag or commit; without it, the default branch
         #[arg(long = "ref", value_name = "REF")]
         reference: Option<String>,
+        #[command(flatten)]
+        join: JoinOptions,
         #[command(flatten)]
         follow: FollowOptions,
     },
@@ -211,6 +215,13 @@ pub(crate) enum Command {
     /// Hold one sandbox (started by the server)
     #[command(hide = true)]
     Shim { dir: PathBuf },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct JoinOptions {
+    /// Also when a deployment of the same source, with the same settings, waits or runs
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -1,6 +1,6 @@
 //! The commands that begin or end a deployment.
 
-use super::args::{FollowOptions, GlobalOptions};
+use super::args::{FollowOptions, GlobalOptions, JoinOptions};
 use super::target::Target;
 use super::{Session, follow, upload};
 use crate::client::Client;
@@ -15,13 +15,18 @@ use std::process::ExitCode;
 /// Not a flag: a token on a command line is in the process list.
 const GIT_TOKEN_VARIABLE: &str = "SLIPWAY_GIT_TOKEN";
 
-pub(super) async fn up(global: &GlobalOptions, dir: &Path, options: FollowOptions) -> Result<ExitCode, Failure> {
+pub(super) async fn up(
+    global: &GlobalOptions,
+    dir: &Path,
+    join: JoinOptions,
+    options: FollowOptions,
+) -> Result<ExitCode, Failure> {
     let target = Target::of_directory(global, dir)?;
     let client = Client::discover(global)?;
     let mut progress = render::progress(global.json);
     let upload = upload::upload(&client, dir, progress.as_mut()).await;
     progress.close();
-    let params = DeployParams { source: SourceSpec::Upload { upload: upload? }, message: None };
+    let params = DeployParams { source: SourceSpec::Upload { upload: upload? }, message: None, force: join.force };
     let deployment = client.deploy(target.path(), &params).await?;
     follow::follow(&client, deployment, options, progress.as_mut()).await
 }
@@ -30,13 +35,14 @@ pub(super) async fn git(
     global: &GlobalOptions,
     url: &str,
     reference: Option<String>,
+    join: JoinOptions,
     options: FollowOptions,
 ) -> Result<ExitCode, Failure> {
     let token = std::env::var(GIT_TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(Secret::new);
     let source = git_source(url, reference, token)?;
     let target = Target::of_repository(global, &source.url)?;
     let client = Client::discover(global)?;
-    let params = DeployParams { source: SourceSpec::Git(source), message: None };
+    let params = DeployParams { source: SourceSpec::Git(source), message: None, force: join.force };
     let deployment = client.deploy(target.path(), &params).await?;
     show(global, &client, deployment, options).await
 }

@@ -49,16 +49,22 @@ fn row(service: &ServiceView, now: TimestampMs) -> Vec<String> {
 
 /// What is live and how it is, and what became of the newest deployment when it is another one.
 fn status(service: &ServiceView, now: TimestampMs) -> String {
-    let newest = service.newest.as_ref().map(|newest| match newest.phase.filter(|_| !newest.status.is_settled()) {
-        Some(phase) => format!("{} ({phase})", newest.status),
-        None => newest.status.to_string(),
-    });
+    let newest = service.newest.as_ref().map(newest_status);
     let live = service.live.as_ref().map(|live| live_status(service, live, now));
     match (live, newest) {
         (Some(live), None) => live,
         (Some(live), Some(newest)) => format!("{live}, newest {newest}"),
         (None, Some(newest)) => newest,
         (None, None) => String::new(),
+    }
+}
+
+/// What runs of it, or what it waits for.
+fn newest_status(newest: &DeploymentView) -> String {
+    match (&newest.waiting, newest.phase.filter(|_| !newest.status.is_settled())) {
+        (Some(wait), _) => format!("{}, {} (number {} of {})", newest.status, wait.because, wait.position, wait.of),
+        (None, Some(phase)) => format!("{} ({phase})", newest.status),
+        (None, None) => newest.status.to_string(),
     }
 }
 

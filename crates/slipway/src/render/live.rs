@@ -95,11 +95,15 @@ impl Progress for Live {
         self.close();
         let service = self.palette.bold(&format!("{}/{}", deployment.project, deployment.service));
         output::say(&format!("{service} {}", self.palette.dim(deployment.deployment.as_str())));
+        if deployment.joined {
+            output::say(super::JOINED);
+        }
         self.start("queued");
     }
 
     fn event(&mut self, received: &Received) -> Result<(), Failure> {
         match &received.event {
+            Some(DeploymentEvent::Waits { because, .. }) => self.show(printable(because)),
             Some(DeploymentEvent::PhaseStarted { phase, .. }) => {
                 self.tail.clear();
                 self.running = Some(*phase);

@@ -18,6 +18,9 @@ impl Progress for Plain {
 
     fn created(&mut self, deployment: &DeploymentView) {
         output::say(&format!("{}/{} {}", deployment.project, deployment.service, deployment.deployment));
+        if deployment.joined {
+            output::say(super::JOINED);
+        }
     }
 
     fn event(&mut self, received: &Received) -> Result<(), Failure> {
@@ -45,6 +48,7 @@ pub(super) fn upload_text(facts: UploadFacts) -> String {
 
 fn line(event: &DeploymentEvent) -> Option<String> {
     match event {
+        DeploymentEvent::Waits { because, .. } => Some(format!("[queue] {}", printable(because))),
         DeploymentEvent::PhaseStarted { phase, .. } => Some(format!("[{phase}] started")),
         DeploymentEvent::Log { phase, line, .. } => Some(format!("[{phase}] {}", printable(line))),
         DeploymentEvent::PhaseFinished { phase, duration_ms, result, note, .. } => {

@@ -5,12 +5,14 @@
 mod file;
 mod layers;
 mod machines;
+mod queue;
 
 use crate::cli::{Driver, GlobalOptions, ServerOptions};
 use crate::client::DATA_DIR_DEFAULT;
 use crate::failure::Failure;
 use file::{ConfigFile, NodeKind};
 pub(crate) use machines::{MachinesConfig, releases_dir};
+pub(crate) use queue::QueueConfig;
 use slipway_edge::ProxyConfig;
 use slipway_host::{BaseConfig, HostConfig, NodeSource, PythonSource};
 use slipway_sandbox::{DriverConfig, NetworkConfig, SandboxConfig, WarmConfig};
@@ -19,6 +21,7 @@ use slipway_types::settings::{ByteSize, DurationMs};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Read when it exists and no other file is named.
 const FILE_DEFAULT: &str = "/etc/slipway/slipway-server.toml";
@@ -54,6 +57,8 @@ pub(crate) struct ServerConfig {
     pub(crate) drain_timeout: Duration,
     /// Newest releases of each service whose layers stay.
     pub(crate) keep_releases: u32,
+    /// What may wait, and what builds may take.
+    pub(crate) queue: QueueConfig,
     pub(crate) host: HostConfig,
 }
 
@@ -77,6 +82,7 @@ impl ServerConfig {
         let (api_listen, edge_listen) = (file.api.listen, file.edge.listen);
         let (driver, drain_timeout) = (file.sandbox.driver, file.drain_timeout);
         let keep_releases = layers::keep_releases(&file.layers)?;
+        let queue = queue::queue_config(&file.build)?;
         let machines = machines::machines_config(&file.sandbox, &data_dir)?;
         let host = host_config(&data_dir, file)?;
         Ok(Self {
@@ -89,6 +95,7 @@ impl ServerConfig {
             drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT_DEFAULT).as_duration(),
             proxy: ProxyConfig { allow, ca_bundle: host.sandbox.ca_bundle.clone() },
             keep_releases,
+            queue,
             host,
             data_dir,
         })
@@ -134,6 +141,7 @@ fn host_config(data_dir: &Path, file: ConfigFile) -> Result<HostConfig, Failure>
         node: node_source(file.node.source, file.node.url)?,
         npm_program: file.node.npm.unwrap_or_else(|| PathBuf::from("npm")),
         python: python_source(file.python)?,
+        up: CancellationToken::new(),
         sandbox,
     })
 }

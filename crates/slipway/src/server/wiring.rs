@@ -31,8 +31,6 @@ const HOST_COMMANDS_MAX: usize = 64;
 const HOST_REPORTS_MAX: usize = 1024;
 /// One for each table, one for each drained replica.
 const EDGE_REPORTS_MAX: usize = 256;
-/// A queue can't be waited for without taking from it; 5 ms cost nothing for the second that a start takes.
-const HOST_LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Adopting many sandboxes takes seconds; more is a hang.
 const HOST_START_WAIT_MAX: Duration = Duration::from_secs(120);
 /// The host ends builds within 20 s, the edge its requests; more is a part that hangs.
@@ -102,7 +100,7 @@ async fn run_parts(
     })?;
     let host_link = start_host(config, parts, shutdown);
     let edge_link = start_edge(config, listeners.edge, parts, shutdown);
-    host_is_up(&host_link, parts).await?;
+    host_is_up(&config.host.up, parts).await?;
     let control = control_config(config, listeners.api, addresses);
     let stop = shutdown.clone();
     parts.spawn(async move {
@@ -156,16 +154,10 @@ fn start_edge(
     EdgeLink { tables, reports }
 }
 
-/// Waits for the host's first report: an idle worker claims as soon as network and driver are there. Only then is there
-/// something to be ready for. The report stays in its queue, in its place.
-async fn host_is_up(host: &HostLink, parts: &mut Parts) -> Result<(), Failure> {
-    let up = async {
-        while host.reports.is_empty() {
-            tokio::time::sleep(HOST_LOOK_INTERVAL).await;
-        }
-    };
+/// Only once network and driver are there is there something to be ready for.
+async fn host_is_up(up: &CancellationToken, parts: &mut Parts) -> Result<(), Failure> {
     tokio::select! {
-        () = up => Ok(()),
+        () = up.cancelled() => Ok(()),
         ended = first_end(parts) => ended,
         () = tokio::time::sleep(HOST_START_WAIT_MAX) => {
             let seconds = HOST_START_WAIT_MAX.as_secs();
@@ -182,6 +174,8 @@ fn control_config(config: &ServerConfig, api_listener: TcpListener, addresses: A
         drain_timeout: config.drain_timeout,
         driver: driver::name_of(&config.host.sandbox.driver).to_owned(),
         keep_releases: config.keep_releases,
+        build_memory_max_bytes: config.queue.memory_max_bytes,
+        queue_max: config.queue.waiting_max,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..ControlConfig::new(&config.data_dir, api_listener)
     }

@@ -20,6 +20,11 @@ super::catalogue! { PLATFORM:
         "`slipway cache ls` shows what the layers take and why they stay; `slipway cache gc` and `slipway cache clear` remove what may go.",
         "`layers.quota` and `layers.keep_releases` of the server keep it from coming back; a larger disk does too.",
     ];
+    BUILD_MEMORY_OVER_BUDGET = User, "build-memory-over-budget", "The build may take more memory than all builds together",
+        "The build's memory limit is larger than what the server gives to all builds together, so it could never begin.", [
+        "Lower `build.memory` in `slipway.toml`: it is a limit, not a wish. (`resources.memory` counts where there is a pre-deploy command.)",
+        "Or raise `build.memory` of the server, where the machine has more.",
+    ];
     RELEASE_GONE = Host, "release-gone", "Layers of the release are gone",
         "The release was built long ago, and its layers were removed to make room; or the directory of layers lost them.", [
         "`slipway redeploy --rebuild` builds the newest source again; `slipway deploy --git URL --ref COMMIT` builds any other.",
@@ -36,7 +41,7 @@ super::catalogue! { PLATFORM:
         "Deploy again; if it stays, look at the server's log.",
     ];
     INTERRUPTED_PRE_DEPLOY = Platform, "interrupted-pre-deploy", "The pre-deploy command was interrupted",
-        "The server stopped while the command ran, so it is not known whether it completed. It is not run twice by itself.", [
+        "The server stopped, or lost its build worker, while the command ran, so it is not known whether it completed. It is not run twice by itself.", [
         "Check what the command has changed, then run `slipway redeploy`.",
     ];
     PHASE_TIMED_OUT = Host, "phase-timed-out", "A phase did not end in time",

@@ -2,6 +2,8 @@
 //! `replica.rs`), in an order and at a pace that the seed decides. It is also a witness: what no executor may ask of a host is
 //! a violation here.
 
+mod worker;
+
 use super::Planted;
 use super::source;
 use slipway_types::host::{
@@ -10,7 +12,7 @@ use slipway_types::host::{
 };
 use slipway_types::route::Endpoint;
 use slipway_types::source::SourceFacts;
-use slipway_types::{DeploymentId, Phase, ReplicaId};
+use slipway_types::{DeploymentId, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc;
 
@@ -28,6 +30,20 @@ struct Worker {
     running: Option<Box<PhaseSpec>>,
     /// What runs never ends by itself.
     hangs: bool,
+    /// It stands still, and hears nothing; as one whose disk does not answer.
+    stuck: bool,
+    /// Orders that came meanwhile.
+    unheard: VecDeque<HostCommand>,
+    /// Of its deployment, the newest.
+    attempt: u64,
+}
+
+/// On its way to control.
+#[derive(Debug)]
+struct Sent {
+    report: HostReport,
+    /// Of a phase that ended: the attempt that it truly was, whatever the report says.
+    attempt: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +80,11 @@ pub(super) enum Doing {
     PhaseEnds(usize),
     PhaseFails(usize),
     PhaseHangs(usize),
+    WorkerSticks(usize),
+    /// It hears what it missed.
+    WorkerWakes(usize),
+    /// It ends its phase first.
+    WorkerWakesLate(usize),
     Replica(ReplicaId),
     Crashes(ReplicaId),
 }
@@ -83,7 +104,11 @@ pub(super) struct Host {
     last_generation: u64,
     /// Some apps are bad.
     bad_apps: bool,
-    reports: VecDeque<HostReport>,
+    reports: VecDeque<Sent>,
+    /// The newest that was given out.
+    attempts: BTreeMap<DeploymentId, u64>,
+    /// When workers spoke last.
+    beaten_ms: i64,
     /// How often each was begun.
     migrations: BTreeMap<DeploymentId, u32>,
     /// Sets that lost their way with an earlier link.
@@ -92,6 +117,8 @@ pub(super) struct Host {
 }
 
 pub(super) const WORKERS: usize = 2;
+/// Rarer than in earnest, to save steps, and still within a lease.
+const BEAT_MS: i64 = 8_000;
 
 impl Host {
     pub(super) fn new(planted: Option<Planted>, bad_apps: bool) -> Self {
@@ -140,11 +167,6 @@ impl Host {
         }
     }
 
-    fn claim(&mut self, worker: usize) {
-        self.workers[worker] = Worker { claims: true, ..Worker::default() };
-        self.reports.push_back(HostReport::Claim { worker: u32::try_from(worker).unwrap() });
-    }
-
     /// Takes the next command. None: there is none.
     pub(super) fn take(&mut self) -> Option<Result<String, String>> {
         let command = self.link.as_mut()?.commands.try_recv().ok()?;
@@ -152,6 +174,10 @@ impl Host {
     }
 
     fn obey(&mut self, command: HostCommand) -> Result<String, String> {
+        if let Some(stuck) = self.stuck_one(&command) {
+            stuck.unheard.push_back(command);
+            return Ok("host: a worker that is stuck does not hear".to_owned());
+        }
         match command {
             HostCommand::RunPhase { worker, spec } => self.run(worker as usize, spec),
             HostCommand::CancelPhase { deployment } => {
@@ -176,54 +202,8 @@ impl Host {
         }
     }
 
-    fn run(&mut self, worker: usize, spec: Box<PhaseSpec>) -> Result<String, String> {
-        let phase = spec.work.phase();
-        let said = format!("host: worker {worker} runs {phase} of {}", spec.deployment);
-        let twice = |other: &Worker| other.running.as_ref().is_some_and(|other| other.service_id == spec.service_id);
-        if self.workers.iter().enumerate().any(|(number, other)| number != worker && twice(other)) {
-            return Err(format!("{said}, while another worker builds the service"));
-        }
-        let bound = &self.workers[worker].bound;
-        match bound {
-            Some(bound) if *bound != spec.deployment => {
-                return Err(format!("{said}, but was not released from {bound}"));
-            }
-            None if !self.workers[worker].claims => return Err(format!("{said}, but has not claimed")),
-            _ => {}
-        }
-        if phase == Phase::PreDeploy {
-            let count = self.migrations.entry(spec.deployment.clone()).or_default();
-            *count += 1;
-            if *count > 1 {
-                return Err(format!("{said} for the {count}. time"));
-            }
-        }
-        self.cancel(worker);
-        let bound = Some(spec.deployment.clone());
-        self.workers[worker] = Worker { claims: false, bound, running: Some(spec), hangs: false };
-        Ok(said)
-    }
-
-    fn cancel(&mut self, worker: usize) {
-        if let Some(spec) = self.workers[worker].running.take() {
-            self.finished(&spec, PhaseOutcome::Canceled);
-        }
-    }
-
-    fn finished(&mut self, spec: &PhaseSpec, outcome: PhaseOutcome) {
-        let (deployment, phase) = (spec.deployment.clone(), spec.work.phase());
-        self.reports.push_back(HostReport::PhaseFinished { deployment, phase, outcome });
-    }
-
-    fn release(&mut self, worker: usize, deployment: &DeploymentId) -> Result<String, String> {
-        let said = format!("host: worker {worker} is released from {deployment}");
-        // Without any: the server could not do its part before the first phase was sent.
-        if self.workers[worker].bound.as_ref().is_some_and(|bound| bound != deployment) {
-            return Err(format!("{said}, but has {:?}", self.workers[worker].bound));
-        }
-        self.cancel(worker);
-        self.claim(worker);
-        Ok(said)
+    fn tell(&mut self, report: HostReport) {
+        self.reports.push_back(Sent { report, attempt: None });
     }
 
     /// A set that went astray arrives after all.
@@ -297,7 +277,7 @@ impl Host {
             Life::Asleep => ReplicaState::Stopped,
             Life::Booting | Life::Starting | Life::Stopping => return,
         };
-        self.reports.push_back(HostReport::Replica { replica: replica.clone(), state });
+        self.tell(HostReport::Replica { replica: replica.clone(), state });
     }
 
     fn app(&self, member: &Member) -> App {
@@ -312,12 +292,23 @@ impl Host {
     /// What may happen next. `faults`: also what nobody hopes for.
     pub(super) fn doings(&self, faults: bool) -> Vec<(usize, Doing)> {
         let mut doings = Vec::new();
-        for (number, worker) in self.workers.iter().enumerate().filter(|(_, worker)| worker.running.is_some()) {
+        // Not before somebody wants something of it: in the end that it lets go.
+        let wanted = |worker: &Worker| worker.stuck && !worker.unheard.is_empty();
+        let stuck = self.workers.iter().enumerate().filter(|(_, worker)| wanted(worker));
+        doings.extend(
+            stuck.flat_map(|(number, _)| [(1, Doing::WorkerWakes(number)), (1, Doing::WorkerWakesLate(number))]),
+        );
+        let runs = |worker: &Worker| worker.running.is_some() && !worker.stuck;
+        for (number, worker) in self.workers.iter().enumerate().filter(|(_, worker)| runs(worker)) {
             if !worker.hangs {
                 doings.push((20, Doing::PhaseEnds(number)));
             }
             if faults && !worker.hangs {
                 doings.extend([(1, Doing::PhaseFails(number)), (1, Doing::PhaseHangs(number))]);
+            }
+            if faults {
+                let often = self.planted == Some(Planted::HostForgetsAttempts);
+                doings.push((if often { 20 } else { 3 }, Doing::WorkerSticks(number)));
             }
         }
         for (id, member) in &self.members {
@@ -345,6 +336,15 @@ impl Host {
                 self.workers[*worker].hangs = true;
                 format!("host: worker {worker} hangs")
             }
+            Doing::WorkerSticks(worker) => {
+                self.workers[*worker].stuck = true;
+                format!("host: worker {worker} is stuck")
+            }
+            Doing::WorkerWakes(worker) => self.wake(*worker),
+            Doing::WorkerWakesLate(worker) => {
+                let ended = self.end_phase(*worker, |spec| PhaseOutcome::Done(output(&spec.work)));
+                format!("{ended}; {}", self.wake(*worker))
+            }
             Doing::Crashes(replica) => self.turn(replica, Life::Pausing),
             Doing::Replica(replica) => {
                 let Some(member) = self.members.get(replica) else { return String::new() };
@@ -358,15 +358,6 @@ impl Host {
                 }
             }
         }
-    }
-
-    fn end_phase(&mut self, worker: usize, outcome: impl Fn(&PhaseSpec) -> PhaseOutcome) -> String {
-        let Some(spec) = self.workers[worker].running.take() else { return String::new() };
-        let outcome = outcome(&spec);
-        let word = if matches!(outcome, PhaseOutcome::Done(_)) { "is done" } else { "failed" };
-        let said = format!("host: {} of {} {word}", spec.work.phase(), spec.deployment);
-        self.finished(&spec, outcome);
-        said
     }
 
     fn turn(&mut self, replica: &ReplicaId, life: Life) -> String {
@@ -385,7 +376,7 @@ impl Host {
     fn stopped(&mut self, replica: &ReplicaId) -> String {
         let mut wanted = self.wanted.iter().flat_map(|set| &set.replicas);
         let sleeps = wanted.any(|spec| spec.asleep && spec.replica == *replica);
-        self.reports.push_back(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Stopped });
+        self.tell(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Stopped });
         match self.members.get_mut(replica).filter(|_| sleeps) {
             Some(member) => member.life = Life::Asleep,
             None => drop(self.members.remove(replica)),
@@ -394,13 +385,20 @@ impl Host {
         format!("host: {replica} has stopped")
     }
 
-    /// Sends the oldest report. None: there is none, or no room for it.
-    pub(super) fn report(&mut self) -> Option<HostReport> {
+    /// Sends the oldest report. None: there is none, or no room for it. With it the deployment of which it says something under an
+    /// attempt that is over.
+    pub(super) fn report(&mut self) -> Option<(HostReport, Option<DeploymentId>)> {
         let link = self.link.as_ref()?;
         let permit = link.reports.try_reserve().ok()?;
-        let report = self.reports.pop_front()?;
+        let Sent { report, attempt } = self.reports.pop_front()?;
+        let late = match &report {
+            HostReport::PhaseFinished { deployment, .. } if attempt != self.attempts.get(deployment).copied() => {
+                Some(deployment.clone())
+            }
+            _ => None,
+        };
         permit.send(report.clone());
-        Some(report)
+        Some((report, late))
     }
 
     pub(super) fn has_reports(&self) -> bool {
@@ -420,11 +418,6 @@ impl Host {
     pub(super) fn ready(&self) -> BTreeSet<ReplicaId> {
         let ready = self.members.iter().filter(|(_, member)| member.life == Life::Ready);
         ready.map(|(id, _)| id.clone()).collect()
-    }
-
-    /// Workers that are bound to a deployment.
-    pub(super) fn bound(&self) -> Vec<&DeploymentId> {
-        self.workers.iter().filter_map(|worker| worker.bound.as_ref()).collect()
     }
 }
 

@@ -64,6 +64,10 @@ impl Outside for Clock {
         BEGAN_AT + time.passed_ms + time.wrong_by_ms
     }
 
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.passed_ms().unsigned_abs())
+    }
+
     fn sleep(&self, time: Duration) -> Sleep<'_> {
         let until_ms = self.passed_ms() + i64::try_from(time.as_millis()).unwrap();
         Box::pin(Wait { clock: self, until_ms })

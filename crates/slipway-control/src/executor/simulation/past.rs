@@ -40,7 +40,13 @@ async fn lived(settings: Settings) -> Vec<u8> {
     world.start();
     for _ in 0..2 {
         let (reply, _) = oneshot::channel();
-        world.want(Command::Deploy { service: service.clone(), source: source::spec(), message: None, reply });
+        world.want(Command::Deploy {
+            service: service.clone(),
+            source: source::spec(),
+            message: None,
+            force: true,
+            reply,
+        });
         world.rest().await.unwrap();
     }
     let dir = world.close().await;

@@ -83,7 +83,10 @@ impl People {
         let (said, command) = match random.below(12) {
             0..=4 if self.left > 0 => {
                 let message = None;
-                (format!("deploys {id}"), Command::Deploy { service, source: source::spec(), message, reply })
+                (format!("deploys {id}"), {
+                    let force = random.percent(50);
+                    Command::Deploy { service, source: source::spec(), message, force, reply }
+                })
             }
             5..=6 if self.left > 0 => {
                 let rebuild = random.percent(20);

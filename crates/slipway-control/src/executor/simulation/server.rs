@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Small, so that a slow host or edge holds up the executor as it would in earnest.
 const QUEUE: usize = 4;
+/// One build and a half of the default size: sometimes one waits for another's end.
+const MEMORY_BYTES: u64 = 6 << 30;
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -59,6 +61,9 @@ impl Server {
             fleet: Mutex::default(),
             cache: Mutex::default(),
             keep_releases: 2,
+            build_memory_max_bytes: MEMORY_BYTES,
+            queue_max: 100,
+            waits: Mutex::default(),
             editing: tokio::sync::Mutex::default(),
         };
         let (to_host, from_control) = mpsc::channel(QUEUE);

@@ -28,7 +28,7 @@ async fn world(settings: Settings, seed: u64) -> World {
 async fn deploy(world: &mut World) {
     let service = world.store.overviews().await.unwrap().remove(0).service;
     let (reply, _) = oneshot::channel();
-    world.want(Command::Deploy { service, source: source::spec(), message: None, reply });
+    world.want(Command::Deploy { service, source: source::spec(), message: None, force: true, reply });
 }
 
 async fn newest(world: &World) -> DeploymentStatus {

@@ -8,7 +8,7 @@ use crate::executor::route::{deployment_host, service_host};
 use slipway_store::{DeploymentSummary, Store};
 use slipway_types::host::ReplicaState;
 use slipway_types::route::{RouteTable, Sleep};
-use slipway_types::{DeploymentId, DeploymentStatus, ReplicaId, ServiceId, ServiceKind};
+use slipway_types::{DeploymentId, DeploymentStatus, Phase, ReplicaId, ServiceId, ServiceKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More than any world has.
@@ -25,6 +25,8 @@ pub(super) struct Witness {
     settled: BTreeMap<DeploymentId, (DeploymentStatus, Option<i64>)>,
     /// Sequence of what each service's live pointer names.
     live: BTreeMap<ServiceId, u64>,
+    /// Something was said of it under an attempt that is over; with the phase in which it was then.
+    late: Option<(DeploymentId, Option<Phase>)>,
     /// Not settled yet.
     pub(super) unsettled: Vec<DeploymentId>,
 }
@@ -44,10 +46,27 @@ impl Witness {
         if !server.executor.routes_changed {
             self.check_table(&server.executor.edge.tables.borrow().clone())?;
         }
+        self.check_late(store).await?;
         if std::mem::replace(&mut self.commits, commits) != commits {
             self.check_stored(server, store).await?;
         }
         Ok(())
+    }
+
+    /// What is said next is said under an attempt that is over.
+    pub(super) async fn hears_late(&mut self, deployment: &DeploymentId, store: &Store) {
+        self.late = store.deployment(deployment).await.ok().map(|row| (deployment.clone(), row.state.phase()));
+    }
+
+    /// Nothing comes of what was said under an expired lease.
+    async fn check_late(&mut self, store: &Store) -> Checked {
+        let Some((deployment, before)) = self.late.take() else { return Ok(()) };
+        // Destroyed meanwhile.
+        let Ok(row) = store.deployment(&deployment).await else { return Ok(()) };
+        let after = row.state.phase();
+        ensure(after.is_none() || after <= before, || {
+            format!("{deployment} went from {before:?} to {after:?} by the word of an attempt that is over")
+        })
     }
 
     fn check_table(&mut self, table: &RouteTable) -> Checked {

@@ -157,7 +157,8 @@ impl World {
                 self.go(next, true).await?;
             }
             let ms = if self.random.percent(5) { 10_000 } else { 200 };
-            self.clock.pass(i64::try_from(self.random.below(ms)).unwrap());
+            let ms = i64::try_from(self.random.below(ms)).unwrap();
+            self.pass(ms);
         }
         self.rest().await
     }
@@ -184,13 +185,21 @@ impl World {
             if self.wait_ms() >= NO_DEADLINE_MS && server.executor.active.is_empty() {
                 return self.witness.check_rest(server, &self.host, &self.edge, &self.store).await;
             }
-            self.clock.pass(self.wait_ms());
+            self.pass(self.wait_ms());
             if self.clock.passed_ms() > until {
                 break;
             }
         }
         let active = self.server.as_ref().map(|server| format!("{:?}", server.executor.active));
         Err(format!("it does not come to rest: {active:?}"))
+    }
+
+    /// No further than to the moment at which a worker speaks.
+    fn pass(&mut self, ms: i64) {
+        let now_ms = self.clock.passed_ms();
+        let until_beat_ms = self.host.until_beat_ms(now_ms);
+        self.clock.pass(until_beat_ms.map_or(ms, |beat| beat.min(ms)));
+        self.host.beat(self.clock.passed_ms());
     }
 
     /// Until the executor looks up by itself.
@@ -299,11 +308,14 @@ impl World {
         let said = match next {
             Move::HostTakes => self.host.take().transpose()?,
             Move::HostReports => {
-                let report = self.host.report();
-                if let Some(HostReport::Replica { replica, state }) = &report {
+                let sent = self.host.report();
+                if let Some((HostReport::Replica { replica, state }, _)) = &sent {
                     self.witness.told(replica, state);
                 }
-                report.as_ref().map(said)
+                if let Some((_, Some(deployment))) = &sent {
+                    self.witness.hears_late(deployment, &self.store).await;
+                }
+                sent.map(|(report, _)| said(&report))
             }
             Move::Host => {
                 let doing: Option<Doing> = pick(&mut self.random, self.host.doings(faults));
@@ -323,7 +335,7 @@ impl World {
             }
             Move::Time => None,
             Move::Deadline => {
-                self.clock.pass(self.wait_ms());
+                self.pass(self.wait_ms());
                 Some("time passes".to_owned())
             }
             Move::Starts => {
@@ -396,14 +408,9 @@ fn pick<T: Clone>(random: &mut Random, from: Vec<(usize, T)>) -> Option<T> {
 fn said(report: &HostReport) -> String {
     match report {
         HostReport::Claim { worker } => format!("host says worker {worker} claims"),
-        HostReport::PhaseFinished { deployment, phase, outcome } => {
-            let word = match outcome {
-                slipway_types::host::PhaseOutcome::Done(_) => "done",
-                slipway_types::host::PhaseOutcome::Failed(_) => "failed",
-                slipway_types::host::PhaseOutcome::Canceled => "canceled",
-                slipway_types::host::PhaseOutcome::Ignored => "ignored",
-            };
-            format!("host says {phase} of {deployment} is {word}")
+        HostReport::Heartbeat { worker, .. } => format!("host says worker {worker} lives"),
+        HostReport::PhaseFinished { deployment, attempt, phase, outcome } => {
+            format!("host says {phase} of {deployment} is {} (attempt {attempt})", outcome.as_str())
         }
         HostReport::Replica { replica, state } => format!("host says {replica} is {}", state.as_str()),
         other => format!("host says {other:?}"),

@@ -43,6 +43,8 @@ pub(super) struct EdgeTable {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct BuildTable {
     pub(super) workers: Option<u32>,
+    pub(super) memory: Option<ByteSize>,
+    pub(super) queue: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
