@@ -141,6 +141,7 @@ impl Supervisor {
                 // A deployment is live, or has ended: something else must stay than before.
                 self.custodian.tell(Notice::Ended(Vec::new()));
             }
+            HostCommand::LinesTaken { replica, run, through } => self.fleet.lines_taken(&replica, run, through),
             HostCommand::Retain(retention) => self.custodian.tell(Notice::Retention(retention)),
             HostCommand::Sweep { sweep, order } => self.custodian.tell(Notice::Order { sweep, order }),
         }
@@ -182,7 +183,7 @@ async fn open(
         (Caches::new(&config.layers_dir, config.sandbox.written_by()), Heads::new(&config.layers_dir));
     let swept = caches.clone();
     let host = Host { caches, heads, config, store, tiers, custodian, server_id, sandboxes, toolchains, base };
-    let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
+    let kept: Vec<String> = replicas.keys().flat_map(|id| [format!("{id}.img"), format!("{id}.run")]).collect();
     let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());
     blocking(move || {
         for directory in [&scratch, &sites] {

@@ -11,7 +11,8 @@ use crate::route::Endpoint;
 use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
 use crate::site::{SiteFacts, SitePlan};
 use crate::source::{Lineage, SourceFacts, SourceSpec};
-use crate::{DeploymentId, Phase, ProjectName, ReplicaId, Secret, ServiceId, ServiceName, TimestampMs};
+use crate::log::{ReplicaLines, RunChange};
+use crate::{DeploymentId, Phase, ProjectName, ReplicaId, RunId, Secret, ServiceId, ServiceName, TimestampMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -37,6 +38,8 @@ pub enum HostCommand {
     Replicas(ReplicaSet),
     /// The answer to [`HostReport::RetentionWanted`]. One to an older question is ignored.
     Retain(Retention),
+    /// Lines of the run are written, up to this [`ReplicaLines::through`]: whoever holds them may forget them.
+    LinesTaken { replica: ReplicaId, run: RunId, through: u64 },
     /// Removes what nothing needs. The host asks what is needed first, and answers with [`HostReport::Swept`].
     Sweep { sweep: String, order: SweepOrder },
 }
@@ -179,12 +182,14 @@ pub enum HostReport {
         replica: ReplicaId,
         state: ReplicaState,
     },
-    ReplicaLog {
+    /// What a replica wrote; answered by [`HostCommand::LinesTaken`] once it is written.
+    ReplicaLines(Box<ReplicaLines>),
+    /// In the place among its lines where it happened.
+    Run {
         replica: ReplicaId,
-        service_id: ServiceId,
+        run: RunId,
         at: TimestampMs,
-        stream: Stream,
-        line: String,
+        change: RunChange,
     },
     /// What must stay? Asked before each sweep.
     RetentionWanted {

@@ -170,6 +170,7 @@ impl PhaseContext<'_> {
             uid: APP_UID,
             gid: APP_GID,
             open_files_max: OPEN_FILES_MAX,
+            output_rate: None,
         };
         sandbox.start_task(task).await.map_err(|error| sandbox_failed(&error))?;
         self.until_exit(events).await

@@ -56,6 +56,7 @@ impl Bench {
             layers_dir: layers_dir(),
             layers: LayersConfig { keep_free: Some(0), ..LayersConfig::default() },
             workers: 1,
+            replica_rate: OutputRate::default(),
             sandbox: SandboxConfig {
                 sandboxes_dir: dir.path().join("sandboxes"),
                 shim_program,
@@ -130,7 +131,12 @@ impl Bench {
         let report = report.unwrap_or_else(|_| panic!("no report in time; so far:\n{}", self.log.join("\n")));
         let Some(report) = report else { panic!("the host ended; so far:\n{}", self.log.join("\n")) };
         match &report {
-            HostReport::Log { line, .. } | HostReport::ReplicaLog { line, .. } => self.log.push(line.clone()),
+            HostReport::Log { line, .. } => self.log.push(line.clone()),
+            HostReport::ReplicaLines(lines) => {
+                self.log.extend(lines.lines.iter().map(|line| line.line.clone()));
+                let (replica, run) = (lines.replica.clone(), lines.run.clone());
+                let _ = self.commands.try_send(HostCommand::LinesTaken { replica, run, through: lines.through });
+            }
             _ => {}
         }
         report
