@@ -1,5 +1,6 @@
 //! What control is told at its start.
 
+use slipway_types::log;
 use slipway_types::host::{HostCommand, HostReport};
 use slipway_types::route::{EdgeReport, RouteTable};
 use std::path::PathBuf;
@@ -27,6 +28,28 @@ pub struct ControlConfig {
     pub version: String,
     /// Newest releases of each service whose layers stay; at least 1.
     pub keep_releases: u32,
+    pub logs: LogLimits,
+}
+
+/// Bytes of logs on the disk, beyond which the oldest go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLimits {
+    /// What the replicas of one service print.
+    pub service_bytes: u64,
+    /// The phases of one deployment.
+    pub deployment_bytes: u64,
+    /// All of them together.
+    pub server_bytes: u64,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            service_bytes: log::SERVICE_LOG_BYTES,
+            deployment_bytes: log::DEPLOYMENT_LOG_BYTES,
+            server_bytes: log::SERVER_LOG_BYTES,
+        }
+    }
 }
 
 impl ControlConfig {
@@ -42,6 +65,7 @@ impl ControlConfig {
             driver: "oci".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             keep_releases: slipway_types::cache::KEEP_RELEASES_DEFAULT,
+            logs: LogLimits::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod command;
 mod fault;
 pub(crate) mod fleet;
 mod journal;
+mod output;
 mod perform;
 mod report;
 mod restore;
@@ -38,7 +39,7 @@ use slipway_store::{Applied, Change, Generation};
 use slipway_types::host::HostCommand;
 use slipway_types::route::RouteTable;
 use slipway_types::settings::ServiceSettings;
-use slipway_types::{DeploymentId, ServiceId, TimestampMs};
+use slipway_types::{DeploymentId, RunId, ServiceId, TimestampMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +87,7 @@ pub(crate) struct Executor {
     host: HostLink,
     edge: EdgeLink,
     commands: mpsc::Receiver<Command>,
-    /// For the host, in order. At most one replica set and one answer about retention, for each active deployment what its
+    /// For the host, in order. At most one replica set, one receipt of lines for each run and one answer about retention, for each active deployment what its
     /// phase needs, and a bounded number of sweeps.
     outbox: VecDeque<HostCommand>,
     /// What happened and was not yet decided on.
@@ -98,6 +99,8 @@ pub(crate) struct Executor {
     maskers: BTreeMap<ServiceId, Masker>,
     /// Kept open: one line must not cost an open file each.
     service_logs: BTreeMap<ServiceId, Arc<SegmentLog>>,
+    /// Of each run that goes on: the number of its newest line that is written.
+    runs: BTreeMap<RunId, u64>,
     given: Given,
     /// The host or the edge must be told before the next thing is heard.
     replicas_changed: bool,
@@ -134,6 +137,7 @@ impl Executor {
             services: BTreeMap::new(),
             maskers: BTreeMap::new(),
             service_logs: BTreeMap::new(),
+            runs: BTreeMap::new(),
             given: Given::default(),
             replicas_changed: true,
             routes_changed: true,

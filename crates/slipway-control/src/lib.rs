@@ -28,7 +28,7 @@ mod variable;
 mod view;
 
 pub use bootstrap::{Bootstrap, BootstrapError, bootstrap};
-pub use config::{ControlConfig, DRAIN_TIMEOUT, EdgeLink, HostLink};
+pub use config::{ControlConfig, DRAIN_TIMEOUT, EdgeLink, HostLink, LogLimits};
 pub use executor::{ExecutorError, Fault};
 pub use restored::{SecretsError, check_secrets};
 pub use seal::MasterKey;

@@ -11,8 +11,8 @@ use crate::route::Endpoint;
 use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
 use crate::site::{SiteFacts, SitePlan};
 use crate::source::{Lineage, SourceFacts, SourceSpec};
-use crate::log::{ReplicaLines, RunChange};
-use crate::{DeploymentId, Phase, ProjectName, ReplicaId, RunId, Secret, ServiceId, ServiceName, TimestampMs};
+use crate::log::{ReplicaLines, RunReport};
+use crate::{DeploymentId, Phase, ProjectName, ReplicaId, RunId, Secret, ServiceId, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -185,12 +185,7 @@ pub enum HostReport {
     /// What a replica wrote; answered by [`HostCommand::LinesTaken`] once it is written.
     ReplicaLines(Box<ReplicaLines>),
     /// In the place among its lines where it happened.
-    Run {
-        replica: ReplicaId,
-        run: RunId,
-        at: TimestampMs,
-        change: RunChange,
-    },
+    Run(Box<RunReport>),
     /// What must stay? Asked before each sweep.
     RetentionWanted {
         request: u64,

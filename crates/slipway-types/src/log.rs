@@ -45,6 +45,17 @@ pub struct ReplicaLine {
     pub line: String,
 }
 
+/// Host to control: a run begins, goes on or has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunReport {
+    pub replica: ReplicaId,
+    pub deployment: DeploymentId,
+    pub service_id: ServiceId,
+    pub run: RunId,
+    pub at: TimestampMs,
+    pub change: RunChange,
+}
+
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunChange {

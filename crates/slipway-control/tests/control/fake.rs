@@ -7,7 +7,8 @@ use slipway_types::host::{
 };
 use slipway_types::route::{EdgeReport, Endpoint, RouteTable};
 use slipway_types::source::SourceFacts;
-use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, ServiceId, SourceSpec, TreeListing};
+use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines};
+use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, RunId, ServiceId, SourceSpec, TreeListing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
@@ -48,6 +49,7 @@ pub(crate) struct Seen {
     pub(crate) released: Vec<DeploymentId>,
     pub(crate) sets: Vec<ReplicaSet>,
     pub(crate) retained: Vec<Retention>,
+    pub(crate) lines_taken: Vec<(ReplicaId, RunId, u64)>,
     pub(crate) sweeps: Vec<(String, SweepOrder)>,
     /// As their sandboxes would be: they outlive the server.
     pub(crate) running: BTreeMap<ReplicaId, ServiceId>,
@@ -111,6 +113,9 @@ impl Fake {
                 HostCommand::ReleaseWorker { worker, deployment } => {
                     self.seen.lock().unwrap().released.push(deployment);
                     say(HostReport::Claim { worker }).await;
+                }
+                HostCommand::LinesTaken { replica, run, through } => {
+                    self.seen.lock().unwrap().lines_taken.push((replica, run, through));
                 }
                 HostCommand::Retain(retention) => self.seen.lock().unwrap().retained.push(retention),
                 HostCommand::Sweep { sweep, order } => self.seen.lock().unwrap().sweeps.push((sweep, order)),
@@ -178,9 +183,16 @@ impl Fake {
             }
             reports.push(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Starting });
             if let Some(line) = script.prints.clone() {
-                let service_id = spec.service_id.clone();
-                let stream = Stream::Stdout;
-                reports.push(HostReport::ReplicaLog { replica: replica.clone(), service_id, at: 1, stream, line });
+                let line = ReplicaLine { at: 1, stream: LogStream::Stdout, number: Some(1), line };
+                let run = RunId::of_digest([1; 5]);
+                reports.push(HostReport::ReplicaLines(Box::new(ReplicaLines {
+                    replica: replica.clone(),
+                    deployment: spec.deployment.clone(),
+                    service_id: spec.service_id.clone(),
+                    run,
+                    lines: vec![line],
+                    through: 1,
+                })));
             }
             if script.fail_replicas {
                 let tail = script.prints.iter().cloned().collect();

@@ -6,7 +6,7 @@ use crate::blocking;
 use crate::host::replica_sandbox_id;
 use slipway_sandbox::{Sandbox, SandboxError};
 use slipway_types::host::HostReport;
-use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines, RunChange};
+use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines, RunChange, RunReport};
 use slipway_types::{ReplicaId, RunId};
 use std::path::PathBuf;
 use std::sync::PoisonError;
@@ -51,8 +51,15 @@ impl Replica {
     }
 
     pub(super) async fn tell_run(&self, change: RunChange) {
-        let (replica, run, at) = (self.spec.replica.clone(), self.run(), output::now());
-        let _ = self.reports.send(HostReport::Run { replica, run, at, change }).await;
+        let report = RunReport {
+            replica: self.spec.replica.clone(),
+            deployment: self.spec.deployment.clone(),
+            service_id: self.spec.service_id.clone(),
+            run: self.run(),
+            at: output::now(),
+            change,
+        };
+        let _ = self.reports.send(HostReport::Run(Box::new(report))).await;
     }
 
     pub(super) fn reader<'r>(&'r self, sandbox: &Sandbox, observed: &'r Observed) -> Reader<'r> {
