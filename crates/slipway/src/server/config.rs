@@ -4,6 +4,7 @@
 
 mod file;
 mod layers;
+mod logs;
 mod machines;
 
 use crate::cli::{Driver, GlobalOptions, ServerOptions};
@@ -11,6 +12,7 @@ use crate::client::DATA_DIR_DEFAULT;
 use crate::failure::Failure;
 use file::{ConfigFile, NodeKind};
 pub(crate) use machines::{MachinesConfig, releases_dir};
+use slipway_control::LogLimits;
 use slipway_edge::ProxyConfig;
 use slipway_host::{BaseConfig, HostConfig, NodeSource, PythonSource};
 use slipway_sandbox::{DriverConfig, NetworkConfig, SandboxConfig, WarmConfig};
@@ -54,6 +56,7 @@ pub(crate) struct ServerConfig {
     pub(crate) drain_timeout: Duration,
     /// Newest releases of each service whose layers stay.
     pub(crate) keep_releases: u32,
+    pub(crate) logs: LogLimits,
     pub(crate) host: HostConfig,
 }
 
@@ -77,6 +80,7 @@ impl ServerConfig {
         let (api_listen, edge_listen) = (file.api.listen, file.edge.listen);
         let (driver, drain_timeout) = (file.sandbox.driver, file.drain_timeout);
         let keep_releases = layers::keep_releases(&file.layers)?;
+        let log_limits = logs::log_limits(&file.logs)?;
         let machines = machines::machines_config(&file.sandbox, &data_dir)?;
         let host = host_config(&data_dir, file)?;
         Ok(Self {
@@ -89,6 +93,7 @@ impl ServerConfig {
             drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT_DEFAULT).as_duration(),
             proxy: ProxyConfig { allow, ca_bundle: host.sandbox.ca_bundle.clone() },
             keep_releases,
+            logs: log_limits,
             host,
             data_dir,
         })
@@ -125,6 +130,7 @@ fn host_config(data_dir: &Path, file: ConfigFile) -> Result<HostConfig, Failure>
         layers_dir: file.layers.dir.clone().unwrap_or_else(|| data_dir.join("layers")),
         layers: layers::layers_config(file.layers, sandbox.ca_bundle.as_deref())?,
         workers,
+        replica_rate: logs::replica_rate(&file.logs)?,
         base: BaseConfig {
             image: file.base.image,
             suite: file.base.suite.unwrap_or(base.suite),

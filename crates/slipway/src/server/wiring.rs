@@ -164,6 +164,7 @@ fn control_config(config: &ServerConfig, api_listener: TcpListener, addresses: A
         drain_timeout: config.drain_timeout,
         driver: driver::name_of(&config.host.sandbox.driver).to_owned(),
         keep_releases: config.keep_releases,
+        logs: config.logs,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..ControlConfig::new(&config.data_dir, api_listener)
     }
