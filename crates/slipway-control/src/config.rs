@@ -1,7 +1,7 @@
 //! What control is told at its start.
 
-use slipway_types::log;
 use slipway_types::host::{HostCommand, HostReport};
+use slipway_types::log;
 use slipway_types::route::{EdgeReport, RouteTable};
 use std::path::PathBuf;
 use std::time::Duration;

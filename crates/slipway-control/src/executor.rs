@@ -23,7 +23,7 @@ mod sleep;
 mod supervise;
 mod work;
 
-pub(crate) use command::Command;
+pub(crate) use command::{Command, LOGS_KEPT};
 pub use fault::Fault;
 pub(crate) use journal::outcome_event;
 pub(crate) use supervise::Order;

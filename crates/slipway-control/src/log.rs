@@ -84,7 +84,8 @@ impl Logs {
     pub(crate) async fn keep_within_bound(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(self.budget.due()).await.is_some() {
             let logs = Arc::clone(&self);
-            let swept = tokio::task::spawn_blocking(move || logs.budget.sweep(&logs.dir, |dir| logs.is_open(dir))).await;
+            let swept =
+                tokio::task::spawn_blocking(move || logs.budget.sweep(&logs.dir, |dir| logs.is_open(dir))).await;
             match swept {
                 Ok(Ok(0)) => {}
                 Ok(Ok(bytes)) => tracing::info!(bytes, "the oldest logs were removed: limit `logs.server_bytes`"),

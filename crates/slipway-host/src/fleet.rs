@@ -9,8 +9,8 @@
 use crate::host::{Host, replica_sandbox_id};
 use crate::replica::{Life, Link, Replica};
 use slipway_sandbox::Sandbox;
-use slipway_types::{ReplicaId, RunId};
 use slipway_types::host::{HostReport, ReplicaSet, ReplicaSpec};
+use slipway_types::{ReplicaId, RunId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

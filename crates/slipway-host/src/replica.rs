@@ -20,24 +20,24 @@ mod site;
 use crate::blocking;
 use crate::custodian::Notice;
 use crate::environment;
+use crate::fleet::Taken;
 use crate::host::{Host, replica_sandbox_id};
 use crate::phase::command::{OPEN_FILES_MAX, TASK};
 use crate::phase::{limit_facts, with_causes};
 use crate::tier::{self, Brought};
 use crate::tree::{APP_GID, APP_UID};
 use backoff::Backoff;
-use crate::fleet::Taken;
 use output::{Ended, Observed};
 use slipway_layers::Lease;
 use slipway_sandbox::{Sandbox, SandboxError, SandboxSpec, WritableSpec};
 use slipway_types::Phase;
+use slipway_types::RunId;
 use slipway_types::agent::TaskSpec;
 use slipway_types::host::{
     Evidence, HealthFacts, HostError, HostReport, ProbeResult, ReplicaSpec, ReplicaState, Restart,
 };
 use slipway_types::image::ImageStart;
 use slipway_types::log::RunChange;
-use slipway_types::RunId;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

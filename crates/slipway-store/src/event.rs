@@ -141,18 +141,20 @@ pub(crate) async fn insert_of(
 ) -> Result<(), StoreError> {
     let id = counter::advance(connection, "event", 1).await?;
     let cut = event.message.floor_char_boundary(MESSAGE_BYTES_MAX);
-    sqlx::query("INSERT INTO events (id, at, service, deployment, kind, message, replica, run) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
-        .bind(stored(id))
-        .bind(event.at)
-        .bind(event.service.as_str())
-        .bind(event.deployment.map(DeploymentId::as_str))
-        .bind(event.kind)
-        .bind(&event.message[..cut])
-        .bind(of.map(|of| of.replica.as_str()))
-        .bind(of.and_then(|of| of.run).map(RunId::as_str))
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(StoreError::query("write the event", event.kind))
+    sqlx::query(
+        "INSERT INTO events (id, at, service, deployment, kind, message, replica, run) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(stored(id))
+    .bind(event.at)
+    .bind(event.service.as_str())
+    .bind(event.deployment.map(DeploymentId::as_str))
+    .bind(event.kind)
+    .bind(&event.message[..cut])
+    .bind(of.map(|of| of.replica.as_str()))
+    .bind(of.and_then(|of| of.run).map(RunId::as_str))
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(StoreError::query("write the event", event.kind))
 }

@@ -6,12 +6,12 @@
 use crate::agent::{ListeningSocket, Stream};
 use crate::cache::{CacheInventory, Retention, SweepEnded, SweepOrder};
 use crate::image::{Image, LayerRef};
+use crate::log::{ReplicaLines, RunReport};
 use crate::plan::{PackageManager, Toolchain};
 use crate::route::Endpoint;
 use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
 use crate::site::{SiteFacts, SitePlan};
 use crate::source::{Lineage, SourceFacts, SourceSpec};
-use crate::log::{ReplicaLines, RunReport};
 use crate::{DeploymentId, Phase, ProjectName, ReplicaId, RunId, Secret, ServiceId, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -63,7 +63,11 @@ pub enum RunChange {
     /// It was started by an earlier server, and goes on.
     Adopted,
     /// All its lines came before. `asked`: somebody wanted it to end.
-    Ended { asked: bool, exit: Option<ExitFacts>, why: String },
+    Ended {
+        asked: bool,
+        exit: Option<ExitFacts>,
+        why: String,
+    },
 }
 
 /// Where a line came from.

@@ -82,13 +82,7 @@ async fn answer(api: &Api, of: Of, params: &Params) -> Result<Response, Refusal>
     Ok(stream::respond(api.shutdown.clone(), stream))
 }
 
-async fn follow(
-    shared: &Shared,
-    of: &Of,
-    mut last: u64,
-    mut events: Vec<EventView>,
-    to: &Chunks,
-) -> io::Result<()> {
+async fn follow(shared: &Shared, of: &Of, mut last: u64, mut events: Vec<EventView>, to: &Chunks) -> io::Result<()> {
     let mut doorbell = shared.store.doorbell();
     loop {
         if !events.is_empty() {
@@ -101,7 +95,8 @@ async fn follow(
             send(to, text).await?;
         }
         drop(doorbell.borrow_and_update());
-        events = shared.store.event_page(of.filter(), EventPage::After(last), LIMIT_MAX).await.map_err(io::Error::other)?;
+        events =
+            shared.store.event_page(of.filter(), EventPage::After(last), LIMIT_MAX).await.map_err(io::Error::other)?;
         if !events.is_empty() {
             continue;
         }

@@ -3,9 +3,9 @@
 //! A reader says what it wants ([`Query`]); the server looks, in steps of one chunk, so that one reader's search of a large log
 //! takes turns with others. Each line has a cursor, with which a reader that lost its connection goes on where it was.
 
+use super::Api;
 use super::body::Params;
 use super::stream::{self, Chunks, LOOK_INTERVAL, send};
-use super::Api;
 use crate::log::restart::{Around, Which, around};
 use crate::log::search::{self, Query, Start};
 use crate::log::segment::{Cursor, SegmentLog};
@@ -66,12 +66,7 @@ pub(super) async fn replicas(api: &Api, service: ServiceId, params: Params) -> R
     Ok(stream::respond(api.shutdown.clone(), move |to| async move { reader.write(after, &to).await }))
 }
 
-async fn restart(
-    log: Arc<SegmentLog>,
-    which: Which,
-    replica: Option<String>,
-    count: u32,
-) -> Result<Response, Refusal> {
+async fn restart(log: Arc<SegmentLog>, which: Which, replica: Option<String>, count: u32) -> Result<Response, Refusal> {
     let found = {
         let which = which.clone();
         searched(move || around(&log, &which, replica.as_deref(), count as usize)).await
@@ -84,7 +79,9 @@ async fn restart(
         Around::Runs => Err(Refusal::conflict("run-goes-on", "the run has not ended")
             .hint("`--restart latest` shows the newest one that has ended by itself")),
         Around::Unknown => Err(match which {
-            Which::Latest => Refusal::not_found("no-restart", "no replica has ended by itself, as far as the log goes back"),
+            Which::Latest => {
+                Refusal::not_found("no-restart", "no replica has ended by itself, as far as the log goes back")
+            }
             Which::Of(run) => Refusal::not_found("run-unknown", format!("the log has no run `{run}`"))
                 .hint("`slipway events` shows the runs; older lines of a log are removed"),
         }),

@@ -6,9 +6,9 @@
 use super::Executor;
 use crate::log::restart::last_number;
 use crate::log::segment::SegmentLog;
+use slipway_types::agent::Stream;
 use slipway_types::host::{ExitFacts, HostCommand};
 use slipway_types::log::{LogLine, LogMark, LogStream, ReplicaLine, ReplicaLines, RunChange, RunReport};
-use slipway_types::agent::Stream;
 use slipway_types::{Phase, RunId, ServiceId};
 use std::collections::btree_map::Entry;
 use std::io;
@@ -21,8 +21,7 @@ impl Executor {
         if self.services.contains_key(service_id) {
             let after = self.runs.get(run).copied();
             let is_new = |line: &&ReplicaLine| line.number.zip(after).is_none_or(|(number, after)| number > after);
-            let fresh: Vec<LogLine> =
-                lines.lines.iter().filter(is_new).map(|line| self.masked(&lines, line)).collect();
+            let fresh: Vec<LogLine> = lines.lines.iter().filter(is_new).map(|line| self.masked(&lines, line)).collect();
             self.start_lines(&fresh);
             if let Err(error) = self.write_service_log(service_id, &fresh) {
                 tracing::error!(service = %service_id, %error, "could not write to a service's log");

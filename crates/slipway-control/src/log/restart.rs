@@ -173,7 +173,8 @@ mod tests {
 
     fn append(log: &SegmentLog, replica: &str, number: u8, mark: Option<LogMark>, text: &str) {
         let replica = ReplicaId::parse(replica).ok();
-        let line = LogLine { replica, run: Some(run(number)), stream: LogStream::Stdout, ..LogLine::of_system(1, mark, text) };
+        let line =
+            LogLine { replica, run: Some(run(number)), stream: LogStream::Stdout, ..LogLine::of_system(1, mark, text) };
         let line = LogLine { number: mark.is_none().then_some(7), ..line };
         log.append(&serde_json::to_string(&line).unwrap()).unwrap();
     }

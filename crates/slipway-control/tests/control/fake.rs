@@ -5,9 +5,9 @@ use slipway_types::cache::{Retention, SweepOrder};
 use slipway_types::host::{
     Evidence, ExitFacts, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet, ReplicaState,
 };
+use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines};
 use slipway_types::route::{EdgeReport, Endpoint, RouteTable};
 use slipway_types::source::SourceFacts;
-use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines};
 use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, RunId, ServiceId, SourceSpec, TreeListing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -6,10 +6,10 @@
 use crate::fleet::Taken;
 use crate::line::{LineSplitter, Tail};
 use slipway_sandbox::{Events, Sandbox, SandboxEvent};
-use slipway_types::{RunId, TimestampMs};
 use slipway_types::agent::{ListeningSocket, Stream};
 use slipway_types::host::{ExitFacts, HostReport, ReplicaSpec};
 use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines};
+use slipway_types::{RunId, TimestampMs};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
@@ -239,14 +239,13 @@ impl<'r> Reader<'r> {
     }
 
     fn is_answered(&self) -> bool {
-        let answered = self.written.borrow().as_ref().filter(|(run, _)| *run == self.run).map_or(0, |(_, through)| *through);
+        let answered =
+            self.written.borrow().as_ref().filter(|(run, _)| *run == self.run).map_or(0, |(_, through)| *through);
         answered >= self.sent_through
     }
 
     fn finish(&mut self) {
-        for (stream, rest) in
-            [(LogStream::Stdout, self.stdout.finish()), (LogStream::Stderr, self.stderr.finish())]
-        {
+        for (stream, rest) in [(LogStream::Stdout, self.stdout.finish()), (LogStream::Stderr, self.stderr.finish())] {
             if let Some(line) = rest {
                 self.line(stream, line);
             }

@@ -76,7 +76,8 @@ impl Ring {
             SandboxEvent::Dropped { bytes } => Some(bytes),
             _ => None,
         });
-        self.records[at].event = Arc::new(SandboxEvent::Dropped { bytes: lost.saturating_add(gap_before.unwrap_or(0)) });
+        self.records[at].event =
+            Arc::new(SandboxEvent::Dropped { bytes: lost.saturating_add(gap_before.unwrap_or(0)) });
         match gap_before {
             Some(_) => drop(self.records.remove(at - 1)),
             None => self.bytes += EVENT_BYTES,

@@ -61,9 +61,7 @@ async fn wanted_events(
         query
     };
     let mut events = match (&global.project, &global.service) {
-        (Some(project), Some(service)) => {
-            client.events(Some(ServicePath { project, service }), &query(limit)).await?
-        }
+        (Some(project), Some(service)) => client.events(Some(ServicePath { project, service }), &query(limit)).await?,
         (None, None) => client.events(None, &query(limit)).await?,
         // What lies between one service and all is looked for in the newest of all.
         _ => {

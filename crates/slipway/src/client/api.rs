@@ -35,7 +35,9 @@ impl Query {
         for byte in value.bytes() {
             // Writing to a string cannot fail.
             let _ = match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => write!(self.0, "{}", char::from(byte)),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    write!(self.0, "{}", char::from(byte))
+                }
                 byte => write!(self.0, "%{byte:02X}"),
             };
         }

@@ -32,7 +32,9 @@ pub(super) fn replica_rate(table: &LogsTable) -> Result<OutputRate, Failure> {
     let default = OutputRate::default();
     let Some(rate) = table.replica_rate else { return Ok(default) };
     if !(RATE_MIN..=RATE_MAX).contains(&rate) {
-        return Err(Failure::usage(format!("`logs.replica_rate = \"{rate}\"` is out of range: {RATE_MIN} to {RATE_MAX}")));
+        return Err(Failure::usage(format!(
+            "`logs.replica_rate = \"{rate}\"` is out of range: {RATE_MIN} to {RATE_MAX}"
+        )));
     }
     let burst_bytes = rate.0 * (default.burst_bytes / default.bytes_per_second);
     Ok(OutputRate { bytes_per_second: rate.0, burst_bytes })
