@@ -130,10 +130,11 @@ impl Executor {
     }
 }
 
-/// Such as `ended: it was killed by signal 9, out of memory`.
+/// Such as `ended: out of memory; it was ended by SIGKILL`.
 fn ended(asked: bool, exit: Option<ExitFacts>, why: &str) -> String {
     match exit {
         _ if asked => "was stopped".to_owned(),
+        Some(exit) if exit.out_of_memory => format!("ended: out of memory; it {}", slipway_build::exit_words(exit)),
         Some(exit) => format!("ended: it {}", slipway_build::exit_words(exit)),
         None => format!("ended: {why}"),
     }

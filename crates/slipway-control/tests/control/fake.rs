@@ -73,10 +73,11 @@ impl Fake {
         look(&self.seen.lock().unwrap())
     }
 
-    /// Says something to control that nobody asked for.
+    /// Says something to control that nobody asked for. Right after a restart that is the new one, once there is a way to it.
     pub(crate) async fn report(&self, report: HostReport) {
-        let sender = self.reports.lock().unwrap().clone().expect("a host that runs");
-        sender.send(report).await.unwrap();
+        let open = || self.reports.lock().unwrap().clone().filter(|sender| !sender.is_closed());
+        crate::world::wait(|| open().is_some()).await;
+        open().expect("a host that runs").send(report).await.unwrap();
     }
 
     pub(crate) async fn report_of_edge(&self, report: EdgeReport) {

@@ -200,7 +200,8 @@ async fn logs_stay_within_their_bounds_and_what_is_gone_is_said() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_logs_together_stay_within_theirs_and_the_oldest_go_first() {
     let world = World::with(|config| {
-        (config.logs.service_bytes, config.logs.deployment_bytes, config.logs.server_bytes) = (1 << 20, 3 << 20, 256 << 10);
+        (config.logs.service_bytes, config.logs.deployment_bytes, config.logs.server_bytes) =
+            (1 << 20, 3 << 20, 256 << 10);
     })
     .await;
     world.fake.script(|script| script.prints = Some("x".repeat(10_000)));
@@ -245,6 +246,9 @@ async fn the_history_has_the_runs_of_replicas_and_goes_on() {
     lines.until(Some("replica-started")).await;
     let kinds: Vec<String> =
         lines.text.lines().map(|line| serde_json::from_str::<EventView>(line).unwrap().kind).collect();
-    assert_eq!((kinds.first().unwrap().as_str(), kinds.last().unwrap().as_str()), ("replica-stopped", "replica-started"));
+    assert_eq!(
+        (kinds.first().unwrap().as_str(), kinds.last().unwrap().as_str()),
+        ("replica-stopped", "replica-started")
+    );
     assert_eq!(kinds.iter().filter(|kind| *kind == "replica-stopped").count(), 1);
 }

@@ -18,12 +18,14 @@ pub(super) async fn print(global: &GlobalOptions, options: &LogsOptions) -> Resu
         let client = Client::discover(global)?;
         return phases(global, &client, deployment, options).await;
     }
+    // What is wrong with it is said before a server is looked for.
+    let wanted = query(&options.of_replicas, options.follow)?;
     let session = Session::here(global)?;
     if options.build || options.phase.is_some() {
         let deployment = newest(&session).await?;
         return phases(global, &session.client, &deployment, options).await;
     }
-    replicas(global, session, options).await
+    replicas(global, session, &wanted, options).await
 }
 
 /// What the server is asked for, without the place to go on from.
@@ -47,8 +49,12 @@ fn query(options: &ReplicaLogOptions, follow: bool) -> Result<Query, Failure> {
     Ok(query)
 }
 
-async fn replicas(global: &GlobalOptions, mut session: Session, options: &LogsOptions) -> Result<(), Failure> {
-    let wanted = query(&options.of_replicas, options.follow)?;
+async fn replicas(
+    global: &GlobalOptions,
+    mut session: Session,
+    wanted: &Query,
+    options: &LogsOptions,
+) -> Result<(), Failure> {
     let mut printer = Printer { json: global.json, palette: Palette::of_stdout(), cursor: None };
     let mut away = Away::default();
     loop {
