@@ -143,7 +143,7 @@ fn each_line_comes_once_whatever_ends_and_a_flood_slows_nobody_else() {
     follower.until_more(&server, 5);
     let around = server.run_in(chatter.path(), &["logs", "--restart", "latest", "--tail", "3"]).expect_code(0).stdout;
     let place = |text: &str| around.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{around}"));
-    let (said, ended, started) = (place("about to crash"), place("code 3"), place(" started (run "));
+    let (said, ended, started) = (place("about to crash"), place("status 3"), place(" started (run "));
     assert!(said < ended && ended < started, "{around}");
     assert!(around.lines().count() > started + 1, "{around}");
     let events = server.run_in(chatter.path(), &["events", "--json", "--project", "chatter"]).expect_code(0).stdout;
