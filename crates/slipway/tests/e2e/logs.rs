@@ -14,7 +14,7 @@ const BOUND: Duration = Duration::from_secs(60);
 /// A line that is numbered within its run, with the instant at which it is printed.
 const CHATTER: &str = r#"
 let n = 0;
-setInterval(() => console.log(`tick ${process.env.HOSTNAME ?? ""} ${++n} ${Date.now()}`), 5);
+setInterval(() => console.log(`tick ${process.env.HOSTNAME ?? ""} ${++n} ${Date.now()}`), 20);
 require("http").createServer((request, answer) => {
   if (request.url === "/crash") { console.error("about to crash"); process.exit(3); }
   answer.end("here\n");
@@ -92,7 +92,7 @@ fn latencies(server: &TestServer, follower: &Follower) -> (Duration, Duration) {
         assert_eq!(server.get("web-chatter.localhost", "/").body, "here\n");
         begun.elapsed()
     };
-    let requests = (0..100).map(|_| request()).collect();
+    let requests = (0..40).map(|_| request()).collect();
     let line = || {
         follower.until_more(server, 1);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -100,7 +100,7 @@ fn latencies(server: &TestServer, follower: &Follower) -> (Duration, Duration) {
         let printed_ms = line.unwrap()["line"].as_str().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
         now.saturating_sub(Duration::from_millis(printed_ms))
     };
-    (median(requests), median((0..15).map(|_| line()).collect()))
+    (median(requests), median((0..7).map(|_| line()).collect()))
 }
 
 #[test]
@@ -110,13 +110,13 @@ fn each_line_comes_once_whatever_ends_and_a_flood_slows_nobody_else() {
     up(&server, chatter.path());
     let dir = tempfile::tempdir().unwrap();
     let follower = Follower::start(&server, &chatter, &dir.path().join("follower.ndjson"));
-    follower.until_more(&server, 50);
+    follower.until_more(&server, 20);
     server.kill_process();
     server.start_process();
-    follower.until_more(&server, 100);
+    follower.until_more(&server, 30);
     server.stop_process();
     server.start_process();
-    follower.until_more(&server, 100);
+    follower.until_more(&server, 30);
     for (run, ticks) in follower.ticks() {
         assert!(ticks.iter().copied().eq(1..=ticks.len() as u64), "{run} has lost or doubled lines: {ticks:?}");
     }
@@ -136,6 +136,8 @@ fn each_line_comes_once_whatever_ends_and_a_flood_slows_nobody_else() {
         let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
         assert!(bytes <= 4 << 20, "{bytes}");
     }
+    // Other tests run beside this one.
+    let _ = server.run_in(flood.path(), &["destroy", "--yes"]).expect_code(0);
 
     // A crash, and what was printed around it.
     let _ = slipway_testing::http::get(server.edge_port(), "web-chatter.localhost", "/crash");
