@@ -3,6 +3,7 @@
 use slipway_host::{BaseConfig, HostConfig, HostRunError, LayersConfig, NodeSource};
 use slipway_sandbox::{Cidr, DriverConfig, NetworkConfig, Runtime, SandboxConfig, WarmConfig};
 use slipway_testing::slot::Slot;
+use slipway_types::agent::OutputRate;
 use slipway_types::host::{HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaState};
 use slipway_types::source::Lineage;
 use slipway_types::{DeploymentId, LayerRef, Phase, ProjectName, ReplicaId, ServiceId, ServiceName};
@@ -255,6 +256,7 @@ async fn base_made(base: &BaseConfig) {
         layers_dir: layers_dir(),
         layers: LayersConfig::default(),
         workers: 1,
+        replica_rate: OutputRate::default(),
         sandbox: SandboxConfig {
             sandboxes_dir: placeholder.into(),
             shim_program: placeholder.into(),
