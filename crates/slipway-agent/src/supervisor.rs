@@ -100,6 +100,7 @@ impl Supervisor {
                 self.tasks[task].read(pipe, &mut self.outbox);
             }
             let now = Instant::now();
+            self.tasks.iter_mut().for_each(|task| task.send_held(now, &mut self.outbox));
             self.end_tasks(now);
             self.look_for_sockets(now);
             self.send();
@@ -119,12 +120,11 @@ impl Supervisor {
         }
         let first_pipe = polled.len();
         let mut pipes = Vec::new();
-        if self.outbox.room() > 0 {
-            for (task_index, task) in self.tasks.iter().enumerate() {
-                for (pipe_index, pipe) in task.open_pipes() {
-                    pipes.push((task_index, pipe_index));
-                    polled.push(PollFd::new(pipe, PollFlags::IN));
-                }
+        let has_room = self.outbox.room() > 0;
+        for (task_index, task) in self.tasks.iter().enumerate().filter(|(_, task)| has_room || task.drops()) {
+            for (pipe_index, pipe) in task.open_pipes() {
+                pipes.push((task_index, pipe_index));
+                polled.push(PollFd::new(pipe, PollFlags::IN));
             }
         }
         let timeout = self.timeout(Instant::now());
@@ -247,8 +247,10 @@ impl Supervisor {
                 }
                 self.reply(&AgentEvent::Ready);
             }
-            AgentCommand::StartTask(spec) => self.start(spec.task, |_| spawn::spawn(&spec)),
-            AgentCommand::StartArchive(spec) => self.start(spec.task, |top| spawn::spawn_archive(&spec, top)),
+            AgentCommand::StartTask(spec) => {
+                self.start(spec.task, spec.output_rate.is_some(), |_| spawn::spawn(&spec));
+            }
+            AgentCommand::StartArchive(spec) => self.start(spec.task, false, |top| spawn::spawn_archive(&spec, top)),
             AgentCommand::Signal { task, signal } => self.signal(task, signal),
             AgentCommand::Credit { bytes } => self.outbox.credit(bytes),
             AgentCommand::Stats => self.reply(&statistics::statistics()),
@@ -256,7 +258,7 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, id: u32, spawn: impl FnOnce(Option<&OwnedFd>) -> Result<Spawned, SpawnError>) {
+    fn start(&mut self, id: u32, drops: bool, spawn: impl FnOnce(Option<&OwnedFd>) -> Result<Spawned, SpawnError>) {
         if self.shutdown.is_some() {
             return self.refuse(&format!("task {id}: the sandbox is shutting down"));
         }
@@ -268,7 +270,7 @@ impl Supervisor {
             Ok(spawned) => {
                 self.childless = false;
                 self.outbox.push_event(AgentEvent::Started { task: id, pid: spawned.pid });
-                self.tasks.push(Task::new(id, spawned, oom_kills_before));
+                self.tasks.push(Task::new(id, spawned, oom_kills_before, drops));
             }
             Err(error) => {
                 let (errno, message) = (error.errno, error.message);

@@ -4,8 +4,10 @@
 mod body;
 mod cache;
 mod deployment;
+mod events;
 mod guard;
 mod history;
+mod logs;
 mod service;
 mod stream;
 mod supervise;
@@ -59,13 +61,13 @@ pub(crate) fn router(api: Api, guard: Guard) -> Router {
         .route("/start", post(supervise::start))
         .route("/settings", get(service::settings).put(service::put_settings))
         .route("/env", get(service::env).patch(service::patch_env))
-        .route("/logs", get(history::logs))
-        .route("/events", get(history::service_events));
+        .route("/logs", get(history::service_logs))
+        .route("/events", get(events::service_events));
     let guarded = Router::new()
         .route("/v1/server", get(server))
         .route("/v1/uploads", uploads)
         .route("/v1/services", get(service::list))
-        .route("/v1/events", get(history::events))
+        .route("/v1/events", get(events::events))
         .route("/v1/cache", get(cache::show))
         .route("/v1/cache/sweeps", post(cache::sweep))
         .route("/v1/cache/sweeps/{sweep}", get(cache::sweep_view))

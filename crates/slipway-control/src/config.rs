@@ -1,6 +1,7 @@
 //! What control is told at its start.
 
 use slipway_types::host::{HostCommand, HostReport};
+use slipway_types::log;
 use slipway_types::route::{EdgeReport, RouteTable};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +35,28 @@ pub struct ControlConfig {
     pub build_memory_max_bytes: u64,
     /// Deployments that may wait for a worker.
     pub queue_max: u32,
+    pub logs: LogLimits,
+}
+
+/// Bytes of logs on the disk, beyond which the oldest go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLimits {
+    /// What the replicas of one service print.
+    pub service_bytes: u64,
+    /// The phases of one deployment.
+    pub deployment_bytes: u64,
+    /// All of them together.
+    pub server_bytes: u64,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            service_bytes: log::SERVICE_LOG_BYTES,
+            deployment_bytes: log::DEPLOYMENT_LOG_BYTES,
+            server_bytes: log::SERVER_LOG_BYTES,
+        }
+    }
 }
 
 impl ControlConfig {
@@ -51,6 +74,7 @@ impl ControlConfig {
             keep_releases: slipway_types::cache::KEEP_RELEASES_DEFAULT,
             build_memory_max_bytes: u64::MAX,
             queue_max: QUEUE_MAX,
+            logs: LogLimits::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod fault;
 pub(crate) mod fleet;
 mod journal;
 mod lease;
+mod output;
 mod perform;
 mod queue;
 mod report;
@@ -24,7 +25,7 @@ mod sleep;
 mod supervise;
 mod work;
 
-pub(crate) use command::Command;
+pub(crate) use command::{Command, LOGS_KEPT};
 pub use fault::Fault;
 pub(crate) use journal::outcome_event;
 pub(crate) use queue::Waits;
@@ -41,7 +42,7 @@ use slipway_store::{Applied, Change, Generation};
 use slipway_types::host::HostCommand;
 use slipway_types::route::RouteTable;
 use slipway_types::settings::ServiceSettings;
-use slipway_types::{DeploymentId, ServiceId, TimestampMs};
+use slipway_types::{DeploymentId, RunId, ServiceId, TimestampMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem::Discriminant;
 use std::sync::Arc;
@@ -92,7 +93,7 @@ pub(crate) struct Executor {
     host: HostLink,
     edge: EdgeLink,
     commands: mpsc::Receiver<Command>,
-    /// For the host, in order. At most one replica set and one answer about retention, for each active deployment what its
+    /// For the host, in order. At most one replica set, one receipt of lines for each run and one answer about retention, for each active deployment what its
     /// phase needs, and a bounded number of sweeps.
     outbox: VecDeque<HostCommand>,
     /// What happened and was not yet decided on.
@@ -107,6 +108,8 @@ pub(crate) struct Executor {
     maskers: BTreeMap<ServiceId, Masker>,
     /// Kept open: one line must not cost an open file each.
     service_logs: BTreeMap<ServiceId, Arc<SegmentLog>>,
+    /// Of each run that goes on: the number of its newest line that is written.
+    runs: BTreeMap<RunId, u64>,
     given: Given,
     /// The host or the edge must be told before the next thing is heard.
     replicas_changed: bool,
@@ -145,6 +148,7 @@ impl Executor {
             services: BTreeMap::new(),
             maskers: BTreeMap::new(),
             service_logs: BTreeMap::new(),
+            runs: BTreeMap::new(),
             given: Given::default(),
             replicas_changed: true,
             routes_changed: true,

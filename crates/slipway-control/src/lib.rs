@@ -28,7 +28,7 @@ mod variable;
 mod view;
 
 pub use bootstrap::{Bootstrap, BootstrapError, bootstrap};
-pub use config::{ControlConfig, DRAIN_TIMEOUT, EdgeLink, HostLink, QUEUE_MAX};
+pub use config::{ControlConfig, DRAIN_TIMEOUT, EdgeLink, HostLink, LogLimits, QUEUE_MAX};
 pub use executor::{ExecutorError, Fault};
 pub use restored::{SecretsError, check_secrets};
 pub use seal::MasterKey;

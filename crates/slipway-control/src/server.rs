@@ -65,6 +65,7 @@ pub async fn run(
         keep_releases,
         build_memory_max_bytes,
         queue_max,
+        logs: log_limits,
     } = config;
     let open = |name: &str| {
         let path = data_dir.join(name);
@@ -80,7 +81,7 @@ pub async fn run(
         store,
         key: bootstrap.master_key,
         credentials: Credentials::open(credentials).map_err(credentials_failed)?,
-        logs: Logs::open(logs).map_err(logs_failed)?,
+        logs: Arc::new(Logs::open(logs, log_limits).map_err(logs_failed)?),
         uploads: Uploads::open(uploads, upload_bytes_max).map_err(uploads_failed)?,
         fleet: Mutex::default(),
         cache: Mutex::default(),
@@ -90,6 +91,7 @@ pub async fn run(
         waits: Mutex::default(),
         editing: tokio::sync::Mutex::default(),
     });
+    let keep_logs = Arc::clone(&shared.logs).keep_within_bound(shutdown.child_token());
     let (commands, for_executor) = mpsc::channel::<Command>(COMMANDS_MAX);
     let executor = Executor::new(Arc::clone(&shared), host, edge, for_executor);
     // One of them ending ends the other: neither is of use alone.
@@ -101,7 +103,8 @@ pub async fn run(
         stop.cancel();
         outcome
     };
-    let (served, executed) = tokio::join!(serve, execute);
+    let keep_logs = stop.run_until_cancelled(keep_logs);
+    let (served, executed, _) = tokio::join!(serve, execute, keep_logs);
     executed?;
     served
 }

@@ -15,7 +15,7 @@ use crate::view;
 use slipway_store::{DeploymentSummary, ServiceRow, Store, StoreError};
 use slipway_types::api::{DeploymentView, ServerView};
 use slipway_types::{DeploymentId, ServiceId, TimestampMs};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Letters of ids: without vowels there are no words, without `l` and `1` no doubts.
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) key: MasterKey,
     pub(crate) credentials: Credentials,
-    pub(crate) logs: Logs,
+    pub(crate) logs: Arc<Logs>,
     pub(crate) uploads: Uploads,
     /// Written by the executor, read by listings. Held for the length of a look, never across a wait.
     pub(crate) fleet: Mutex<Fleet>,

@@ -2,6 +2,7 @@
 
 use slipway_layers::ColdConfig;
 use slipway_sandbox::SandboxConfig;
+use slipway_types::agent::OutputRate;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,8 @@ pub struct HostConfig {
     pub layers: LayersConfig,
     /// Builds that run at the same time; at least 1.
     pub workers: u32,
+    /// How fast the output of a replica is taken; what it writes beyond that is dropped and counted.
+    pub replica_rate: OutputRate,
     pub sandbox: SandboxConfig,
     pub base: BaseConfig,
     pub node: NodeSource,

@@ -7,14 +7,14 @@
 //! when nothing did. Woken, it boots a fresh sandbox. Other ways to sleep would be this module's and the replica's alone.
 
 use crate::host::{Host, replica_sandbox_id};
-use crate::replica::{Life, Replica};
+use crate::replica::{Life, Link, Replica};
 use slipway_sandbox::Sandbox;
-use slipway_types::ReplicaId;
 use slipway_types::host::{HostReport, ReplicaSet, ReplicaSpec};
+use slipway_types::{ReplicaId, RunId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,9 +34,14 @@ pub(crate) struct Fleet {
     leaving: JoinSet<()>,
 }
 
+/// A run, and what of it is written.
+pub(crate) type Taken = Option<(RunId, u64)>;
+
 enum Member {
     Runs {
         stop: CancellationToken,
+        /// How much of which run's output control has written.
+        taken: watch::Sender<Taken>,
     },
     /// It never became ready and stays so until it is not wanted any more.
     Failed,
@@ -69,6 +74,13 @@ impl Fleet {
         }
     }
 
+    /// Control has written what a replica said.
+    pub(crate) fn lines_taken(&self, replica: &ReplicaId, run: RunId, through: u64) {
+        if let Some(Member::Runs { taken, .. }) = self.members.get(replica) {
+            taken.send_replace(Some((run, through)));
+        }
+    }
+
     /// Waits until a life has ended and acts on it. Cancel safe.
     pub(crate) async fn progress(&mut self) {
         let ended = tokio::select! {
@@ -94,7 +106,7 @@ impl Fleet {
     /// Waits until everything that was told to stop has stopped: the host ends, and who was taken away must not stay. What is
     /// wanted runs on.
     pub(crate) async fn finish_leaving(&mut self) {
-        let is_leaving = |member: &Member| matches!(member, Member::Runs { stop } if stop.is_cancelled());
+        let is_leaving = |member: &Member| matches!(member, Member::Runs { stop, .. } if stop.is_cancelled());
         while !self.leaving.is_empty() || self.members.values().any(is_leaving) {
             self.progress().await;
         }
@@ -110,7 +122,7 @@ impl Fleet {
         let named: HashMap<&ReplicaId, &ReplicaSpec> =
             wanted.replicas.iter().map(|spec| (&spec.replica, spec)).collect();
         self.members.retain(|id, member| match member {
-            Member::Runs { stop } => {
+            Member::Runs { stop, .. } => {
                 if named.get(id).is_none_or(|spec| spec.asleep) {
                     stop.cancel();
                 }
@@ -129,9 +141,11 @@ impl Fleet {
                 stop.cancel();
             }
             let adopted = self.adopted.remove(&replica_sandbox_id(id));
-            let replica = Replica::new(Arc::clone(&self.host), spec.clone(), self.reports.clone(), stop.clone());
+            let (taken, written) = watch::channel(None);
+            let link = Link { reports: self.reports.clone(), stop: stop.clone(), written };
+            let replica = Replica::new(Arc::clone(&self.host), spec.clone(), link);
             let id = id.clone();
-            self.members.insert(id.clone(), Member::Runs { stop });
+            self.members.insert(id.clone(), Member::Runs { stop, taken });
             self.lives.spawn(async move { (id, replica.live(adopted).await) });
         }
     }

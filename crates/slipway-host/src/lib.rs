@@ -22,6 +22,7 @@ mod key_file;
 mod leftover;
 mod line;
 mod manifest;
+mod pace;
 mod phase;
 mod probe;
 mod process;

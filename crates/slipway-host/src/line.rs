@@ -64,6 +64,11 @@ impl LineSplitter {
         (!self.line.is_empty()).then(|| self.end_line())
     }
 
+    /// Whether a line was begun and not ended.
+    pub(crate) fn holds_part(&self) -> bool {
+        !self.line.is_empty() || self.returned || self.losing || self.escape != Escape::None
+    }
+
     fn take(&mut self, byte: u8, lines: &mut Vec<String>) {
         match byte {
             b'\n' if std::mem::take(&mut self.losing) => {}

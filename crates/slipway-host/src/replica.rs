@@ -14,11 +14,13 @@
 mod backoff;
 mod health;
 mod output;
+mod run;
 mod site;
 
 use crate::blocking;
 use crate::custodian::Notice;
 use crate::environment;
+use crate::fleet::Taken;
 use crate::host::{Host, replica_sandbox_id};
 use crate::phase::command::{OPEN_FILES_MAX, TASK};
 use crate::phase::{limit_facts, with_causes};
@@ -29,15 +31,17 @@ use output::{Ended, Observed};
 use slipway_layers::Lease;
 use slipway_sandbox::{Sandbox, SandboxError, SandboxSpec, WritableSpec};
 use slipway_types::Phase;
-use slipway_types::agent::{Stream, TaskSpec};
+use slipway_types::RunId;
+use slipway_types::agent::TaskSpec;
 use slipway_types::host::{
     Evidence, HealthFacts, HostError, HostReport, ProbeResult, ReplicaSpec, ReplicaState, Restart,
 };
 use slipway_types::image::ImageStart;
+use slipway_types::log::RunChange;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -63,11 +67,22 @@ enum End {
     },
 }
 
+/// Between a replica and the rest of the host.
+pub(crate) struct Link {
+    pub(crate) reports: mpsc::Sender<HostReport>,
+    pub(crate) stop: CancellationToken,
+    /// What control has written of its output.
+    pub(crate) written: watch::Receiver<Taken>,
+}
+
 pub(crate) struct Replica {
     host: Arc<Host>,
     spec: ReplicaSpec,
     reports: mpsc::Sender<HostReport>,
     stop: CancellationToken,
+    written: watch::Receiver<Taken>,
+    /// Its present life.
+    run: Mutex<RunId>,
     /// Whether traffic may have come: then an end is no failure of the deployment, and the replica is restarted.
     was_ready: AtomicBool,
     /// Since when its present sandbox is.
@@ -75,13 +90,11 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn new(
-        host: Arc<Host>,
-        spec: ReplicaSpec,
-        reports: mpsc::Sender<HostReport>,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { host, spec, reports, stop, was_ready: AtomicBool::new(false), ready_since: Mutex::default() }
+    pub(crate) fn new(host: Arc<Host>, spec: ReplicaSpec, link: Link) -> Self {
+        let Link { reports, stop, written } = link;
+        let run = Mutex::new(run::new_id(&spec.replica));
+        let (was_ready, ready_since) = (AtomicBool::new(false), Mutex::default());
+        Self { host, spec, reports, stop, written, run, was_ready, ready_since }
     }
 
     /// Runs the replica until it is not wanted or fails; `adopted` is its sandbox of a former run of the server.
@@ -140,12 +153,16 @@ impl Replica {
             return Some(sandbox);
         }
         // What it said before its end, which nobody was there to read.
+        self.adopt_run().await;
+        let exit = sandbox.tasks().iter().find_map(|task| task.exit);
         let observed = Observed::new(sandbox.listening());
-        let mut output = output::Reader::new(&sandbox, &self.spec, &self.reports, &observed);
+        let mut output = self.reader(&sandbox, &observed);
         let (stopped, ()) = tokio::join!(sandbox.stop(Duration::ZERO), output.until_gone());
         if let Err(error) = stopped {
             tracing::warn!(replica = %self.spec.replica, %error, "cannot stop a replica's sandbox");
         }
+        let why = "it ended while the server was away".to_owned();
+        self.tell_run(RunChange::Ended { asked: false, exit, why }).await;
         None
     }
 
@@ -154,8 +171,12 @@ impl Replica {
     async fn one_sandbox(&self, adopted: Option<Sandbox>, backoff: &mut Backoff) -> Result<(), Box<Evidence>> {
         let is_adopted = adopted.is_some();
         let sandbox = match adopted {
-            Some(sandbox) => sandbox,
+            Some(sandbox) => {
+                self.adopt_run().await;
+                sandbox
+            }
             None => {
+                self.begin_run().await;
                 let lease = self.bring_back().await?;
                 let booted = self.boot().await;
                 self.hand_over(lease);
@@ -163,7 +184,10 @@ impl Replica {
             }
         };
         let observed = Observed::new(sandbox.listening());
-        let mut output = output::Reader::new(&sandbox, &self.spec, &self.reports, &observed);
+        let mut output = self.reader(&sandbox, &observed);
+        if !is_adopted {
+            self.tell_run(RunChange::Started).await;
+        }
         let started = if is_adopted { Ok(()) } else { self.start(&sandbox).await };
         if started.is_ok() && !self.was_ready.load(Ordering::Relaxed) {
             self.report(ReplicaState::Starting).await;
@@ -195,6 +219,7 @@ impl Replica {
         if let Err(error) = stopped {
             tracing::warn!(replica = %self.spec.replica, %error, "cannot stop a replica's sandbox");
         }
+        self.tell_run(run::ended(&end)).await;
         match end {
             Ok(End::NotWanted) => Ok(()),
             Ok(end) => Err(Box::new(Evidence { restart, ..self.evidence(end, &observed) })),
@@ -255,18 +280,6 @@ impl Replica {
         }
     }
 
-    /// Into the log of its service.
-    async fn say(&self, line: String) {
-        let report = HostReport::ReplicaLog {
-            replica: self.spec.replica.clone(),
-            service_id: self.spec.service_id.clone(),
-            at: output::now(),
-            stream: Stream::Stdout,
-            line,
-        };
-        let _ = self.reports.send(report).await;
-    }
-
     async fn boot(&self) -> Result<Sandbox, SandboxError> {
         let id = replica_sandbox_id(&self.spec.replica);
         let image = self.host.replica_images().join(format!("{id}.img"));
@@ -293,6 +306,7 @@ impl Replica {
             uid: APP_UID,
             gid: APP_GID,
             open_files_max: OPEN_FILES_MAX,
+            output_rate: Some(self.host.config.replica_rate),
         };
         sandbox.start_task(task).await
     }

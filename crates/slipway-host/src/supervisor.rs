@@ -143,6 +143,7 @@ impl Supervisor {
                 // A deployment is live, or has ended: something else must stay than before.
                 self.custodian.tell(Notice::Ended(Vec::new()));
             }
+            HostCommand::LinesTaken { replica, run, through } => self.fleet.lines_taken(&replica, run, through),
             HostCommand::Retain(retention) => self.custodian.tell(Notice::Retention(retention)),
             HostCommand::Sweep { sweep, order } => self.custodian.tell(Notice::Order { sweep, order }),
         }
@@ -185,7 +186,7 @@ async fn open(
     let swept = caches.clone();
     let turns = Turns::default();
     let host = Host { caches, heads, config, store, tiers, custodian, server_id, sandboxes, toolchains, base, turns };
-    let kept: Vec<String> = replicas.keys().map(|id| format!("{id}.img")).collect();
+    let kept: Vec<String> = replicas.keys().flat_map(|id| [format!("{id}.img"), format!("{id}.run")]).collect();
     let (scratch, images, sites) = (host.scratch_root(), host.replica_images(), host.sites());
     blocking(move || {
         for directory in [&scratch, &sites] {

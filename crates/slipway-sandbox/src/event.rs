@@ -31,6 +31,13 @@ pub enum SandboxEvent {
     Dropped {
         bytes: u64,
     },
+    /// Output that was left out because the task wrote faster than its rate.
+    Skipped {
+        task: u32,
+        stream: Stream,
+        bytes: u64,
+        lines: u64,
+    },
     /// All output of the task came before this.
     Exited {
         task: u32,

@@ -148,4 +148,16 @@ impl Events {
         self.inner.handed.fetch_max(sequence, Ordering::AcqRel);
         Some(event)
     }
+
+    /// The next event with its number, which stays held by the shim until [`Events::acknowledge`] says otherwise: a later
+    /// supervisor gets it again. Cancel safe.
+    pub async fn next_kept(&mut self) -> Option<(u64, SandboxEvent)> {
+        let Numbered { sequence, event } = self.inner.events.lock().await.recv().await?;
+        Some((sequence, event))
+    }
+
+    /// All events up to this one are taken care of.
+    pub fn acknowledge(&self, through: u64) {
+        self.inner.acknowledged.send_if_modified(|last| std::mem::replace(last, through.max(*last)) < through);
+    }
 }

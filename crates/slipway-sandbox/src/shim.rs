@@ -10,6 +10,7 @@ mod detach;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod hold;
+mod rate;
 mod ring;
 mod serve;
 

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Readers at a time. More wait: a read takes milliseconds, and each connection costs a thread and its page cache.
 const READERS_MAX: u32 = 2;
@@ -42,6 +43,7 @@ pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     trouble: Option<Arc<dyn Trouble>>,
+    pub(crate) committed: watch::Sender<u64>,
 }
 
 /// Where a transaction is. What is between two of these is undone with the transaction, so nothing else can be seen of a crash.
@@ -65,6 +67,7 @@ pub trait Trouble: Debug + Send + Sync {
 pub(crate) struct Write {
     transaction: Transaction<'static, Sqlite>,
     trouble: Option<Arc<dyn Trouble>>,
+    committed: watch::Sender<u64>,
 }
 
 impl Deref for Write {
@@ -95,7 +98,7 @@ impl Store {
         drop(connection);
         MIGRATIONS.run(&writer).await.map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
         let readers = pool(READERS_MAX).connect_lazy_with(options(path).pragma("query_only", "1"));
-        Ok(Store { writer, readers, trouble: None })
+        Ok(Store { writer, readers, trouble: None, committed: watch::Sender::new(0) })
     }
 
     /// The same database with this trouble.
@@ -115,7 +118,7 @@ impl Store {
         let failed = || StoreError::query("begin", "a write");
         meet(self.trouble.as_deref(), Moment::Write).await.map_err(failed())?;
         let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        Ok(Write { transaction, trouble: self.trouble.clone() })
+        Ok(Write { transaction, trouble: self.trouble.clone(), committed: self.committed.clone() })
     }
 
     /// A transaction that sees one moment.
@@ -126,10 +129,11 @@ impl Store {
     }
 }
 
-pub(crate) async fn commit(Write { transaction, trouble }: Write) -> Result<(), StoreError> {
+pub(crate) async fn commit(Write { transaction, trouble, committed }: Write) -> Result<(), StoreError> {
     let failed = || StoreError::query("commit", "a write");
     meet(trouble.as_deref(), Moment::Commit).await.map_err(failed())?;
     transaction.commit().await.map_err(failed())?;
+    committed.send_modify(|count| *count = count.wrapping_add(1));
     meet(trouble.as_deref(), Moment::Committed).await.map_err(failed())
 }
 

@@ -14,7 +14,7 @@
 //! - Releases: `create_release`, `release`, `releases`, `rollback_release`; `retained`: the layers that must stay.
 //! - `fall_asleep`, `wake`: whether what is live of a service sleeps. `roster`, `put_roster`: which replicas of it run.
 //!   `take_back`: a crash soon after it went live, with the deployment that brings back what was live before.
-//! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `put_upload`,
+//! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `event_page`, `doorbell`, `put_upload`,
 //!   `upload`, `put_token`, `token`, `next_generation`, `generation`.
 //! - [`copy_database`], [`check_database`]: for backups, beside a server that runs.
 //!
@@ -51,7 +51,7 @@ pub use counter::Generation;
 pub use database::{Moment, Store, Trouble};
 pub use deployment::{Before, NewDeployment};
 pub use error::StoreError;
-pub use event::EventFilter;
+pub use event::{EventFilter, EventPage, OfReplica};
 pub use overview::ServiceOverview;
 pub use phase::PhaseRow;
 pub use queue::{Claimed, QueueRules};

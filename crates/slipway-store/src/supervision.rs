@@ -4,7 +4,7 @@ use crate::apply::{Change, News, Work, advance};
 use crate::database::commit;
 use crate::decode::{encoded, get, json_option, number, parsed, stored};
 use crate::deployment::create;
-use crate::event::{NewEvent, insert};
+use crate::event::{NewEvent, OfReplica, insert, insert_of};
 use crate::release::ReleaseRow;
 use crate::{Applied, NewDeployment, Store, StoreError};
 use slipway_pipeline::{DeploymentState, Event, Roster};
@@ -99,10 +99,12 @@ impl Store {
         at: TimestampMs,
         service: &ServiceId,
         deployment: &DeploymentId,
+        of: OfReplica<'_>,
         (kind, message): (&str, &str),
     ) -> Result<(), StoreError> {
         let mut write = self.write().await?;
-        insert(&mut write, &NewEvent { at, service, deployment: Some(deployment), kind, message }).await?;
+        let event = NewEvent { at, service, deployment: Some(deployment), kind, message };
+        insert_of(&mut write, &event, Some(of)).await?;
         sqlx::query(
             "DELETE FROM events WHERE service = $1 AND kind LIKE 'replica-%' AND id <= \
              (SELECT id FROM events WHERE service = $1 AND kind LIKE 'replica-%' ORDER BY id DESC LIMIT 1 OFFSET $2)",

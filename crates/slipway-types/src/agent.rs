@@ -187,6 +187,24 @@ pub struct TaskSpec {
     pub gid: u32,
     /// Largest number of open files.
     pub open_files_max: u64,
+    /// What it writes beyond this is dropped and counted, so that it never waits for whoever reads. None: it waits, and nothing is
+    /// dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_rate: Option<OutputRate>,
+}
+
+impl Default for OutputRate {
+    fn default() -> Self {
+        Self { bytes_per_second: crate::log::REPLICA_RATE_BYTES, burst_bytes: crate::log::REPLICA_BURST_BYTES }
+    }
+}
+
+/// How fast the output of a task is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputRate {
+    pub bytes_per_second: u64,
+    /// At once, after it was silent for a while.
+    pub burst_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,6 +246,13 @@ pub enum AgentEvent {
         task: u32,
         stream: Stream,
         base64: String,
+    },
+    /// Of a task with an [`OutputRate`]: so much of this stream was left out here.
+    Dropped {
+        task: u32,
+        stream: Stream,
+        bytes: u64,
+        lines: u64,
     },
     /// All output of the task was sent before this.
     Exited {

@@ -5,7 +5,7 @@ use crate::host::ExitFacts;
 use crate::settings::{ServiceKind, SettingsPatch};
 use crate::source::SourceSpec;
 use crate::{
-    DeploymentId, DeploymentStatus, Diagnosis, Phase, ProjectName, ReplicaId, ServiceName, TimestampMs, Trigger,
+    DeploymentId, DeploymentStatus, Diagnosis, Phase, ProjectName, ReplicaId, RunId, ServiceName, TimestampMs, Trigger,
     UploadId,
 };
 use serde::{Deserialize, Serialize};
@@ -204,10 +204,18 @@ pub struct ReplicaTrouble {
 /// A past event of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventView {
+    /// Grows with each event of the server.
+    #[serde(default)]
+    pub id: u64,
     pub at: TimestampMs,
     pub project: ProjectName,
     pub service: ServiceName,
     pub deployment: Option<DeploymentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<ReplicaId>,
+    /// Which life of the replica; what `slipway logs --restart` takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     /// Past tense, kebab-case: `deployment-created`, `phase-finished`, `deployment-live`, `replica-exited`, …
     pub kind: String,
     pub message: String,
@@ -256,15 +264,6 @@ pub struct EnvView {
     pub build: bool,
     pub run: bool,
     pub updated_at: TimestampMs,
-}
-
-/// One line of a running service's log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogLine {
-    pub at: TimestampMs,
-    pub replica: ReplicaId,
-    pub stream: Stream,
-    pub line: String,
 }
 
 /// `GET /v1/deployments/{deployment}/events?follow=true`: one JSON object a line, past events first.

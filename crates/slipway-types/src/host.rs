@@ -6,12 +6,13 @@
 use crate::agent::{ListeningSocket, Stream};
 use crate::cache::{CacheInventory, Retention, SweepEnded, SweepOrder};
 use crate::image::{Image, LayerRef};
+use crate::log::{ReplicaLines, RunReport};
 use crate::plan::{PackageManager, Toolchain};
 use crate::route::Endpoint;
 use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
 use crate::site::{SiteFacts, SitePlan};
 use crate::source::{Lineage, SourceFacts, SourceSpec};
-use crate::{DeploymentId, Phase, ProjectName, ReplicaId, Secret, ServiceId, ServiceName, TimestampMs};
+use crate::{DeploymentId, Phase, ProjectName, ReplicaId, RunId, Secret, ServiceId, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub enum HostCommand {
     Replicas(ReplicaSet),
     /// The answer to [`HostReport::RetentionWanted`]. One to an older question is ignored.
     Retain(Retention),
+    /// Lines of the run are written, up to this [`ReplicaLines::through`]: whoever holds them may forget them.
+    LinesTaken { replica: ReplicaId, run: RunId, through: u64 },
     /// Removes what nothing needs. The host asks what is needed first, and answers with [`HostReport::Swept`].
     Sweep { sweep: String, order: SweepOrder },
 }
@@ -192,13 +195,10 @@ pub enum HostReport {
         replica: ReplicaId,
         state: ReplicaState,
     },
-    ReplicaLog {
-        replica: ReplicaId,
-        service_id: ServiceId,
-        at: TimestampMs,
-        stream: Stream,
-        line: String,
-    },
+    /// What a replica wrote; answered by [`HostCommand::LinesTaken`] once it is written.
+    ReplicaLines(Box<ReplicaLines>),
+    /// In the place among its lines where it happened.
+    Run(Box<RunReport>),
     /// What must stay? Asked before each sweep.
     RetentionWanted {
         request: u64,

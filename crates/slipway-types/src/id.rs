@@ -62,7 +62,17 @@ id!(/** One attempt to make a release live; also the first label of its immutabl
 id!(/** One attempt to turn source and plan into an image. */ BuildId, "build");
 id!(/** One immutable image with its configuration. */ ReleaseId, "release");
 id!(/** One running copy of a release. */ ReplicaId, "replica");
+id!(/** One life of a replica's sandbox, from its boot to its end. */ RunId, "run");
 id!(/** One uploaded directory, by the digest of its archive. */ UploadId, "upload");
+
+impl RunId {
+    /// Bytes of a digest that make an id: two runs of one service never meet.
+    pub const DIGEST_BYTES: usize = 5;
+
+    pub fn of_digest(digest: [u8; Self::DIGEST_BYTES]) -> Self {
+        Self(digest.map(|byte| format!("{byte:02x}")).concat())
+    }
+}
 
 fn is_id(text: &str) -> bool {
     !text.is_empty()

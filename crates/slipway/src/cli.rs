@@ -6,12 +6,14 @@ mod cache;
 mod deploy;
 mod doctor;
 mod env;
+mod events;
 mod follow;
 mod install;
 mod listing;
 mod logs;
 mod pairs;
 mod plan;
+mod reconnect;
 mod service;
 mod since;
 mod supervise;
@@ -80,7 +82,7 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         Command::Stop => supervise::stop(global).await.map(done),
         Command::Start { follow } => supervise::start(global, follow).await,
         Command::Ps => listing::services(global).await.map(done),
-        Command::Events { limit } => listing::events(global, limit).await.map(done),
+        Command::Events { limit, since, follow } => events::events(global, limit, since, follow).await.map(done),
         Command::Logs(options) => logs::print(global, &options).await.map(done),
         Command::Service { command: ServiceCommand::Set { pairs } } => service::set(global, &pairs).await.map(done),
         Command::Service { command: ServiceCommand::Show } => service::show(global).await.map(done),

@@ -6,7 +6,7 @@ mod discovery;
 mod error;
 mod lines;
 
-pub(crate) use api::ServicePath;
+pub(crate) use api::{Query, ServicePath};
 pub(crate) use discovery::{ClientFile, DATA_DIR_DEFAULT};
 pub(crate) use error::ClientError;
 pub(crate) use lines::Lines;

@@ -95,6 +95,12 @@ impl Palette {
         self.paint("2", text)
     }
 
+    /// One of a few colours that are easily told apart.
+    pub(crate) fn of_kind(self, kind: usize, text: &str) -> String {
+        const CODES: [&str; 5] = ["36", "33", "35", "34", "32"];
+        self.paint(CODES[kind % CODES.len()], text)
+    }
+
     fn paint(self, code: &str, text: &str) -> String {
         if self.enabled && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

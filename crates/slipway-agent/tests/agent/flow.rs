@@ -1,7 +1,7 @@
 //! Output: flow control, back-pressure, and a connection that breaks in the middle.
 
 use crate::host::{Agent, decode, spec, wait_for};
-use slipway_types::agent::{AgentEvent, OUTPUT_CREDIT_BYTES};
+use slipway_types::agent::{AgentEvent, OUTPUT_CREDIT_BYTES, OutputRate, Stream};
 
 /// Writes numbered lines, so that anything lost, doubled or out of order shows.
 const NUMBERS: &str = "seq 1 2000000";
@@ -121,4 +121,40 @@ fn a_grandchild_that_keeps_the_pipe_does_not_keep_the_task() {
     let outcome = host.outcome(1);
     assert_eq!((outcome.stdout(), outcome.code), ("last words\n", Some(0)));
     assert!(started.elapsed().as_secs() < 60, "not as long as the grandchild");
+}
+
+#[test]
+fn what_a_task_writes_too_fast_is_dropped_counted_and_its_last_words_are_kept() {
+    let agent = Agent::start();
+    let mut host = agent.connect();
+    let mut wanted = spec(1, &["/bin/sh", "-c", &format!("{NUMBERS}; echo the last words; exit 7")]);
+    wanted.output_rate = Some(OutputRate::default());
+    let pid = host.start(wanted);
+    // Nobody gives credit, and it ends all the same.
+    let mut got = Vec::new();
+    while got.len() < usize::try_from(OUTPUT_CREDIT_BYTES).unwrap() {
+        got.extend(host.output().1);
+    }
+    wait_for("the end of the task", || (!crate::host::is_alive(pid)).then_some(()));
+    host.credit(got.len());
+    let (mut dropped, mut dropped_lines) = (0, 0);
+    loop {
+        match host.next() {
+            AgentEvent::Output { base64, .. } => got.extend(decode(&base64)),
+            AgentEvent::Dropped { task: 1, stream: Stream::Stdout, bytes, lines } => {
+                (dropped, dropped_lines) = (dropped + bytes, dropped_lines + lines);
+            }
+            AgentEvent::Exited { code, .. } => {
+                assert_eq!(code, Some(7));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let all = [numbers(), b"the last words\n".to_vec()].concat();
+    assert!(got.ends_with(b"2000000\nthe last words\n"), "{}", String::from_utf8_lossy(&got[got.len() - 100..]));
+    assert_eq!(got.len() as u64 + dropped, all.len() as u64);
+    let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+    assert_eq!(lines(&got) + dropped_lines, lines(&all));
+    assert!(dropped > 0 && agent.resident_bytes() < 16 * 1024 * 1024);
 }

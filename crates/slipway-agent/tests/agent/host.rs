@@ -204,6 +204,7 @@ pub(crate) fn spec(task: u32, argv: &[&str]) -> TaskSpec {
         uid: rustix::process::getuid().as_raw(),
         gid: rustix::process::getgid().as_raw(),
         open_files_max: 1024,
+        output_rate: None,
     }
 }
 

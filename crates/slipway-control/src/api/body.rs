@@ -111,6 +111,20 @@ pub(crate) struct Params {
     pub(crate) limit: Option<u32>,
     /// Milliseconds since the epoch.
     pub(crate) since: Option<i64>,
+    /// Milliseconds since the epoch; what came then is left out.
+    pub(crate) until: Option<i64>,
+    /// Only lines in which this regular expression is found.
+    pub(crate) grep: Option<String>,
+    /// Only so many of the last lines.
+    pub(crate) tail: Option<u32>,
+    /// Id or number of a replica.
+    pub(crate) replica: Option<String>,
+    /// A run, or `latest`: the lines around its end.
+    pub(crate) restart: Option<String>,
+    /// Of a log: behind the line with this cursor. Of events: behind the one with this id.
+    pub(crate) after: Option<String>,
+    /// Objects with a `cursor` alone come too, so that a follower knows where it is before the first line.
+    pub(crate) positions: bool,
     /// A deployment whose phases' output is wanted, or `true` for the newest.
     pub(crate) build: Option<String>,
     /// Of a listing of events.

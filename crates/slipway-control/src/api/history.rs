@@ -1,60 +1,20 @@
-//! What was and what comes: the events of services, the stream of a deployment, the logs of replicas.
+//! What was and what comes of a deployment: its stream of events, which has the logs of its phases.
 
 use super::body::{DeploymentPath, Params, ServicePath};
 use super::stream::{End, Selection, Verdict};
-use super::{Api, service, stream};
-use crate::executor::outcome_event;
+use super::{Api, logs, service, stream};
+use crate::executor::{LOGS_KEPT, outcome_event};
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
-use slipway_store::{EventFilter, StoreError};
 use slipway_types::agent::Stream;
-use slipway_types::api::{DeploymentEvent, EventView, LIMIT_MAX, LogLine};
-use slipway_types::{DeploymentId, Phase, ReplicaId, ServiceId, TimestampMs};
+use slipway_types::api::{DeploymentEvent, DeploymentView};
+use slipway_types::{DeploymentId, Phase};
+use std::io;
 use std::sync::Arc;
-
-/// Events of a listing that does not say how many.
-const EVENTS_DEFAULT: u32 = 50;
-
-pub(super) async fn events(State(api): State<Api>, params: Params) -> Result<axum::Json<Vec<EventView>>, Refusal> {
-    let limit = params.limit_or(EVENTS_DEFAULT);
-    match (&params.project, &params.service) {
-        (Some(project), Some(name)) => {
-            let path = ServicePath::parse(project.clone(), name.clone())?;
-            service_events_of(&api, &path, limit).await
-        }
-        (Some(project), None) => {
-            let axum::Json(mut events) = newest(&api, EventFilter::All, LIMIT_MAX).await?;
-            events.retain(|event| event.project.as_str() == project);
-            events.truncate(limit as usize);
-            Ok(axum::Json(events))
-        }
-        (None, None) => newest(&api, EventFilter::All, limit).await,
-        (None, Some(_)) => Err(Refusal::bad_request("bad-query", "`service` goes with `project` only")),
-    }
-}
-
-pub(super) async fn service_events(
-    State(api): State<Api>,
-    path: ServicePath,
-    params: Params,
-) -> Result<axum::Json<Vec<EventView>>, Refusal> {
-    service_events_of(&api, &path, params.limit_or(EVENTS_DEFAULT)).await
-}
-
-async fn service_events_of(api: &Api, path: &ServicePath, limit: u32) -> Result<axum::Json<Vec<EventView>>, Refusal> {
-    let row = service::existing(api, path).await?;
-    newest(api, EventFilter::Service(&row.service_id), limit).await
-}
-
-/// Newest first.
-async fn newest(api: &Api, filter: EventFilter<'_>, limit: u32) -> Result<axum::Json<Vec<EventView>>, Refusal> {
-    let events = api.shared.store.events(filter, None, limit).await?;
-    Ok(axum::Json(events.into_iter().map(|(_, event)| event).collect()))
-}
 
 /// `GET /v1/deployments/{deployment}/events`
 pub(super) async fn deployment_events(
@@ -62,29 +22,47 @@ pub(super) async fn deployment_events(
     DeploymentPath(deployment): DeploymentPath,
     params: Params,
 ) -> Result<Response, Refusal> {
-    api.shared.deployment_view(&deployment).await?;
-    deployment_stream(&api, deployment, params.follow)
+    deployment_stream(&api, deployment, params.follow).await
 }
 
-fn deployment_stream(api: &Api, deployment: DeploymentId, follow: bool) -> Result<Response, Refusal> {
-    let log = api
-        .shared
-        .logs
-        .deployment(&deployment)
-        .map_err(|error| Refusal::internal("could not open the deployment's log", &error))?;
-    let selection = OfDeployment { deployment, shared: Arc::clone(&api.shared), follow };
+async fn deployment_stream(api: &Api, deployment: DeploymentId, follow: bool) -> Result<Response, Refusal> {
+    let failed = |error: io::Error| Refusal::internal("could not open the deployment's log", &error);
+    let view = api.shared.deployment_view(&deployment).await?;
+    let log = api.shared.logs.deployment(&deployment).map_err(failed)?;
+    if view.status.is_settled() && log.segments().map_err(failed)?.is_empty() {
+        return Ok(gone(view));
+    }
+    let limit = api.shared.logs.limit_of(&log);
+    let selection = OfDeployment { deployment, shared: Arc::clone(&api.shared), follow, limit };
     Ok(stream::lines(log, selection, follow, api.shutdown.clone()))
 }
 
+/// Stands for a log that was removed: what is still known is how it ended.
+fn gone(view: DeploymentView) -> Response {
+    let at = view.finished_at.unwrap_or(view.created_at);
+    let line = format!(
+        "… the log of this deployment was removed: the newest {LOGS_KEPT} of a service are kept, as far as `logs.server_bytes` goes"
+    );
+    let note = DeploymentEvent::Log { at, phase: view.phase.unwrap_or(Phase::Source), stream: Stream::Stderr, line };
+    let events = [Some(note), outcome_event(at, view)];
+    let lines = events.iter().flatten().filter_map(|event| serde_json::to_string(event).ok());
+    let text: String = lines.map(|line| line + "\n").collect();
+    ([(http::header::CONTENT_TYPE, "application/x-ndjson")], text).into_response()
+}
+
 /// `GET …/logs`: of the running service, or with `build=` of a deployment's phases.
-pub(super) async fn logs(State(api): State<Api>, path: ServicePath, params: Params) -> Result<Response, Refusal> {
+pub(super) async fn service_logs(
+    State(api): State<Api>,
+    path: ServicePath,
+    params: Params,
+) -> Result<Response, Refusal> {
     let row = service::existing(&api, &path).await?;
     match params.build.as_deref() {
         None | Some("false") => {}
         Some("true" | "") => {
             let newest = api.shared.store.deployments_of(&row.service_id, None, 1).await?.pop();
             let none = || Refusal::not_found("deployment-unknown", "the service has no deployment yet");
-            return deployment_stream(&api, newest.ok_or_else(none)?.deployment, params.follow);
+            return deployment_stream(&api, newest.ok_or_else(none)?.deployment, params.follow).await;
         }
         Some(text) => {
             let id = DeploymentId::parse(text).map_err(|error| Refusal::bad_request("bad-id", error.to_string()))?;
@@ -93,17 +71,10 @@ pub(super) async fn logs(State(api): State<Api>, path: ServicePath, params: Para
                 let message = format!("the service has no deployment `{id}`");
                 return Err(Refusal::not_found("deployment-unknown", message));
             }
-            return deployment_stream(&api, id, params.follow);
+            return deployment_stream(&api, id, params.follow).await;
         }
     }
-    let log = api
-        .shared
-        .logs
-        .service(&row.service_id)
-        .map_err(|error| Refusal::internal("could not open the service's log", &error))?;
-    let since = params.since.unwrap_or(TimestampMs::MIN);
-    let selection = OfService { service: row.service_id, shared: Arc::clone(&api.shared), since };
-    Ok(stream::lines(log, selection, params.follow, api.shutdown.clone()))
+    logs::replicas(&api, row.service_id, params).await
 }
 
 /// All events of one deployment; a follower is let go at its outcome.
@@ -111,6 +82,8 @@ struct OfDeployment {
     follow: bool,
     deployment: DeploymentId,
     shared: Arc<Shared>,
+    /// Whose the lines that are gone were too many for.
+    limit: String,
 }
 
 impl Selection for OfDeployment {
@@ -128,7 +101,7 @@ impl Selection for OfDeployment {
     }
 
     fn gap(&self) -> String {
-        let line = "… lines were left out here: the log was full".to_owned();
+        let line = format!("… lines were removed here: {}", self.limit);
         let event = DeploymentEvent::Log { at: self.shared.now(), phase: Phase::Build, stream: Stream::Stderr, line };
         serde_json::to_string(&event).unwrap_or_default()
     }
@@ -146,40 +119,5 @@ impl Selection for OfDeployment {
         let at = view.finished_at.unwrap_or_else(|| self.shared.now());
         let line = outcome_event(at, view).and_then(|event| serde_json::to_string(&event).ok());
         line.map_or(End::NotYet, End::With)
-    }
-}
-
-/// The lines of a service's replicas since an instant.
-struct OfService {
-    service: ServiceId,
-    shared: Arc<Shared>,
-    since: TimestampMs,
-}
-
-impl Selection for OfService {
-    fn verdict(&self, line: &[u8]) -> Verdict {
-        #[derive(Deserialize)]
-        struct At {
-            at: TimestampMs,
-        }
-        match serde_json::from_slice::<At>(line) {
-            Ok(At { at }) if at >= self.since => Verdict::Send,
-            _ => Verdict::Leave,
-        }
-    }
-
-    /// A service's log begins anywhere: that older lines are gone is no news. Only lines lost to a slow client are.
-    fn gap(&self) -> String {
-        let Ok(replica) = ReplicaId::parse("slipway") else { return String::new() };
-        let line = "… older lines are gone: the log keeps the newest only".to_owned();
-        serde_json::to_string(&LogLine { at: self.since.max(0), replica, stream: Stream::Stderr, line })
-            .unwrap_or_default()
-    }
-
-    async fn end(&self) -> End {
-        match self.shared.store.service(&self.service).await {
-            Err(StoreError::Missing { .. }) => End::Now,
-            _ => End::NotYet,
-        }
     }
 }

@@ -19,7 +19,7 @@ const CHUNKS_AHEAD: usize = 2;
 /// A client that takes no chunk for this long has gone.
 const CLIENT_IDLE_MAX: Duration = Duration::from_secs(120);
 /// How often a follower looks without having been woken. The doorbell is reliable; this covers only a log's removal.
-const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long the log's own last line is waited for once it is known that there is one: the database knows of an end before the log
 /// does. It never comes when the server died in between.
@@ -60,12 +60,21 @@ pub(crate) fn lines<S: Selection>(
     follow: bool,
     shutdown: CancellationToken,
 ) -> Response {
+    respond(shutdown, move |sender| async move { send_lines(&log, &selection, follow, &sender).await })
+}
+
+/// Answers with what `write` sends, until it ends, its reader has gone or the server stops.
+pub(super) fn respond<F>(shutdown: CancellationToken, write: impl FnOnce(Chunks) -> F) -> Response
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
     let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
+    let writing = write(sender.clone());
     tokio::spawn(async move {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = sender.closed() => {}
-            outcome = send_lines(&log, &selection, follow, &sender) => {
+            outcome = writing => {
                 if let Err(error) = outcome {
                     tracing::warn!(%error, "a log stream ended early");
                     // Breaks the answer off, so that the client does not take it for the end.
@@ -78,7 +87,7 @@ pub(crate) fn lines<S: Selection>(
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
 }
 
-type Chunks = mpsc::Sender<io::Result<Bytes>>;
+pub(super) type Chunks = mpsc::Sender<io::Result<Bytes>>;
 
 async fn send_lines<S: Selection>(log: &SegmentLog, selection: &S, follow: bool, to: &Chunks) -> io::Result<()> {
     let mut doorbell = log.doorbell();
@@ -140,7 +149,7 @@ fn select<S: Selection>(selection: &S, bytes: &[u8], gap: bool) -> (Vec<u8>, boo
     (selected, false)
 }
 
-async fn send(to: &Chunks, bytes: Vec<u8>) -> io::Result<()> {
+pub(super) async fn send(to: &Chunks, bytes: Vec<u8>) -> io::Result<()> {
     match tokio::time::timeout(CLIENT_IDLE_MAX, to.send(Ok(bytes.into()))).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing any more")),
@@ -171,8 +180,8 @@ mod tests {
 
     async fn stream(later: &[&str]) -> String {
         let dir = tempfile::tempdir().unwrap();
-        let shape = Shape { segment_bytes: 1000, tail_segments: 2, keep_head: true };
-        let log = Arc::new(SegmentLog::open(dir.path().to_owned(), "x", shape).unwrap());
+        let shape = Shape { segment_bytes: 1000, bytes_max: 3000, keep_head: true };
+        let log = Arc::new(SegmentLog::open(dir.path().to_owned(), "x", shape, Arc::default()).unwrap());
         log.append("first").unwrap();
         let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
         let read = Arc::clone(&log);

@@ -13,7 +13,7 @@ use slipway_types::{DeploymentId, LayerRef, ReleaseId, ServiceId, SourceSpec, Tr
 use tokio::sync::oneshot;
 
 /// Logs of this many deployments of a service are kept.
-const LOGS_KEPT: u64 = 100;
+pub(crate) const LOGS_KEPT: u64 = 100;
 /// Older logs removed at one new deployment: it adds one, so a few more catch up.
 const LOGS_REMOVED_MAX: u32 = 5;
 /// Deployments listed at once when a service's logs are removed.

@@ -18,7 +18,7 @@ use slipway_types::host::{ProbeResult, ReplicaSet, ReplicaSpec, ReplicaState};
 use slipway_types::id::IdError;
 use slipway_types::route::Endpoint;
 use slipway_types::site::SiteRules;
-use slipway_types::{DeploymentId, LayerRef, ReplicaId, ServiceId, TimestampMs};
+use slipway_types::{DeploymentId, LayerRef, ReplicaId, RunId, ServiceId, TimestampMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,6 +57,9 @@ struct Replica {
     /// The host has said something of it, so its sandbox is at least being booted.
     reported: bool,
     since: TimestampMs,
+    /// Its present life; and whether it has not been ready in it, and this server saw its beginning.
+    run: Option<RunId>,
+    is_fresh: bool,
     /// Where its sandbox answers, ready or not.
     at: Option<Endpoint>,
     /// Since it was ready last.
@@ -70,8 +73,8 @@ struct Replica {
 pub(crate) struct Reported {
     pub(crate) deployment: DeploymentId,
     pub(crate) turn: Turn,
-    /// It is ready again after some trouble.
-    pub(crate) recovered: bool,
+    /// It is ready for the first time in its run, or again after some trouble: in words.
+    pub(crate) turned_ready: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -153,7 +156,12 @@ impl Fleet {
             known.since = now;
         }
         let is_ready = matches!(state, ReplicaState::Ready { .. });
-        let recovered = is_ready && known.trouble.is_some();
+        let turned_ready = match (is_ready, known.trouble.is_some()) {
+            (true, true) => Some("is ready again"),
+            (true, false) if known.is_fresh => Some("is ready"),
+            _ => None,
+        };
+        known.is_fresh &= !is_ready;
         match &state {
             ReplicaState::Ready { at } => (known.at, known.trouble) = (Some(at.clone()), None),
             ReplicaState::Unready { evidence } if evidence.restart.is_none() => {}
@@ -163,11 +171,18 @@ impl Fleet {
         known.reported = true;
         group.was_ready |= is_ready;
         let turn = group.turn(now, &state);
-        Some(Reported { deployment: deployment.clone(), turn, recovered })
+        Some(Reported { deployment: deployment.clone(), turn, turned_ready })
     }
 
-    pub(crate) fn deployment_of(&self, replica: &ReplicaId) -> Option<&DeploymentId> {
-        self.groups.iter().find(|(_, group)| group.replicas.contains_key(replica)).map(|(deployment, _)| deployment)
+    /// `is_fresh`: it has just begun.
+    pub(crate) fn set_run(&mut self, replica: &ReplicaId, run: RunId, is_fresh: bool) {
+        if let Some(known) = self.groups.values_mut().find_map(|group| group.replicas.get_mut(replica)) {
+            (known.run, known.is_fresh) = (Some(run), is_fresh);
+        }
+    }
+
+    pub(crate) fn run_of(&self, replica: &ReplicaId) -> Option<RunId> {
+        self.groups.values().find_map(|group| group.replicas.get(replica))?.run.clone()
     }
 
     /// Whether the host has begun with each replica.

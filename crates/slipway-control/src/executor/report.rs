@@ -8,12 +8,9 @@ use crate::log::mask::{Masker, NO_SECRETS};
 use slipway_pipeline::Event;
 use slipway_store::Change;
 use slipway_types::agent::Stream;
-use slipway_types::api::LogLine;
 use slipway_types::host::{Evidence, HostReport, PhaseOutcome, ReplicaState};
 use slipway_types::route::EdgeReport;
-use slipway_types::{DeploymentId, Diagnosis, Phase, ReplicaId, ServiceId, TimestampMs};
-use std::collections::btree_map::Entry;
-use std::io;
+use slipway_types::{DeploymentId, Diagnosis, Phase, ReplicaId, ServiceId};
 
 impl Executor {
     pub(super) async fn host_report(&mut self, report: HostReport) {
@@ -29,9 +26,8 @@ impl Executor {
                 self.phase_finished(&deployment, phase, attempt, outcome).await;
             }
             HostReport::Replica { replica, state } => self.replica_report(&replica, state).await,
-            HostReport::ReplicaLog { replica, service_id, at, stream, line } => {
-                self.replica_log(&replica, &service_id, at, stream, &line);
-            }
+            HostReport::ReplicaLines(lines) => self.replica_lines(*lines),
+            HostReport::Run(report) => self.run_report(*report).await,
             HostReport::RetentionWanted { request } => self.retain(request).await,
             HostReport::Swept(ended) => self.shared.cache().end(ended),
             HostReport::Inventory(inventory) => self.shared.cache().take_inventory(*inventory),
@@ -153,12 +149,12 @@ impl Executor {
         }
         let now = self.shared.now();
         let reported = self.shared.fleet().report(now, replica, state.clone());
-        let Some(Reported { deployment, turn, recovered }) = reported else { return };
+        let Some(Reported { deployment, turn, turned_ready }) = reported else { return };
         self.after_turn(&deployment, turn, &state);
         self.routes_changed = true;
         self.restarts_due = true;
-        if recovered {
-            self.note_recovery(&deployment, replica).await;
+        if let Some(words) = turned_ready {
+            self.note_ready(&deployment, replica, words).await;
         }
         if let ReplicaState::Unready { evidence } | ReplicaState::Failed { evidence } = &state {
             let phase = self.active_phase(&deployment).unwrap_or(Phase::Health);
@@ -186,34 +182,6 @@ impl Executor {
         if ready {
             self.push(&deployment, Event::ReplicasReady);
         }
-    }
-
-    fn replica_log(&mut self, replica: &ReplicaId, service: &ServiceId, at: TimestampMs, stream: Stream, line: &str) {
-        // Of a service that was destroyed: nobody can read it, and its secrets are no longer known.
-        if !self.services.contains_key(service) {
-            return;
-        }
-        let line = self.masker(service).mask(line).into_owned();
-        let deployment = self.shared.fleet().deployment_of(replica).cloned();
-        if let Some(deployment) = deployment
-            && let Some(phase) = self.active_phase(&deployment)
-            && matches!(phase, Phase::Start | Phase::Health)
-            && let Some(active) = self.active.get_mut(&deployment)
-        {
-            active.journal.start_line(at, phase, stream, line.clone());
-        }
-        let line = LogLine { at, replica: replica.clone(), stream, line };
-        if let Err(error) = self.write_service_log(service, &line) {
-            tracing::error!(%service, %error, "could not write to a service's log");
-        }
-    }
-
-    fn write_service_log(&mut self, service: &ServiceId, line: &LogLine) -> io::Result<()> {
-        let log = match self.service_logs.entry(service.clone()) {
-            Entry::Occupied(log) => log.into_mut(),
-            Entry::Vacant(slot) => slot.insert(self.shared.logs.service(service)?),
-        };
-        log.append(&serde_json::to_string(line).map_err(io::Error::other)?)
     }
 
     pub(super) async fn edge_report(&mut self, report: EdgeReport) {

@@ -7,9 +7,9 @@ use super::Executor;
 use super::fleet::Trouble;
 use crate::refusal::{Refusal, cause_chain};
 use slipway_pipeline::Roster;
-use slipway_store::RosterChange;
+use slipway_store::{OfReplica, RosterChange};
 use slipway_types::host::{Evidence, ExitFacts, ReplicaState, Restart};
-use slipway_types::{DeploymentId, Diagnosis, ReplicaId, ServiceId};
+use slipway_types::{DeploymentId, Diagnosis, ReplicaId, RunId, ServiceId};
 
 /// What an owner wants of what is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,10 +150,10 @@ impl Executor {
             (false, None, Some(_), Some(_)) => "replica-hung",
             (false, ..) => "replica-unready",
         };
-        self.tell_of_replica(deployment, kind, &sentence(replica, evidence, diagnosis)).await;
+        self.tell_of_replica(deployment, replica, kind, &sentence(replica, evidence, diagnosis)).await;
         if restart.is_some_and(|restart| restart.crashes == slipway_types::host::CRASH_LOOP_FROM) {
             let message = format!("replica {replica} crashes again and again ({})", diagnosis.code);
-            self.tell_of_replica(deployment, "replica-crash-looping", &message).await;
+            self.tell_of_replica(deployment, replica, "replica-crash-looping", &message).await;
         }
         let ended = has_failed || restart.is_some();
         if ended && self.shared.fleet().is_replacement(deployment, replica) {
@@ -163,16 +163,30 @@ impl Executor {
         }
     }
 
-    pub(super) async fn note_recovery(&mut self, deployment: &DeploymentId, replica: &ReplicaId) {
-        self.tell_of_replica(deployment, "replica-ready", &format!("replica {replica} is ready again")).await;
+    pub(super) async fn note_ready(&mut self, deployment: &DeploymentId, replica: &ReplicaId, words: &str) {
+        self.tell_of_replica(deployment, replica, "replica-ready", &format!("replica {replica} {words}")).await;
     }
 
     /// Into the past of its service: what `slipway events` shows of it.
-    async fn tell_of_replica(&self, deployment: &DeploymentId, kind: &str, message: &str) {
-        let Some(service) = self.shared.fleet().service_of(deployment).cloned() else { return };
-        let message = self.masker(&service).mask(message);
-        let now = self.shared.now();
-        let added = self.shared.store.add_replica_event(now, &service, deployment, (kind, &message)).await;
+    async fn tell_of_replica(&self, deployment: &DeploymentId, replica: &ReplicaId, kind: &str, message: &str) {
+        let (service, run) = {
+            let fleet = self.shared.fleet();
+            (fleet.service_of(deployment).cloned(), fleet.run_of(replica))
+        };
+        let Some(service) = service else { return };
+        self.tell_of_run((&service, deployment), (replica, run.as_ref()), kind, message).await;
+    }
+
+    pub(super) async fn tell_of_run(
+        &self,
+        (service, deployment): (&ServiceId, &DeploymentId),
+        (replica, run): (&ReplicaId, Option<&RunId>),
+        kind: &str,
+        message: &str,
+    ) {
+        let message = self.masker(service).mask(message);
+        let (now, of) = (self.shared.now(), OfReplica { replica, run });
+        let added = self.shared.store.add_replica_event(now, service, deployment, of, (kind, &message)).await;
         if let Err(error) = added {
             tracing::error!(%deployment, error = cause_chain(&error), "an event could not be stored");
         }

@@ -1,12 +1,14 @@
-//! An append-only log of lines in files of bounded size and number.
+//! An append-only log of lines in files of bounded size.
 //!
-//! Segment 0 is `<stem>.ndjson`, the next `<stem>.1.ndjson` and so on. When there are too many, the oldest goes; with
-//! `keep_head` that is the oldest but segment 0. Readers see whole lines only, in order, and are told of a gap.
+//! Segment 0 is `<stem>.ndjson`, the next `<stem>.1.ndjson` and so on. When they take too much, the oldest goes; with
+//! `keep_head` that is the oldest but segment 0. Readers see whole lines only, in order, and are told of a gap. The instant of
+//! a segment's first line is its index: a reader who wants what came after an instant opens no older segment.
 
+use super::budget::Budget;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Bytes of one read by a follower; above the longest line, so that a read always makes progress.
@@ -15,8 +17,8 @@ pub(crate) const CHUNK_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) segment_bytes: u64,
-    /// Segments kept, the head not counted.
-    pub(crate) tail_segments: u64,
+    /// All segments together.
+    pub(crate) bytes_max: u64,
     pub(crate) keep_head: bool,
 }
 
@@ -25,6 +27,7 @@ pub(crate) struct SegmentLog {
     dir: PathBuf,
     stem: String,
     shape: Shape,
+    budget: Arc<Budget>,
     writer: Mutex<Writer>,
     /// Rung after each write; the number means nothing.
     grown: watch::Sender<u64>,
@@ -40,13 +43,15 @@ struct Writer {
 /// Where a reader is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    segment: u64,
-    offset: u64,
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
 }
 
 /// What a read found.
 #[derive(Debug)]
 pub(crate) struct Chunk {
+    /// Where the lines begin.
+    pub(crate) at: Cursor,
     /// Whole lines; empty: the reader has seen everything there is.
     pub(crate) bytes: Vec<u8>,
     pub(crate) next: Cursor,
@@ -55,8 +60,9 @@ pub(crate) struct Chunk {
 }
 
 impl SegmentLog {
-    pub(crate) fn open(dir: PathBuf, stem: &str, shape: Shape) -> io::Result<Self> {
-        let log = Self { dir, stem: stem.to_owned(), shape, writer: Mutex::default(), grown: watch::Sender::new(0) };
+    pub(crate) fn open(dir: PathBuf, stem: &str, shape: Shape, budget: Arc<Budget>) -> io::Result<Self> {
+        let (writer, grown) = (Mutex::default(), watch::Sender::new(0));
+        let log = Self { dir, stem: stem.to_owned(), shape, budget, writer, grown };
         let segment = log.segments()?.last().copied().unwrap_or(0);
         *log.writer.lock().unwrap_or_else(PoisonError::into_inner) = Writer { segment, bytes: 0, file: None };
         Ok(log)
@@ -74,23 +80,40 @@ impl SegmentLog {
 
     /// Appends one line; the newline is added.
     pub(crate) fn append(&self, line: &str) -> io::Result<()> {
+        self.append_all(&[line])
+    }
+
+    /// Appends lines, with one write for all of them that a segment takes.
+    pub(crate) fn append_all(&self, lines: &[impl AsRef<str>]) -> io::Result<()> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = line.len() as u64 + 1;
-        if writer.file.is_none() {
-            self.reopen(&mut writer)?;
+        let mut whole = String::new();
+        for line in lines.iter().map(AsRef::as_ref) {
+            if writer.file.is_none() {
+                self.reopen(&mut writer)?;
+            }
+            let bytes = (whole.len() + line.len()) as u64 + 1;
+            if writer.bytes + whole.len() as u64 > 0 && writer.bytes + bytes > self.shape.segment_bytes {
+                self.write(&mut writer, &whole)?;
+                whole.clear();
+                *writer = Writer { segment: writer.segment + 1, bytes: 0, file: None };
+                self.drop_oldest()?;
+                self.reopen(&mut writer)?;
+            }
+            whole.push_str(line);
+            whole.push('\n');
         }
-        if writer.bytes > 0 && writer.bytes + bytes > self.shape.segment_bytes {
-            *writer = Writer { segment: writer.segment + 1, bytes: 0, file: None };
-            self.drop_oldest(writer.segment)?;
-            self.reopen(&mut writer)?;
-        }
-        let whole = format!("{line}\n");
-        if let Some(file) = &mut writer.file {
-            file.write_all(whole.as_bytes())?;
-        }
-        writer.bytes += bytes;
+        self.write(&mut writer, &whole)?;
         drop(writer);
         self.ring();
+        Ok(())
+    }
+
+    fn write(&self, writer: &mut Writer, text: &str) -> io::Result<()> {
+        if let Some(file) = &mut writer.file {
+            file.write_all(text.as_bytes())?;
+        }
+        writer.bytes += text.len() as u64;
+        self.budget.written(text.len() as u64);
         Ok(())
     }
 
@@ -110,11 +133,11 @@ impl SegmentLog {
                 bytes => bytes?,
             };
             if !bytes.is_empty() {
-                cursor.offset += bytes.len() as u64;
-                return Ok(Chunk { bytes, next: cursor, gap });
+                let next = Cursor { offset: cursor.offset + bytes.len() as u64, ..cursor };
+                return Ok(Chunk { at: cursor, bytes, next, gap });
             }
         }
-        Ok(Chunk { bytes: Vec::new(), next: cursor, gap })
+        Ok(Chunk { at: cursor, bytes: Vec::new(), next: cursor, gap })
     }
 
     fn read_segment(&self, cursor: Cursor) -> io::Result<Vec<u8>> {
@@ -129,6 +152,63 @@ impl SegmentLog {
             None => bytes.clear(),
         }
         Ok(bytes)
+    }
+
+    /// All of a segment; nothing when it was rotated away.
+    pub(crate) fn whole_segment(&self, segment: u64) -> io::Result<String> {
+        match fs::read(self.path(segment)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            bytes => Ok(String::from_utf8_lossy(&bytes?).into_owned()),
+        }
+    }
+
+    /// The first line of a segment.
+    pub(crate) fn first_line(&self, segment: u64) -> io::Result<Vec<u8>> {
+        match self.read_segment(Cursor { segment, offset: 0 }) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            bytes => Ok(bytes?.split(|byte| *byte == b'\n').next().unwrap_or_default().to_vec()),
+        }
+    }
+
+    /// A place that a reader was told, in a log that may have lost its end to a power cut since: the nearest one that is a line's
+    /// beginning.
+    pub(crate) fn resume(&self, cursor: Cursor) -> io::Result<Cursor> {
+        let Some(bytes) = self.bytes_of(cursor.segment)? else { return Ok(cursor) };
+        let mut offset = cursor.offset.min(bytes);
+        let mut file = File::open(self.path(cursor.segment))?;
+        let mut byte = [b'\n'];
+        while offset > 0 {
+            file.seek(SeekFrom::Start(offset - 1))?;
+            file.read_exact(&mut byte)?;
+            if byte == *b"\n" {
+                break;
+            }
+            offset -= 1;
+        }
+        Ok(Cursor { offset, ..cursor })
+    }
+
+    /// Behind the last line that there is.
+    pub(crate) fn end(&self) -> io::Result<Cursor> {
+        let segment = self.segments()?.last().copied().unwrap_or(0);
+        let offset = self.bytes_of(segment)?.unwrap_or(0);
+        self.resume(Cursor { segment, offset })
+    }
+
+    fn bytes_of(&self, segment: u64) -> io::Result<Option<u64>> {
+        match fs::metadata(self.path(segment)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            metadata => Ok(Some(metadata?.len())),
+        }
+    }
+
+    /// Bytes of all segments, and how many this log may have.
+    pub(crate) fn extent(&self) -> io::Result<(u64, u64)> {
+        let mut bytes = 0;
+        for segment in self.segments()? {
+            bytes += self.bytes_of(segment)?.unwrap_or(0);
+        }
+        Ok((bytes, self.shape.bytes_max))
     }
 
     /// Removes all files. Followers see the end of what they have read.
@@ -164,11 +244,20 @@ impl SegmentLog {
         Ok(())
     }
 
-    fn drop_oldest(&self, newest: u64) -> io::Result<()> {
+    /// Makes room for a whole new segment.
+    fn drop_oldest(&self) -> io::Result<()> {
+        let mut kept = Vec::new();
         for segment in self.segments()? {
-            let head = segment == 0 && self.shape.keep_head;
-            if !head && segment + self.shape.tail_segments <= newest {
+            kept.push((segment, self.bytes_of(segment)?.unwrap_or(0)));
+        }
+        let mut bytes: u64 = kept.iter().map(|(_, bytes)| bytes).sum();
+        for (segment, of_segment) in kept {
+            if bytes + self.shape.segment_bytes <= self.shape.bytes_max {
+                break;
+            }
+            if segment > 0 || !self.shape.keep_head {
                 remove_if_there(&self.path(segment))?;
+                bytes -= of_segment;
             }
         }
         Ok(())
@@ -182,30 +271,35 @@ impl SegmentLog {
     }
 
     /// Numbers of the segments there are, ascending.
-    fn segments(&self) -> io::Result<Vec<u64>> {
-        let prefix = format!("{}.", self.stem);
-        let entries = match fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut numbers = Vec::new();
-        for entry in entries {
-            numbers.extend(number(&entry?.file_name().to_string_lossy(), &prefix));
-        }
-        numbers.sort_unstable();
-        Ok(numbers)
+    pub(crate) fn segments(&self) -> io::Result<Vec<u64>> {
+        segments_in(&self.dir, &self.stem)
     }
 }
 
+/// Numbers of the segments in a directory, ascending.
+pub(crate) fn segments_in(dir: &Path, stem: &str) -> io::Result<Vec<u64>> {
+    let prefix = format!("{stem}.");
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        numbers.extend(number(&entry?.file_name().to_string_lossy(), &prefix));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
 /// The segment's number in `<stem>.ndjson` or `<stem>.<n>.ndjson`.
-fn number(name: &str, prefix: &str) -> Option<u64> {
+pub(crate) fn number(name: &str, prefix: &str) -> Option<u64> {
     match name.strip_prefix(prefix)? {
         "ndjson" => Some(0),
         rest => rest.strip_suffix(".ndjson")?.parse().ok(),
     }
 }
 
-fn remove_if_there(path: &std::path::Path) -> io::Result<()> {
+fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -216,7 +310,11 @@ fn remove_if_there(path: &std::path::Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const SMALL: Shape = Shape { segment_bytes: 40, tail_segments: 2, keep_head: true };
+    const SMALL: Shape = Shape { segment_bytes: 40, bytes_max: 120, keep_head: true };
+
+    fn open(dir: &Path, shape: Shape) -> SegmentLog {
+        SegmentLog::open(dir.to_owned(), "x", shape, Arc::default()).unwrap()
+    }
 
     fn read_all(log: &SegmentLog, mut cursor: Cursor) -> (String, Cursor) {
         let mut text = String::new();
@@ -236,7 +334,7 @@ mod tests {
     #[test]
     fn head_and_tail_are_kept_and_the_gap_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let log = SegmentLog::open(dir.path().to_owned(), "x", SMALL).unwrap();
+        let log = open(dir.path(), SMALL);
         for i in 0..20 {
             log.append(&format!("line {i:04} 123456789")).unwrap();
         }
@@ -250,7 +348,7 @@ mod tests {
     #[test]
     fn a_service_keeps_the_newest_only() {
         let dir = tempfile::tempdir().unwrap();
-        let log = SegmentLog::open(dir.path().to_owned(), "x", Shape { keep_head: false, ..SMALL }).unwrap();
+        let log = open(dir.path(), Shape { bytes_max: 80, keep_head: false, ..SMALL });
         for i in 0..20 {
             log.append(&format!("line {i:04} 123456789")).unwrap();
         }
@@ -262,14 +360,35 @@ mod tests {
     #[test]
     fn a_follower_goes_on_where_it_was_also_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let log = SegmentLog::open(dir.path().to_owned(), "x", SMALL).unwrap();
+        let log = open(dir.path(), SMALL);
         log.append("one").unwrap();
         let (text, cursor) = read_all(&log, Cursor::default());
         assert_eq!(text, "one\n");
         fs::OpenOptions::new().append(true).open(dir.path().join("x.ndjson")).unwrap().write_all(b"cut").unwrap();
         assert_eq!(read_all(&log, cursor).0, "", "half a line is no line yet");
-        let log = SegmentLog::open(dir.path().to_owned(), "x", SMALL).unwrap();
+        let log = open(dir.path(), SMALL);
         log.append("two").unwrap();
         assert_eq!(read_all(&log, cursor).0, "cut\ntwo\n");
+    }
+
+    #[test]
+    fn lines_that_are_appended_together_stay_within_the_bounds_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path(), Shape { keep_head: false, ..SMALL });
+        let lines: Vec<_> = (0..50).map(|i| format!("line {i:04} 123456789")).collect();
+        log.append_all(&lines).unwrap();
+        let (bytes, bytes_max) = log.extent().unwrap();
+        assert!(bytes <= bytes_max && bytes > 40, "{bytes}");
+        assert!(read_all(&log, Cursor::default()).0.ends_with("line 0049 123456789\n"));
+    }
+
+    #[test]
+    fn a_place_that_is_no_more_is_the_nearest_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path(), Shape { segment_bytes: 1000, ..SMALL });
+        log.append_all(&["one", "two"]).unwrap();
+        let at = |offset| log.resume(Cursor { segment: 0, offset }).unwrap().offset;
+        assert_eq!([at(0), at(4), at(5), at(8), at(99)], [0, 4, 4, 8, 8]);
+        assert_eq!(log.end().unwrap(), Cursor { segment: 0, offset: 8 });
     }
 }

@@ -7,9 +7,10 @@ use slipway_types::host::{
     Evidence, ExitFacts, HEARTBEAT_INTERVAL, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseWork, ReplicaSet,
     ReplicaState,
 };
+use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines};
 use slipway_types::route::{EdgeReport, Endpoint, RouteTable};
 use slipway_types::source::SourceFacts;
-use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, ServiceId, SourceSpec, TreeListing};
+use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, RunId, ServiceId, SourceSpec, TreeListing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
@@ -52,6 +53,7 @@ pub(crate) struct Seen {
     pub(crate) released: Vec<DeploymentId>,
     pub(crate) sets: Vec<ReplicaSet>,
     pub(crate) retained: Vec<Retention>,
+    pub(crate) lines_taken: Vec<(ReplicaId, RunId, u64)>,
     pub(crate) sweeps: Vec<(String, SweepOrder)>,
     /// As their sandboxes would be: they outlive the server.
     pub(crate) running: BTreeMap<ReplicaId, ServiceId>,
@@ -84,10 +86,11 @@ impl Fake {
         look(&self.seen.lock().unwrap())
     }
 
-    /// Says something to control that nobody asked for.
+    /// Says something to control that nobody asked for. Right after a restart that is the new one, once there is a way to it.
     pub(crate) async fn report(&self, report: HostReport) {
-        let sender = self.reports.lock().unwrap().clone().expect("a host that runs");
-        sender.send(report).await.unwrap();
+        let open = || self.reports.lock().unwrap().clone().filter(|sender| !sender.is_closed());
+        crate::world::wait(|| open().is_some()).await;
+        open().expect("a host that runs").send(report).await.unwrap();
     }
 
     pub(crate) async fn report_of_edge(&self, report: EdgeReport) {
@@ -141,6 +144,9 @@ impl Fake {
                     self.seen.lock().unwrap().released.push(deployment);
                     bound.remove(&worker);
                     say(HostReport::Claim { worker }).await;
+                }
+                HostCommand::LinesTaken { replica, run, through } => {
+                    self.seen.lock().unwrap().lines_taken.push((replica, run, through));
                 }
                 HostCommand::Retain(retention) => self.seen.lock().unwrap().retained.push(retention),
                 HostCommand::Sweep { sweep, order } => self.seen.lock().unwrap().sweeps.push((sweep, order)),
@@ -208,9 +214,16 @@ impl Fake {
             }
             reports.push(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Starting });
             if let Some(line) = script.prints.clone() {
-                let service_id = spec.service_id.clone();
-                let stream = Stream::Stdout;
-                reports.push(HostReport::ReplicaLog { replica: replica.clone(), service_id, at: 1, stream, line });
+                let line = ReplicaLine { at: 1, stream: LogStream::Stdout, number: Some(1), line };
+                let run = RunId::of_digest([1; 5]);
+                reports.push(HostReport::ReplicaLines(Box::new(ReplicaLines {
+                    replica: replica.clone(),
+                    deployment: spec.deployment.clone(),
+                    service_id: spec.service_id.clone(),
+                    run,
+                    lines: vec![line],
+                    through: 1,
+                })));
             }
             if script.fail_replicas {
                 let tail = script.prints.iter().cloned().collect();

@@ -7,6 +7,7 @@ mod cache;
 mod client;
 mod fake;
 mod git;
+mod logs;
 mod pipeline;
 mod queue;
 mod restart;

@@ -4,7 +4,8 @@ use crate::client::Answer;
 use crate::world::{WEB, World, targets, wait};
 use http::Method;
 use serde_json::{Value, json};
-use slipway_types::api::{DeploymentView, EnvView, LogLine, ServiceView};
+use slipway_types::api::{DeploymentView, EnvView, ServiceView};
+use slipway_types::log::LogLine;
 use slipway_types::{DeploymentStatus, Phase, Trigger};
 use std::path::Path;
 

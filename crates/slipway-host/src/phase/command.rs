@@ -3,6 +3,7 @@
 use super::archive::{Asked, Incoming};
 use super::{PhaseContext, PhaseEnd, with_causes};
 use crate::line::LineSplitter;
+use crate::pace::Pace;
 use crate::process::LineSink;
 use crate::tree::{APP_GID, APP_UID};
 use slipway_sandbox::{CacheSpec, Events, STOPPED, Sandbox, SandboxEvent, SandboxSpec, WritableSpec};
@@ -170,6 +171,7 @@ impl PhaseContext<'_> {
             uid: APP_UID,
             gid: APP_GID,
             open_files_max: OPEN_FILES_MAX,
+            output_rate: None,
         };
         sandbox.start_task(task).await.map_err(|error| sandbox_failed(&error))?;
         self.until_exit(events).await
@@ -177,9 +179,11 @@ impl PhaseContext<'_> {
 
     async fn until_exit(&self, events: &mut Events) -> Result<TaskEnd, PhaseEnd> {
         let (mut stdout, mut stderr) = (LineSplitter::default(), LineSplitter::default());
+        let mut pace = Pace::begin();
         while let Some(event) = events.next().await {
             match event {
                 SandboxEvent::Output { stream, bytes, .. } => {
+                    pace.take(&bytes).await;
                     let splitter = if stream == Stream::Stdout { &mut stdout } else { &mut stderr };
                     for line in splitter.push(&bytes) {
                         self.log.line(stream, line).await;
@@ -202,7 +206,10 @@ impl PhaseContext<'_> {
                 SandboxEvent::Gone { reason } => {
                     return Err(PhaseEnd::host_error("sandbox-failed", format!("the sandbox ended: {reason}")));
                 }
-                SandboxEvent::Started { .. } | SandboxEvent::Listening { .. } | SandboxEvent::Dropped { .. } => {}
+                SandboxEvent::Started { .. }
+                | SandboxEvent::Listening { .. }
+                | SandboxEvent::Dropped { .. }
+                | SandboxEvent::Skipped { .. } => {}
             }
         }
         Err(PhaseEnd::host_error("sandbox-failed", "the sandbox ended without a word"))

@@ -3,6 +3,7 @@
 use slipway_host::{BaseConfig, HostConfig, HostRunError, LayersConfig, NodeSource};
 use slipway_sandbox::{Cidr, DriverConfig, NetworkConfig, Runtime, SandboxConfig, WarmConfig};
 use slipway_testing::slot::Slot;
+use slipway_types::agent::OutputRate;
 use slipway_types::host::{HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaState};
 use slipway_types::source::Lineage;
 use slipway_types::{DeploymentId, LayerRef, Phase, ProjectName, ReplicaId, ServiceId, ServiceName};
@@ -57,6 +58,7 @@ impl Bench {
             layers_dir: layers_dir(),
             layers: LayersConfig { keep_free: Some(0), ..LayersConfig::default() },
             workers: 1,
+            replica_rate: OutputRate::default(),
             sandbox: SandboxConfig {
                 sandboxes_dir: dir.path().join("sandboxes"),
                 shim_program,
@@ -131,7 +133,12 @@ impl Bench {
         let report = report.unwrap_or_else(|_| panic!("no report in time; so far:\n{}", self.log.join("\n")));
         let Some(report) = report else { panic!("the host ended; so far:\n{}", self.log.join("\n")) };
         match &report {
-            HostReport::Log { line, .. } | HostReport::ReplicaLog { line, .. } => self.log.push(line.clone()),
+            HostReport::Log { line, .. } => self.log.push(line.clone()),
+            HostReport::ReplicaLines(lines) => {
+                self.log.extend(lines.lines.iter().map(|line| line.line.clone()));
+                let (replica, run) = (lines.replica.clone(), lines.run.clone());
+                let _ = self.commands.try_send(HostCommand::LinesTaken { replica, run, through: lines.through });
+            }
             _ => {}
         }
         report
@@ -252,6 +259,7 @@ async fn base_made(base: &BaseConfig) {
         layers_dir: layers_dir(),
         layers: LayersConfig::default(),
         workers: 1,
+        replica_rate: OutputRate::default(),
         sandbox: SandboxConfig {
             sandboxes_dir: placeholder.into(),
             shim_program: placeholder.into(),

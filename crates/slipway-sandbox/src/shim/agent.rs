@@ -181,6 +181,11 @@ pub(super) fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
                 return Err("the agent sent output without credit".to_owned());
             }
         }
+        AgentEvent::Dropped { task, stream, bytes, lines } => {
+            if !hold.skipped(SandboxEvent::Skipped { task, stream, bytes, lines }, task, stream) {
+                return Err("the agent dropped output that it was to keep, or said so twice".to_owned());
+            }
+        }
         AgentEvent::Exited { task, code, signal, out_of_memory, disk_full } => {
             if !hold.exited(task, ExitFacts { code, signal, out_of_memory }, disk_full) {
                 return Err(format!("the agent said twice that task {task} exited"));
@@ -220,6 +225,7 @@ fn task_of(event: &AgentEvent) -> Option<u32> {
         AgentEvent::Started { task, .. }
         | AgentEvent::StartFailed { task, .. }
         | AgentEvent::Output { task, .. }
+        | AgentEvent::Dropped { task, .. }
         | AgentEvent::Exited { task, .. } => Some(*task),
         _ => None,
     }

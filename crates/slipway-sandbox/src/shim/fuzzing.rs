@@ -313,6 +313,7 @@ fn spec(task: u32) -> TaskSpec {
         uid: 1,
         gid: 1,
         open_files_max: 1,
+        output_rate: None,
     }
 }
 

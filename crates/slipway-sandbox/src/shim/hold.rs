@@ -1,9 +1,10 @@
 //! What a shim knows, shared by its threads: the agent's reader, the supervisor's reader and writer, and the main one.
 
+use super::rate::Bucket;
 use super::ring::{self, Record, Ring};
 use crate::driver::Guest;
 use crate::event::{STOPPED, SandboxEvent, TaskState};
-use slipway_types::agent::{AgentCommand, ListeningSocket, OUTPUT_CREDIT_BYTES};
+use slipway_types::agent::{AgentCommand, ListeningSocket, OUTPUT_CREDIT_BYTES, Stream};
 use slipway_types::host::ExitFacts;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
@@ -43,6 +44,10 @@ struct State {
     ahead_bytes: u64,
     /// Output that the agent sent and has no new credit for.
     owed_bytes: u64,
+    /// Of a task whose output has a rate: without credit its agent drops.
+    bucket: Option<Bucket>,
+    /// Streams of which the agent said that it dropped something, and nothing since.
+    dropped: Vec<(u32, Stream)>,
     agent_done: bool,
     /// Why the sandbox ends or ended.
     ending: Option<String>,
@@ -150,6 +155,11 @@ impl Hold {
                 self.changed.notify_all();
                 return;
             }
+            if let AgentCommand::StartTask(spec) = command
+                && let Some(rate) = spec.output_rate
+            {
+                state.bucket = Some(Bucket::new(rate, Instant::now()));
+            }
             state.tasks.insert(task, Task { started: false, kills_before, disk_full: false, exit: None });
         }
         // Credit and shutdown are the shim's own.
@@ -206,11 +216,29 @@ impl Hold {
             task.disk_full = true;
         }
         state.owed_bytes += bytes;
+        if let (Some(bucket), SandboxEvent::Output { stream, bytes, .. }) = (&mut state.bucket, &event) {
+            bucket.take(bytes, Instant::now());
+            let stream = *stream;
+            state.dropped.retain(|dropped| *dropped != (task, stream));
+        }
         state.ring.push(event);
         let credit = state.due_credit();
         self.changed.notify_all();
         drop(state);
         self.credit(credit);
+        true
+    }
+
+    /// The agent left output out. False: nobody asked it to, or it said so already; each time costs it output that it has credit
+    /// for.
+    pub(super) fn skipped(&self, event: SandboxEvent, task: u32, stream: Stream) -> bool {
+        let mut state = self.state();
+        if state.bucket.is_none() || state.dropped.contains(&(task, stream)) {
+            return false;
+        }
+        state.dropped.push((task, stream));
+        state.ring.push(event);
+        self.changed.notify_all();
         true
     }
 
@@ -316,8 +344,18 @@ impl Hold {
                 break;
             }
             let left = state.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                break;
+            }
+            let credit = state.due_credit();
+            if credit > 0 {
+                drop(state);
+                self.credit(credit);
+                state = self.state();
+                continue;
+            }
+            let left = left.into_iter().chain(state.pause()).min();
             state = match left {
-                Some(Duration::ZERO) => break,
                 Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
@@ -371,12 +409,18 @@ impl State {
         }
     }
 
+    /// How long no credit is given because the task wrote too fast. It is not when the sandbox ends: its last words matter.
+    fn pause(&mut self) -> Option<Duration> {
+        let owes = self.owed_bytes >= CREDIT_STEP_BYTES && self.ending.is_none();
+        self.bucket.as_mut().filter(|_| owes)?.pause(Instant::now())
+    }
+
     /// While a supervisor is connected, what it has not acknowledged keeps its bytes from the agent's credit: that is
     /// the back-pressure. While none is, or when the sandbox ends, the agent never waits.
     fn due_credit(&mut self) -> u64 {
         let held = if self.connected && self.ending.is_none() { self.ring.bytes() } else { 0 };
         let due = self.owed_bytes.saturating_sub(held);
-        if due < CREDIT_STEP_BYTES {
+        if due < CREDIT_STEP_BYTES || self.pause().is_some() {
             return 0;
         }
         self.owed_bytes -= due;

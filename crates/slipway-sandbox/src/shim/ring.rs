@@ -60,16 +60,24 @@ impl Ring {
     /// Drops the oldest event that may go, adding it to the gap right before it. False: none may go.
     fn drop_oldest(&mut self) -> bool {
         let droppable = |event: &SandboxEvent| {
-            matches!(event, SandboxEvent::Output { .. } | SandboxEvent::Listening { .. } | SandboxEvent::Refused { .. })
+            matches!(
+                event,
+                SandboxEvent::Output { .. }
+                    | SandboxEvent::Skipped { .. }
+                    | SandboxEvent::Listening { .. }
+                    | SandboxEvent::Refused { .. }
+            )
         };
         let Some(at) = self.records.iter().position(|record| droppable(&record.event)) else { return false };
         let lost = output_bytes(&self.records[at].event);
+        // A guest names any number of bytes that it left out.
         self.bytes -= size(&self.records[at].event);
         let gap_before = at.checked_sub(1).and_then(|before| match *self.records[before].event {
             SandboxEvent::Dropped { bytes } => Some(bytes),
             _ => None,
         });
-        self.records[at].event = Arc::new(SandboxEvent::Dropped { bytes: lost + gap_before.unwrap_or(0) });
+        self.records[at].event =
+            Arc::new(SandboxEvent::Dropped { bytes: lost.saturating_add(gap_before.unwrap_or(0)) });
         match gap_before {
             Some(_) => drop(self.records.remove(at - 1)),
             None => self.bytes += EVENT_BYTES,
@@ -81,6 +89,7 @@ impl Ring {
 fn output_bytes(event: &SandboxEvent) -> u64 {
     match event {
         SandboxEvent::Output { bytes, .. } => bytes.len() as u64,
+        SandboxEvent::Skipped { bytes, .. } => *bytes,
         _ => 0,
     }
 }

@@ -175,6 +175,7 @@ pub(crate) fn task(number: u32, command: &str) -> TaskSpec {
         uid: slipway_sandbox::APP_UID,
         gid: slipway_sandbox::APP_GID,
         open_files_max: 1024,
+        output_rate: None,
     }
 }
 

@@ -31,7 +31,7 @@ async fn fill(fixture: &Fixture) {
            d.image, d.build_inputs, d.source_settings, d.built_by, d.ignored, d.roster
            FROM n JOIN deployments d ON d.id = 'live' || (n.i % {SERVICES});
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {DEPLOYMENTS})
-         INSERT INTO events SELECT 1000 + n.i, n.i, d.service, d.id, 'deployment-live', 'deployment is live'
+         INSERT INTO events SELECT 1000 + n.i, n.i, d.service, d.id, 'deployment-live', 'deployment is live', NULL, NULL
            FROM n JOIN deployments d ON d.id = 'old-' || n.i;
          UPDATE counters SET value = 1000 + {DEPLOYMENTS} WHERE name = 'event';
          UPDATE services SET deployment_sequence = (SELECT max(sequence) FROM deployments d WHERE d.service = services.id);

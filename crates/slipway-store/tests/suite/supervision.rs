@@ -2,8 +2,9 @@
 
 use crate::fixture::{Fixture, id};
 use slipway_pipeline::{Action, DeploymentState, Roster};
-use slipway_store::{EventFilter, RosterChange};
-use slipway_types::{Blame, DeploymentStatus, Diagnosis, Trigger};
+use slipway_store::{EventFilter, EventPage, OfReplica, RosterChange};
+use slipway_types::api::EventView;
+use slipway_types::{Blame, DeploymentStatus, Diagnosis, ReplicaId, RunId, Trigger};
 
 fn exited() -> Diagnosis {
     Diagnosis::new("app-exited", Blame::User, "the app exited with status 3")
@@ -97,12 +98,20 @@ async fn events_of_replicas_are_bounded_and_push_out_no_others() {
     let fixture = Fixture::new().await;
     let service = fixture.service("web").await;
     fixture.build(10, &service, "d1").await;
+    let (replica, run) = (ReplicaId::parse("d1-1").unwrap(), RunId::of_digest([1; 5]));
+    let of = OfReplica { replica: &replica, run: Some(&run) };
     for at in 0..600 {
         let event = ("replica-exited", "again");
-        fixture.store.add_replica_event(at, &service.service_id, &id("d1"), event).await.unwrap();
+        fixture.store.add_replica_event(at, &service.service_id, &id("d1"), of, event).await.unwrap();
     }
     let events = fixture.store.events(EventFilter::Service(&service.service_id), None, 1000).await.unwrap();
     let (of_replicas, others): (Vec<_>, Vec<_>) = events.iter().partition(|(_, event)| event.kind == "replica-exited");
     assert_eq!((of_replicas.len(), of_replicas[0].1.at, of_replicas[499].1.at), (500, 599, 100));
+    let page = store_page(&fixture, EventPage::After(events[1].0)).await;
+    assert_eq!((page.len(), page[0].id, page[0].run.clone(), page[0].at), (1, events[0].0, Some(run), 599));
     assert!(others.iter().any(|(_, event)| event.kind == "deployment-created"), "{others:?}");
+}
+
+async fn store_page(fixture: &Fixture, page: EventPage) -> Vec<EventView> {
+    fixture.store.event_page(EventFilter::All, page, 1000).await.unwrap()
 }

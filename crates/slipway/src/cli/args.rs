@@ -1,7 +1,8 @@
 //! The commands and options, as `clap` reads them. Wrong ones end with exit code 2 before anything else happens.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use slipway_types::{DeploymentId, ProjectName, ServiceName};
+use slipway_types::log::TAIL_LINES_MAX;
+use slipway_types::{DeploymentId, Phase, ProjectName, ServiceName};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -124,8 +125,14 @@ pub(crate) enum Command {
         /// Newest so many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(slipway_types::api::LIMIT_MAX)))]
         limit: u32,
+        /// From then on: a duration such as 10m, an instant such as 2026-01-31T12:00:00Z, or a local time such as 12:00
+        #[arg(long, value_parser = super::since::parse, value_name = "WHEN")]
+        since: Option<super::since::Since>,
+        /// Go on with what happens
+        #[arg(long, short)]
+        follow: bool,
     },
-    /// Print a service's log
+    /// Print what a service's replicas print, or the log of a deployment
     Logs(LogsOptions),
     /// Show or change how a service is built and run
     Service {
@@ -256,15 +263,44 @@ impl ApplyOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsOptions {
-    /// Go on with new lines
+    /// Of a deployment's phases, instead of what the running service prints
+    #[arg(value_parser = deployment_id)]
+    pub(crate) deployment: Option<DeploymentId>,
+    /// Go on with new lines, over restarts of replicas and of the server
     #[arg(long, short)]
     pub(crate) follow: bool,
-    /// The log of the newest deployment's phases instead of the running service's
-    #[arg(long, short, conflicts_with = "since")]
+    /// The log of the newest deployment's phases
+    #[arg(long, short, conflicts_with = "deployment")]
     pub(crate) build: bool,
-    /// From then on: a duration such as 10m, or an instant such as 2026-01-31T12:00:00Z
+    /// Of one phase alone, such as build; of the newest deployment, if none is named
+    #[arg(long, value_parser = phase, value_name = "PHASE")]
+    pub(crate) phase: Option<Phase>,
+    #[command(flatten)]
+    pub(crate) of_replicas: ReplicaLogOptions,
+}
+
+/// Of what replicas print.
+#[derive(Debug, Default, Args)]
+#[group(conflicts_with_all = ["deployment", "build", "phase"], multiple = true)]
+pub(crate) struct ReplicaLogOptions {
+    /// From then on: a duration such as 10m, an instant such as 2026-01-31T12:00:00Z, or a local time such as 12:00
     #[arg(long, value_parser = super::since::parse, value_name = "WHEN")]
     pub(crate) since: Option<super::since::Since>,
+    /// Up to then, in the same forms
+    #[arg(long, value_parser = super::since::parse, value_name = "WHEN", conflicts_with = "follow")]
+    pub(crate) until: Option<super::since::Since>,
+    /// Only lines in which this regular expression is found
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) grep: Option<String>,
+    /// Only the last N lines; with --restart, N lines before and behind it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(TAIL_LINES_MAX)))]
+    pub(crate) tail: Option<u32>,
+    /// Only of one replica: its id, or its number
+    #[arg(long, value_name = "REPLICA")]
+    pub(crate) replica: Option<String>,
+    /// What was printed around the end of a run: its id, or `latest`
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["follow", "since", "until", "grep"])]
+    pub(crate) restart: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -385,6 +421,11 @@ pub(crate) enum Driver {
 fn release_number(text: &str) -> Result<u32, String> {
     let number = text.strip_prefix('v').unwrap_or(text);
     number.parse().map_err(|_| "a release is written like `v12`".to_owned())
+}
+
+fn phase(text: &str) -> Result<Phase, String> {
+    let words = || Phase::ALL.map(|phase| format!("`{}`", phase.as_str())).join(", ");
+    Phase::ALL.into_iter().find(|phase| phase.as_str() == text).ok_or_else(|| format!("the phases are {}", words()))
 }
 
 fn deployment_id(text: &str) -> Result<DeploymentId, String> {

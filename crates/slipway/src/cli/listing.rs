@@ -1,12 +1,12 @@
-//! `ps` and `events`.
+//! `ps`.
 
 use super::args::GlobalOptions;
-use crate::client::{Client, ServicePath};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, Palette};
-use crate::render::{Table, age, clock};
+use crate::render::{Table, age};
 use slipway_types::TimestampMs;
-use slipway_types::api::{DeploymentView, EventView, LIMIT_MAX, ReplicaView, ServiceView, SleepView};
+use slipway_types::api::{DeploymentView, ReplicaView, ServiceView, SleepView};
 
 pub(super) async fn services(global: &GlobalOptions) -> Result<(), Failure> {
     let mut services = Client::discover(global)?.services().await?;
@@ -101,50 +101,6 @@ fn trouble(replica: &ReplicaView, now: TimestampMs) -> String {
         Some(_) => format!(" ({}, starting)", trouble.code),
         None => format!(" ({})", trouble.code),
     }
-}
-
-pub(super) async fn events(global: &GlobalOptions, limit: u32) -> Result<(), Failure> {
-    let client = Client::discover(global)?;
-    let events = wanted_events(&client, global, limit).await?;
-    if global.json {
-        return output::json(&events);
-    }
-    if events.is_empty() {
-        output::say("nothing happened yet");
-        return Ok(());
-    }
-    let mut table = Table::new(&["AT", "SERVICE", "DEPLOYMENT", "EVENT", "MESSAGE"]);
-    for event in events {
-        table.row(vec![
-            clock(event.at),
-            format!("{}/{}", event.project, event.service),
-            event.deployment.map(String::from).unwrap_or_default(),
-            event.kind,
-            event.message,
-        ]);
-    }
-    output::data(&table.render(Palette::of_stdout()))
-}
-
-/// The newest `limit`, oldest first.
-async fn wanted_events(client: &Client, global: &GlobalOptions, limit: u32) -> Result<Vec<EventView>, Failure> {
-    let mut events = match (&global.project, &global.service) {
-        (Some(project), Some(service)) => client.events(Some(ServicePath { project, service }), limit).await?,
-        (None, None) => client.events(None, limit).await?,
-        // The server knows events of one service or of all: what lies between is looked for in the newest of all.
-        (project, service) => {
-            let mut events = client.events(None, LIMIT_MAX).await?;
-            events.retain(|event| {
-                project.as_ref().is_none_or(|name| *name == event.project)
-                    && service.as_ref().is_none_or(|name| *name == event.service)
-            });
-            events
-        }
-    };
-    events.sort_by_key(|event| std::cmp::Reverse(event.at));
-    events.truncate(limit as usize);
-    events.reverse();
-    Ok(events)
 }
 
 pub(super) fn now() -> TimestampMs {

@@ -11,7 +11,7 @@ use slipway_types::api::{
     ScaleParams, ServerView, ServiceView, SettingsView, UploadView,
 };
 use slipway_types::cache::{CacheView, SweepParams, SweepView};
-use slipway_types::{DeploymentId, ProjectName, ServiceName, TimestampMs};
+use slipway_types::{DeploymentId, ProjectName, ServiceName};
 use std::fmt::Write;
 use std::io;
 use std::pin::Pin;
@@ -23,6 +23,35 @@ use tokio::sync::mpsc;
 pub(crate) struct ServicePath<'a> {
     pub(crate) project: &'a ProjectName,
     pub(crate) service: &'a ServiceName,
+}
+
+/// What stands behind `?`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Query(String);
+
+impl Query {
+    pub(crate) fn add(&mut self, key: &str, value: &str) {
+        let _ = write!(self.0, "{}{key}=", if self.0.is_empty() { '?' } else { '&' });
+        for byte in value.bytes() {
+            // Writing to a string cannot fail.
+            let _ = match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    write!(self.0, "{}", char::from(byte))
+                }
+                byte => write!(self.0, "%{byte:02X}"),
+            };
+        }
+    }
+
+    pub(crate) fn add_some(&mut self, key: &str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.add(key, &value.to_string());
+        }
+    }
+
+    fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 impl ServicePath<'_> {
@@ -118,24 +147,23 @@ impl Client {
     }
 
     /// Newest first, of one service or of all.
-    pub(crate) async fn events(&self, of: Option<ServicePath<'_>>, limit: u32) -> Result<Vec<EventView>, ClientError> {
-        let path = match of {
-            Some(service) => service.with("/events"),
-            None => "/v1/events".to_owned(),
-        };
-        self.get(&format!("{path}?limit={limit}")).await
+    pub(crate) async fn events(
+        &self,
+        of: Option<ServicePath<'_>>,
+        query: &Query,
+    ) -> Result<Vec<EventView>, ClientError> {
+        let path = of.map_or_else(|| "/v1/events".to_owned(), |service| service.with("/events"));
+        self.get(&format!("{path}{}", query.text())).await
     }
 
-    pub(crate) async fn logs(
-        &self,
-        of: ServicePath<'_>,
-        follow: bool,
-        since: Option<TimestampMs>,
-    ) -> Result<Lines, ClientError> {
-        let mut path = of.with(&format!("/logs?follow={follow}"));
-        // Writing to a string cannot fail.
-        let _ = since.map(|instant| write!(path, "&since={instant}"));
-        self.lines(&path).await
+    /// What happened and what comes, oldest first, each in a line.
+    pub(crate) async fn follow_events(&self, of: Option<ServicePath<'_>>, query: &Query) -> Result<Lines, ClientError> {
+        let path = of.map_or_else(|| "/v1/events".to_owned(), |service| service.with("/events"));
+        self.lines(&format!("{path}{}", query.text())).await
+    }
+
+    pub(crate) async fn logs(&self, of: ServicePath<'_>, query: &Query) -> Result<Lines, ClientError> {
+        self.lines(&format!("{}{}", of.with("/logs"), query.text())).await
     }
 
     /// Of a project or service alone, where one is named.

@@ -4,6 +4,7 @@
 
 mod file;
 mod layers;
+mod logs;
 mod machines;
 mod queue;
 
@@ -13,6 +14,7 @@ use crate::failure::Failure;
 use file::{ConfigFile, NodeKind};
 pub(crate) use machines::{MachinesConfig, releases_dir};
 pub(crate) use queue::QueueConfig;
+use slipway_control::LogLimits;
 use slipway_edge::ProxyConfig;
 use slipway_host::{BaseConfig, HostConfig, NodeSource, PythonSource};
 use slipway_sandbox::{DriverConfig, NetworkConfig, SandboxConfig, WarmConfig};
@@ -59,6 +61,7 @@ pub(crate) struct ServerConfig {
     pub(crate) keep_releases: u32,
     /// What may wait, and what builds may take.
     pub(crate) queue: QueueConfig,
+    pub(crate) logs: LogLimits,
     pub(crate) host: HostConfig,
 }
 
@@ -83,6 +86,7 @@ impl ServerConfig {
         let (driver, drain_timeout) = (file.sandbox.driver, file.drain_timeout);
         let keep_releases = layers::keep_releases(&file.layers)?;
         let queue = queue::queue_config(&file.build)?;
+        let log_limits = logs::log_limits(&file.logs)?;
         let machines = machines::machines_config(&file.sandbox, &data_dir)?;
         let host = host_config(&data_dir, file)?;
         Ok(Self {
@@ -96,6 +100,7 @@ impl ServerConfig {
             proxy: ProxyConfig { allow, ca_bundle: host.sandbox.ca_bundle.clone() },
             keep_releases,
             queue,
+            logs: log_limits,
             host,
             data_dir,
         })
@@ -132,6 +137,7 @@ fn host_config(data_dir: &Path, file: ConfigFile) -> Result<HostConfig, Failure>
         layers_dir: file.layers.dir.clone().unwrap_or_else(|| data_dir.join("layers")),
         layers: layers::layers_config(file.layers, sandbox.ca_bundle.as_deref())?,
         workers,
+        replica_rate: logs::replica_rate(&file.logs)?,
         base: BaseConfig {
             image: file.base.image,
             suite: file.base.suite.unwrap_or(base.suite),

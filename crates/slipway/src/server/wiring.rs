@@ -176,6 +176,7 @@ fn control_config(config: &ServerConfig, api_listener: TcpListener, addresses: A
         keep_releases: config.keep_releases,
         build_memory_max_bytes: config.queue.memory_max_bytes,
         queue_max: config.queue.waiting_max,
+        logs: config.logs,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..ControlConfig::new(&config.data_dir, api_listener)
     }

@@ -51,7 +51,7 @@ fn server() -> FakeServer {
         "GET /v1/projects/shop/services/web/events?limit=2" | "GET /v1/events?limit=1000" => Reply::Json(
             200,
             json!([
-                {"at": 2000, "project": "shop", "service": "web", "deployment": "dpl-1", "kind": "deployment-live", "message": "v3"},
+                {"at": 2000, "project": "shop", "service": "web", "deployment": "dpl-1", "run": "0101010101", "kind": "deployment-live", "message": "v3"},
                 {"at": 1000, "project": "shop", "service": "web", "deployment": null, "kind": "service-created", "message": ""},
             ]),
         ),
@@ -91,9 +91,9 @@ fn events_are_listed_oldest_first() {
     let server = server();
     let stdout = run(&server, &["events", "--limit", "2", "--service", "web"]);
     insta::assert_snapshot!(stdout, @r"
-    AT                   SERVICE   DEPLOYMENT  EVENT            MESSAGE
-    1970-01-01 00:00:01  shop/web  -           service-created  -
-    1970-01-01 00:00:02  shop/web  dpl-1       deployment-live  v3
+    AT                   SERVICE   DEPLOYMENT  RUN         EVENT            MESSAGE
+    1970-01-01 00:00:01  shop/web  -           -           service-created  -
+    1970-01-01 00:00:02  shop/web  dpl-1       0101010101  deployment-live  v3
     ");
     let newest: Value = serde_json::from_str(&run(&server, &["events", "--limit", "1", "--json"])).unwrap();
     assert_eq!((newest.as_array().unwrap().len(), &newest[0]["at"]), (1, &json!(2000)));
@@ -106,6 +106,35 @@ fn logs_of_replicas_and_of_phases() {
     assert_eq!(run(&server, &["logs", "--build"]), "[build] Compiled\n");
     let line: Value = serde_json::from_str(&run(&server, &["logs", "--json"])).unwrap();
     assert_eq!(line["replica"], "r-1");
+}
+
+/// The server breaks off, stops in order, is away, and then the service is gone.
+#[test]
+fn a_follower_goes_on_behind_the_last_line_until_there_is_nothing_to_follow() {
+    let line = |n: u32| json!({"cursor": format!("0.{n}"), "at": 1000, "replica": "r-1", "run": "ab", "stream": "stdout", "line": format!("line {n}")});
+    let server = FakeServer::start(move |asked, before| {
+        let after = asked.line.rsplit("after=").next().filter(|_| asked.line.contains("after="));
+        match (before, after) {
+            (0, None) => Reply::Broken(vec![json!({"cursor": "0.0"}), line(1), line(2)]),
+            (1, Some("0.2")) => Reply::Lines(vec![line(3), json!({"cursor": "0.9"})]),
+            (2, Some("0.9")) => {
+                Reply::Json(503, json!({"code": "stopping", "blame": "platform", "retry": true, "message": "it stops"}))
+            }
+            (3, Some("0.9")) => Reply::Lines(vec![line(10)]),
+            (4, Some("0.10")) => {
+                Reply::Json(404, json!({"code": "service-unknown", "blame": "user", "retry": false, "message": "gone"}))
+            }
+            other => {
+                Reply::Json(400, json!({"code": "x", "blame": "user", "retry": false, "message": format!("{other:?}")}))
+            }
+        }
+    });
+    let stdout = run(&server, &["logs", "--follow", "--tail", "5", "--grep", "a b"]);
+    let lines: Vec<&str> = stdout.lines().map(|line| line.rsplit_once("r-1 ").unwrap().1).collect();
+    assert_eq!(lines, ["line 1", "line 2", "line 3", "line 10"]);
+    let asked = server.lines();
+    let first = "GET /v1/projects/shop/services/web/logs?follow=true&grep=a%20b&positions=true&tail=5";
+    assert_eq!((asked[0].as_str(), asked[1].contains("tail=")), (first, false));
 }
 
 #[test]

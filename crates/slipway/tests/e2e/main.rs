@@ -10,6 +10,7 @@ mod failure;
 mod git;
 mod isolation;
 mod lifecycle;
+mod logs;
 mod machine;
 mod migration;
 mod netlify;

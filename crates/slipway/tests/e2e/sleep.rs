@@ -74,7 +74,7 @@ fn a_service_sleeps_and_a_request_wakes_it() {
         assert_eq!(server.sandboxes(), [""; 0]);
         assert_eq!(server.get(HOST, "/").body, "v1\n");
     }
-    let events = server.run_in(app.path(), &["events"]).expect_code(0).stdout;
+    let events = server.run_in(app.path(), &["events", "--limit", "200"]).expect_code(0).stdout;
     assert!(events.contains("service-asleep") && events.contains("service-woken"), "{events}");
 }
 
@@ -129,7 +129,7 @@ fn a_wake_that_fails_says_why_and_is_no_sleep() {
     assert_eq!((answer.status, answer.header("x-slipway-error")), (503, Some("wake-failed")), "{answer:?}");
     assert!(answer.header("retry-after").is_some());
     wait::until("the reason", BOUND, || status(&server).contains("live, does not wake (release-gone)").then_some(()));
-    let events = server.run_in(app.path(), &["events"]).expect_code(0).stdout;
+    let events = server.run_in(app.path(), &["events", "--limit", "200"]).expect_code(0).stdout;
     assert!(events.contains("replica-unready"), "{events}");
     app.set_version("v2");
     up(&server, app.path());

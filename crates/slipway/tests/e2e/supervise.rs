@@ -75,7 +75,7 @@ fn restarts_and_other_numbers_of_replicas_lose_no_request_and_a_stop_lasts() {
     assert!(status(&server).contains("stopped") && server.sandboxes().is_empty());
     let _ = server.run_in(app.path(), &["start"]).expect_code(0);
     assert_eq!(server.get(HOST, "/").body, "v1\n");
-    let events = server.run_in(app.path(), &["events"]).expect_code(0).stdout;
+    let events = server.run_in(app.path(), &["events", "--limit", "200"]).expect_code(0).stdout;
     for kind in ["service-restarting", "service-restarted", "service-scaled", "service-stopped", "service-started"] {
         assert!(events.contains(kind), "{kind}: {events}");
     }
@@ -98,10 +98,10 @@ fn a_release_that_crashes_after_the_switch_gives_way_to_the_one_before() {
     let Tally { lost, .. } = load.stop();
     assert!(lost.len() <= 2, "those that it held, one of each client: {lost:#?}");
     wait::until("the outcome", BOUND, || {
-        let deployments = server.run_in(app.path(), &["events"]).expect_code(0).stdout;
+        let deployments = server.run_in(app.path(), &["events", "--limit", "200"]).expect_code(0).stdout;
         deployments.contains("deployment-failed").then_some(())
     });
-    let events = server.run_in(app.path(), &["events"]).expect_code(0).stdout;
+    let events = server.run_in(app.path(), &["events", "--limit", "200"]).expect_code(0).stdout;
     assert!(events.contains("deployment-crashed") && events.contains("v1 is brought back"), "{events}");
     assert!(events.contains("the app exited with status 3; it starts again in"), "{events}");
 

@@ -34,6 +34,8 @@ impl Group {
                 state: ReplicaState::Starting,
                 reported: false,
                 since: now,
+                run: None,
+                is_fresh: false,
                 at: None,
                 trouble: None,
                 leaving_until: None,

@@ -197,6 +197,7 @@ impl Host {
                 self.want(set);
                 Ok(said)
             }
+            HostCommand::LinesTaken { run, .. } => Ok(format!("host: lines of {run} are written")),
             HostCommand::Retain(_) => Ok("host: told what to keep".to_owned()),
             HostCommand::Sweep { sweep, .. } => Ok(format!("host: sweep {sweep}")),
         }

@@ -56,7 +56,7 @@ impl Server {
             store,
             key: MasterKey::new(&[7; 32]),
             credentials: Credentials::open(dir.join("credentials")).unwrap(),
-            logs: Logs::open(dir.join("logs")).unwrap(),
+            logs: Arc::new(Logs::open(dir.join("logs"), Default::default()).unwrap()),
             uploads: Uploads::open(dir.join("uploads"), 1).unwrap(),
             fleet: Mutex::default(),
             cache: Mutex::default(),

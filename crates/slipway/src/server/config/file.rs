@@ -23,6 +23,7 @@ pub(super) struct ConfigFile {
     pub(super) node: NodeTable,
     pub(super) python: PythonTable,
     pub(super) layers: LayersTable,
+    pub(super) logs: LogsTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,6 +146,15 @@ pub(super) struct LayersTable {
     pub(super) keep_free: Option<ByteSize>,
     pub(super) keep_releases: Option<u32>,
     pub(super) cold: Option<ColdTable>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LogsTable {
+    pub(super) service_bytes: Option<ByteSize>,
+    pub(super) deployment_bytes: Option<ByteSize>,
+    pub(super) server_bytes: Option<ByteSize>,
+    pub(super) replica_rate: Option<ByteSize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -51,6 +51,11 @@ fn every_key_of_the_file_counts() {
         service_quota = "5GB"
         keep_free = "3GB"
         keep_releases = 4
+        [logs]
+        service_bytes = "64MB"
+        deployment_bytes = "2MB"
+        server_bytes = "1GB"
+        replica_rate = "2MB"
         [layers.cold]
         endpoint = "http://s3.example:8333"
         bucket = "layers"
@@ -105,6 +110,9 @@ fn every_key_of_the_file_counts() {
     assert_eq!((host.workers, host.layers_dir.to_str()), (3, Some("/srv/layers")));
     assert_eq!((config.keep_releases, host.layers.quota), (4, Some(50 << 30)));
     assert_eq!((host.layers.service_quota, host.layers.keep_free), (Some(5 << 30), Some(3 << 30)));
+    let logs = config.logs;
+    assert_eq!((logs.service_bytes, logs.deployment_bytes, logs.server_bytes), (64 << 20, 2 << 20, 1 << 30));
+    assert_eq!((host.replica_rate.bytes_per_second, host.replica_rate.burst_bytes), (2 << 20, 16 << 20));
     let cold = host.layers.cold.clone().unwrap();
     assert_eq!((cold.endpoint.as_deref(), cold.region.as_deref()), (Some("http://s3.example:8333"), Some("eu-1")));
     assert_eq!((cold.bucket.as_str(), cold.prefix.as_str(), cold.concurrency), ("layers", "a/b", 3));
@@ -165,6 +173,8 @@ fn what_cannot_be_is_refused() {
         ("sandbox = { kernel = \"/etc/hostname\", kernel_modules = \"/missing\" }", "no directory `/missing`"),
         ("node = { source = \"npm\", url = \"x\" }", "node.url"),
         ("layers.keep_releases = 0", "1 to 1000"),
+        ("logs.service_bytes = 1000", "too small"),
+        ("logs.replica_rate = \"1KB\"", "16 KB to 16 MB"),
         ("layers.quota = \"10MB\"", "is too small"),
         ("layers.service_quota = \"many\"", "is not a size"),
         ("layers.cold = {}", "is not the name of a bucket"),
