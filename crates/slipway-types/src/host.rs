@@ -8,7 +8,7 @@ use crate::cache::{CacheInventory, Retention, SweepEnded, SweepOrder};
 use crate::image::{Image, LayerRef};
 use crate::plan::{PackageManager, Toolchain};
 use crate::route::Endpoint;
-use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
+use crate::settings::{DurationMs, HealthSettings, ReloadMode, ResourceLimits};
 use crate::site::{SiteFacts, SitePlan};
 use crate::source::{Lineage, SourceFacts, SourceSpec};
 use crate::{DeploymentId, Phase, ProjectName, ReplicaId, Secret, ServiceId, ServiceName, TimestampMs};
@@ -58,6 +58,10 @@ pub struct ReplicaSpec {
     pub image: Image,
     /// The owner's run-time variables and secrets; the host adds `PORT` and `HOST`.
     pub env: Env,
+    /// Of these variables. Others may come while the replica runs; what becomes of them says `reload`.
+    pub env_revision: u64,
+    /// With `restart` other variables count from the next start of its app.
+    pub reload: ReloadMode,
     pub port: u16,
     pub limits: ResourceLimits,
     /// None: a worker; it is ready when it has stayed alive for the stable window.
@@ -179,6 +183,12 @@ pub enum HostReport {
         replica: ReplicaId,
         state: ReplicaState,
     },
+    /// A replica that is told of other variables while it runs has those, and runs on; or why it could not be told.
+    ValuesTaken {
+        replica: ReplicaId,
+        revision: u64,
+        trouble: Option<String>,
+    },
     ReplicaLog {
         replica: ReplicaId,
         service_id: ServiceId,
@@ -252,6 +262,9 @@ pub struct Evidence {
     /// Of a replica that was ready and ended, or is being ended: when it starts again.
     #[serde(default)]
     pub restart: Option<Restart>,
+    /// Its process was sent SIGUSR1, because its variables had changed.
+    #[serde(default)]
+    pub was_signaled: bool,
 }
 
 /// What a host does about a replica that ended.
