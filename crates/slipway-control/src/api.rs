@@ -59,6 +59,7 @@ pub(crate) fn router(api: Api, guard: Guard) -> Router {
         .route("/start", post(supervise::start))
         .route("/settings", get(service::settings).put(service::put_settings))
         .route("/env", get(service::env).patch(service::patch_env))
+        .route("/env/apply", post(service::apply_env))
         .route("/logs", get(history::logs))
         .route("/events", get(history::service_events));
     let guarded = Router::new()

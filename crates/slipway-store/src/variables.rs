@@ -51,7 +51,7 @@ impl Store {
         let release: u32 = number(&counted, "release_sequence")?;
         sqlx::query(
             "INSERT INTO releases (id, service, number, deployment, image, settings, env_revision, source, source_label, \
-             created_at, live_at) SELECT $1, r.service, $3, d.id, r.image, r.settings, $4, r.source, r.source_label, $5, $6 \
+             created_at, live_at) SELECT $1, r.service, $3, r.deployment, r.image, r.settings, $4, r.source, r.source_label, $5, $6 \
              FROM deployments d JOIN releases r ON r.id = d.release_id WHERE d.id = $2",
         )
         .bind(change.release.as_str())

@@ -29,6 +29,9 @@ impl Executor {
             HostReport::ReplicaLog { replica, service_id, at, stream, line } => {
                 self.replica_log(&replica, &service_id, at, stream, &line);
             }
+            HostReport::ValuesTaken { replica, revision, trouble } => {
+                Box::pin(self.variables_taken(&replica, revision, trouble)).await;
+            }
             HostReport::RetentionWanted { request } => self.retain(request).await,
             HostReport::Swept(ended) => self.shared.cache().end(ended),
             HostReport::Inventory(inventory) => self.shared.cache().take_inventory(*inventory),

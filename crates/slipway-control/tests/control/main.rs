@@ -14,4 +14,5 @@ mod service;
 mod sleep;
 mod supervise;
 mod upload;
+mod variables;
 mod world;

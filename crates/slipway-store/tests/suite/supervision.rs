@@ -125,7 +125,7 @@ async fn other_variables_are_a_further_release_which_a_restart_that_fails_takes_
     let of_live = async || {
         let row = store.deployment(&live).await.unwrap();
         let release = store.release(&row.release.unwrap()).await.unwrap();
-        (row.summary.release.unwrap(), release.env_revision, release.live_at)
+        (row.summary.release_number.unwrap(), release.env_revision, release.live_at)
     };
     let first = of_live().await;
     assert_eq!(store.change_variables(30, of, &id("d9"), &change("rel-x", 5, None)).await.unwrap(), None);

@@ -42,7 +42,12 @@ impl Replica {
 
 impl Fleet {
     pub(crate) fn note_trouble(&mut self, replica: &ReplicaId, trouble: Trouble) {
-        if let Some(replica) = self.groups.values_mut().find_map(|group| group.replicas.get_mut(replica)) {
+        let Some(group) = self.groups.values_mut().find(|group| group.replicas.contains_key(replica)) else { return };
+        let has_failed = |replica: &Replica| matches!(replica.state, ReplicaState::Failed { .. });
+        if trouble.restart.is_some() || group.replicas.get(replica).is_some_and(has_failed) {
+            group.reload_fails(replica, &trouble.diagnosis.what);
+        }
+        if let Some(replica) = group.replicas.get_mut(replica) {
             replica.trouble = Some(trouble);
         }
     }
