@@ -60,7 +60,13 @@ impl Ring {
     /// Drops the oldest event that may go, adding it to the gap right before it. False: none may go.
     fn drop_oldest(&mut self) -> bool {
         let droppable = |event: &SandboxEvent| {
-            matches!(event, SandboxEvent::Output { .. } | SandboxEvent::Listening { .. } | SandboxEvent::Refused { .. })
+            matches!(
+                event,
+                SandboxEvent::Output { .. }
+                    | SandboxEvent::Listening { .. }
+                    | SandboxEvent::ValuesWritten { .. }
+                    | SandboxEvent::Refused { .. }
+            )
         };
         let Some(at) = self.records.iter().position(|record| droppable(&record.event)) else { return false };
         let lost = output_bytes(&self.records[at].event);
@@ -90,6 +96,7 @@ pub(super) fn size(event: &SandboxEvent) -> u64 {
         SandboxEvent::Output { bytes, .. } => bytes.len(),
         SandboxEvent::Listening { sockets } => sockets.len() * 32,
         SandboxEvent::Refused { message } | SandboxEvent::StartFailed { message, .. } => message.len(),
+        SandboxEvent::ValuesWritten { trouble, .. } => trouble.as_ref().map_or(0, String::len),
         _ => 0,
     };
     EVENT_BYTES + more as u64
