@@ -7,14 +7,14 @@
 //! when nothing did. Woken, it boots a fresh sandbox. Other ways to sleep would be this module's and the replica's alone.
 
 use crate::host::{Host, replica_sandbox_id};
-use crate::replica::{Life, Replica};
+use crate::replica::{Life, Replica, Variables};
 use slipway_sandbox::Sandbox;
 use slipway_types::ReplicaId;
 use slipway_types::host::{HostReport, ReplicaSet, ReplicaSpec};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,8 @@ pub(crate) struct Fleet {
 enum Member {
     Runs {
         stop: CancellationToken,
+        /// What its app is to have, also from its next start on.
+        variables: watch::Sender<Variables>,
     },
     /// It never became ready and stays so until it is not wanted any more.
     Failed,
@@ -94,7 +96,7 @@ impl Fleet {
     /// Waits until everything that was told to stop has stopped: the host ends, and who was taken away must not stay. What is
     /// wanted runs on.
     pub(crate) async fn finish_leaving(&mut self) {
-        let is_leaving = |member: &Member| matches!(member, Member::Runs { stop } if stop.is_cancelled());
+        let is_leaving = |member: &Member| matches!(member, Member::Runs { stop, .. } if stop.is_cancelled());
         while !self.leaving.is_empty() || self.members.values().any(is_leaving) {
             self.progress().await;
         }
@@ -110,9 +112,13 @@ impl Fleet {
         let named: HashMap<&ReplicaId, &ReplicaSpec> =
             wanted.replicas.iter().map(|spec| (&spec.replica, spec)).collect();
         self.members.retain(|id, member| match member {
-            Member::Runs { stop } => {
-                if named.get(id).is_none_or(|spec| spec.asleep) {
+            Member::Runs { stop, variables } => {
+                let spec = named.get(id);
+                if spec.is_none_or(|spec| spec.asleep) {
                     stop.cancel();
+                }
+                if let Some(spec) = spec {
+                    give(variables, spec);
                 }
                 true
             }
@@ -129,10 +135,26 @@ impl Fleet {
                 stop.cancel();
             }
             let adopted = self.adopted.remove(&replica_sandbox_id(id));
-            let replica = Replica::new(Arc::clone(&self.host), spec.clone(), self.reports.clone(), stop.clone());
+            let (variables, wanted) = watch::channel(of(spec));
+            let told = (stop.clone(), wanted);
+            let replica = Replica::new(Arc::clone(&self.host), spec.clone(), self.reports.clone(), told);
             let id = id.clone();
-            self.members.insert(id.clone(), Member::Runs { stop });
+            self.members.insert(id.clone(), Member::Runs { stop, variables });
             self.lives.spawn(async move { (id, replica.live(adopted).await) });
         }
     }
+}
+
+fn of(spec: &ReplicaSpec) -> Variables {
+    Variables { env: spec.env.clone(), revision: spec.env_revision }
+}
+
+fn give(variables: &watch::Sender<Variables>, spec: &ReplicaSpec) {
+    variables.send_if_modified(|known| {
+        let is_new = known.revision != spec.env_revision;
+        if is_new {
+            *known = of(spec);
+        }
+        is_new
+    });
 }

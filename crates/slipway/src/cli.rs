@@ -6,6 +6,7 @@ mod cache;
 mod deploy;
 mod doctor;
 mod env;
+mod env_apply;
 mod follow;
 mod install;
 mod listing;

@@ -5,29 +5,49 @@ use slipway_sandbox::{Events, Sandbox, SandboxEvent};
 use slipway_types::TimestampMs;
 use slipway_types::agent::{ListeningSocket, Stream};
 use slipway_types::host::{ExitFacts, HostReport, ReplicaSpec};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// What is known of a sandbox at any moment.
 #[derive(Debug)]
-pub(super) struct Observed(Mutex<(Tail, Vec<ListeningSocket>)>);
+pub(super) struct Observed {
+    said: Mutex<(Tail, Vec<ListeningSocket>)>,
+    /// The agent's last answer: of which revision, and the trouble with it.
+    values_written: watch::Sender<(Option<u64>, Option<String>)>,
+    /// The app was told of other variables.
+    was_signaled: AtomicBool,
+}
 
 impl Observed {
     pub(super) fn new(listening: &[ListeningSocket]) -> Self {
-        Self(Mutex::new((Tail::default(), listening.to_vec())))
+        let said = Mutex::new((Tail::default(), listening.to_vec()));
+        Self { said, values_written: watch::Sender::new((None, None)), was_signaled: AtomicBool::new(false) }
     }
 
     pub(super) fn tail(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.to_lines()
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).0.to_lines()
     }
 
     pub(super) fn listening(&self) -> Vec<ListeningSocket> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    pub(super) fn values_written(&self) -> watch::Receiver<(Option<u64>, Option<String>)> {
+        self.values_written.subscribe()
+    }
+
+    pub(super) fn note_signal(&self) {
+        self.was_signaled.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_signaled(&self) -> bool {
+        self.was_signaled.load(Ordering::Relaxed)
     }
 
     fn update(&self, change: impl FnOnce(&mut (Tail, Vec<ListeningSocket>))) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -48,6 +68,7 @@ pub(super) struct Reader<'r> {
     spec: &'r ReplicaSpec,
     reports: &'r mpsc::Sender<HostReport>,
     observed: &'r Observed,
+    has_started: bool,
     stdout: LineSplitter,
     stderr: LineSplitter,
 }
@@ -60,7 +81,8 @@ impl<'r> Reader<'r> {
         observed: &'r Observed,
     ) -> Self {
         let (stdout, stderr) = (LineSplitter::default(), LineSplitter::default());
-        Self { events: sandbox.events(), spec, reports, observed, stdout, stderr }
+        let (events, has_started) = (sandbox.events(), !sandbox.tasks().is_empty());
+        Self { events, spec, reports, observed, has_started, stdout, stderr }
     }
 
     /// Reads until the app or its sandbox ended. All output was reported before.
@@ -73,6 +95,9 @@ impl<'r> Reader<'r> {
                 }
                 Some(SandboxEvent::StartFailed { message, .. } | SandboxEvent::Refused { message }) => {
                     return Ended::Lost(format!("the app did not start: {message}"));
+                }
+                Some(SandboxEvent::ValuesWritten { trouble: Some(why), .. }) if !self.has_started => {
+                    return Ended::Lost(format!("the app's variables could not be written: {why}"));
                 }
                 Some(SandboxEvent::Gone { reason }) => return Ended::Lost(format!("the sandbox ended: {reason}")),
                 Some(event) => self.take(event).await,
@@ -99,6 +124,10 @@ impl<'r> Reader<'r> {
                 for line in splitter.push(&bytes) {
                     self.line(stream, line).await;
                 }
+            }
+            SandboxEvent::Started { .. } => self.has_started = true,
+            SandboxEvent::ValuesWritten { revision, trouble } => {
+                self.observed.values_written.send_replace((Some(revision), trouble));
             }
             SandboxEvent::Listening { sockets } => self.observed.update(|(_, listening)| *listening = sockets),
             SandboxEvent::Dropped { bytes } => {
