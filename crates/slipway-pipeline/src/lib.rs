@@ -7,6 +7,7 @@
 //!   see.
 //! - [`Deployment`] is the state with the facts that a decision needs: sequence, trigger, [`Shape`], what is live.
 //! - [`BuildInputs`] says whether an image that is there can stand for a build.
+//! - [`setting_effect`] says what has to happen before another value of a setting counts.
 //! - [`Roster`] says which replicas of a live deployment run.
 //! - [`deadline`] says when to send [`Event::TimedOut`]; [`next_build`] which deployment an idle worker takes;
 //!   [`rollback_target`] which release a rollback means; [`own_diagnosis`] the diagnoses of codes that the machine
@@ -27,6 +28,7 @@ mod own_diagnosis;
 mod roster;
 mod state;
 mod step;
+mod trigger;
 mod way;
 
 pub use action::{Action, PhaseChange, Transition};
@@ -38,3 +40,4 @@ pub use own_diagnosis::{INTERRUPTED_PRE_DEPLOY, PHASE_TIMED_OUT, START_TIMED_OUT
 pub use roster::Roster;
 pub use state::{Deployment, DeploymentState, LiveDeployment, Shape};
 pub use step::{begin, step};
+pub use trigger::{Effect, SETTING_EFFECTS, setting_effect};

@@ -62,7 +62,7 @@ pub(super) async fn run(
 fn begun(applied: &EnvApplyView, replicas: u32) -> String {
     let names = listed(&applied.variables);
     match applied.action {
-        EnvAction::Reloading { .. } => format!("{names}: {} told while they run", these(replicas)),
+        EnvAction::Reloading { .. } => format!("{names}: {}", these(replicas)),
         _ => format!("{names}: rolling restart of {}", count(replicas)),
     }
 }
@@ -100,15 +100,20 @@ fn look(
                 .hint("without `run.reload` replicas are replaced one by one when a variable changes"),
         ));
     }
-    reload.is_over().then(|| Verdict::Done(format!("{} have the new values, done in {seconds:.1} s", count(replicas))))
+    reload.is_over().then(|| Verdict::Done(format!("{} the new values, done in {seconds:.1} s", having(replicas))))
 }
 
 fn count(replicas: u32) -> String {
     format!("{replicas} replica{}", if replicas == 1 { "" } else { "s" })
 }
 
+fn having(replicas: u32) -> String {
+    format!("{} {}", count(replicas), if replicas == 1 { "has" } else { "have" })
+}
+
 fn these(replicas: u32) -> String {
-    format!("{} {}", count(replicas), if replicas == 1 { "is" } else { "are" })
+    let told = if replicas == 1 { "is told while it runs" } else { "are told while they run" };
+    format!("{} {told}", count(replicas))
 }
 
 fn listed(names: &[String]) -> String {
