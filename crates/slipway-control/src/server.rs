@@ -5,7 +5,9 @@ use crate::bootstrap::{self, BootstrapError};
 use crate::config::{ControlConfig, EdgeLink, HostLink};
 use crate::executor::{Command, Executor, ExecutorError};
 use crate::log::Logs;
+use crate::metrics::Metrics;
 use crate::outside::Machine;
+use crate::readiness::LastLook;
 use crate::shared::Shared;
 use crate::source::Credentials;
 use crate::upload::Uploads;
@@ -84,6 +86,9 @@ pub async fn run(
         cache: Mutex::default(),
         keep_releases,
         editing: tokio::sync::Mutex::default(),
+        data_dir: data_dir.clone(),
+        metrics: Metrics::default(),
+        last_look: LastLook::default(),
     });
     let (commands, for_executor) = mpsc::channel::<Command>(COMMANDS_MAX);
     let executor = Executor::new(Arc::clone(&shared), host, edge, for_executor);

@@ -32,6 +32,7 @@ mod deployment;
 mod env;
 mod error;
 mod event;
+mod health;
 mod overview;
 mod phase;
 mod release;

@@ -19,7 +19,7 @@ mod supervise;
 mod target;
 mod upload;
 
-pub(crate) use args::{Arguments, Driver, GlobalOptions, ServerOptions};
+pub(crate) use args::{Arguments, Driver, GlobalOptions, LogFormat, ServerOptions};
 pub(crate) use doctor::Check;
 
 use crate::client::{Client, ServicePath};

@@ -17,6 +17,7 @@ use std::io;
 
 impl Executor {
     pub(super) async fn host_report(&mut self, report: HostReport) {
+        self.shared.metrics.host_said(&report);
         match report {
             HostReport::Claim { worker } => self.claim(worker),
             HostReport::Log { deployment, phase, stream, line } => {
@@ -200,6 +201,7 @@ impl Executor {
     }
 
     pub(super) async fn edge_report(&mut self, report: EdgeReport) {
+        self.shared.metrics.edge_said(&report);
         match report {
             EdgeReport::Applied { generation, closing } => {
                 self.given.applied(generation, closing);

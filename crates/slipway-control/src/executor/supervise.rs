@@ -152,6 +152,9 @@ impl Executor {
             self.tell_of_replica(deployment, "replica-crash-looping", &message).await;
         }
         let ended = has_failed || restart.is_some();
+        if restart.is_some() {
+            self.shared.metrics.replica_ended();
+        }
         if ended && self.shared.fleet().is_replacement(deployment, replica) {
             self.give_up_restart(deployment, diagnosis).await;
         } else if restart.is_some() && is_the_apps_own(evidence) {

@@ -7,6 +7,7 @@ mod cache;
 mod client;
 mod fake;
 mod git;
+mod health;
 mod pipeline;
 mod restart;
 mod reuse;

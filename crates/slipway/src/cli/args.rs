@@ -346,6 +346,18 @@ pub(crate) struct ServerOptions {
     /// What boots sandboxes [default: auto]
     #[arg(long, env = "SLIPWAY_DRIVER", hide_env_values = true)]
     pub(crate) driver: Option<Driver>,
+    /// How the log on standard error looks
+    #[arg(long, env = "SLIPWAY_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line, ids as members of their own
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
