@@ -91,8 +91,9 @@ pub async fn run(
     reports: mpsc::Sender<EdgeReport>,
     shutdown: CancellationToken,
 ) -> Result<(), EdgeError> {
-    let threads = config.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let threads = config.threads.map_or_else(listener::threads, NonZeroUsize::get);
     let sockets = listener.split(threads).map_err(EdgeError::Listen)?;
+    let threads = sockets.len();
     let table = Arc::new(ArcSwap::from_pointee(Table::default()));
     let asks = Arc::new(Asks::default());
     let mut applier = Applier::new(table.clone(), threads, config.limits.site_hold_timeout, asks.clone());

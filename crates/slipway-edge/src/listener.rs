@@ -1,15 +1,18 @@
 //! The sockets that the threads accept on.
 
 use crate::limits::ACCEPT_BACKLOG;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// A bound listener, before it is handed out to the threads.
 #[derive(Debug)]
 pub struct EdgeListener {
-    first: TcpListener,
-    /// Each thread gets a socket of its own at the same address; else all share the one.
+    /// At least one, all at the same address.
+    sockets: Vec<TcpListener>,
+    /// Each thread gets a socket of its own; else all share the first.
     reuse: bool,
 }
 
@@ -23,41 +26,63 @@ impl EdgeListener {
         let probe = listen(address, false)?;
         let address = probe.local_addr()?;
         drop(probe);
-        Ok(Self { first: listen(address, true)?, reuse: true })
+        let mut listener = Self { sockets: vec![listen(address, true)?], reuse: true };
+        listener.widen(threads())?;
+        Ok(listener)
     }
 
     /// # Errors
     /// When the socket has no address.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.first.local_addr()
+        self.sockets.first().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 
-    pub(crate) fn split(self, threads: usize) -> io::Result<Vec<TcpListener>> {
-        let address = self.first.local_addr()?;
-        let mut sockets = Vec::with_capacity(threads);
-        for _ in 1..threads {
-            sockets.push(if self.reuse { listen(address, true)? } else { self.first.try_clone()? });
+    /// All of its sockets once more. While one of these is open, who connects waits in its queue and is refused by nobody, also
+    /// after the edge has ended.
+    ///
+    /// # Errors
+    /// When the process may not open more files.
+    pub fn duplicates(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned()).collect()
+    }
+
+    /// One for each thread; more where there are more: nobody may wait at a socket that no thread accepts on.
+    pub(crate) fn split(mut self, threads: usize) -> io::Result<Vec<TcpListener>> {
+        self.widen(threads)?;
+        Ok(self.sockets)
+    }
+
+    fn widen(&mut self, threads: usize) -> io::Result<()> {
+        while self.sockets.len() < threads {
+            let another = match self.sockets.first() {
+                Some(first) if !self.reuse => first.try_clone()?,
+                _ => listen(self.address()?, true)?,
+            };
+            self.sockets.push(another);
         }
-        sockets.push(self.first);
-        Ok(sockets)
+        Ok(())
     }
 }
 
-/// A listener that was bound elsewhere, such as by socket activation.
-impl TryFrom<TcpListener> for EdgeListener {
-    type Error = io::Error;
-
-    fn try_from(first: TcpListener) -> io::Result<Self> {
-        first.set_nonblocking(true)?;
-        Ok(Self { first, reuse: false })
-    }
+/// As many as work where nothing else is configured.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-impl TryFrom<tokio::net::TcpListener> for EdgeListener {
+/// Listeners that were bound elsewhere, such as by socket activation: one, or several that share their address.
+impl TryFrom<Vec<TcpListener>> for EdgeListener {
     type Error = io::Error;
 
-    fn try_from(listener: tokio::net::TcpListener) -> io::Result<Self> {
-        Self::try_from(listener.into_std()?)
+    fn try_from(sockets: Vec<TcpListener>) -> io::Result<Self> {
+        let first = sockets.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let reuse = SockRef::from(first).reuse_port()?;
+        for socket in &sockets {
+            socket.set_nonblocking(true)?;
+            if socket.local_addr()? != first.local_addr()? {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "they have different addresses"));
+            }
+        }
+        Ok(Self { sockets, reuse })
     }
 }
 
@@ -81,6 +106,24 @@ mod tests {
         let address = first.address().unwrap();
         let error = EdgeListener::bind(address).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert_eq!(first.split(3).unwrap().len(), 3);
+        assert_eq!(first.split(64).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn what_was_bound_elsewhere_goes_on_as_it_was() {
+        for reuse in [false, true] {
+            let first = listen(([127, 0, 0, 1], 0).into(), reuse).unwrap();
+            let address = first.local_addr().unwrap();
+            let handed = EdgeListener::try_from(vec![first]).unwrap();
+            let duplicates = handed.duplicates().unwrap();
+            assert_eq!(handed.split(64).unwrap().len(), 64);
+            // The edge has ended; who connects waits.
+            std::net::TcpStream::connect(address).unwrap();
+            drop(duplicates);
+            assert!(std::net::TcpStream::connect(address).is_err());
+        }
+        let other = || listen(([127, 0, 0, 1], 0).into(), true).unwrap();
+        assert!(EdgeListener::try_from(vec![other(), other()]).is_err());
+        assert!(EdgeListener::try_from(Vec::new()).is_err());
     }
 }

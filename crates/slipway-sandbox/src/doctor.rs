@@ -44,6 +44,14 @@ pub fn drivers(config: &SandboxConfig, programs: &MachinePrograms) -> Vec<Check>
     drivers
 }
 
+/// Whether Firecracker would be of use here but is neither named nor installed: then its release is worth fetching. On a host that
+/// virtualises by software only where the driver was asked for by name: `auto` takes it on no such host. Blocking.
+pub fn lacks_firecracker(programs: &MachinePrograms, is_asked_for: bool) -> bool {
+    let named = programs.firecracker.is_some() || programs.jailer.is_some();
+    let installed = ["firecracker", "jailer"].into_iter().any(|name| program::find(name).is_some());
+    !named && !installed && kvm::trouble().is_none() && (is_asked_for || !kvm::is_pvm())
+}
+
 /// The same of virtual machines alone.
 pub fn machine_drivers(programs: &MachinePrograms) -> Vec<Check> {
     vec![firecracker_driver(programs), qemu_driver(programs)]
@@ -67,9 +75,12 @@ fn firecracker_driver(programs: &MachinePrograms) -> Check {
         Err(error @ SandboxError::Version { .. }) => {
             check(name, false, error.to_string(), "install `firecracker` and `jailer` of one release that is supported")
         }
-        Err(error) => {
-            check(name, false, error.to_string(), "install `firecracker` and `jailer` of one release in PATH")
-        }
+        Err(error) => check(
+            name,
+            false,
+            error.to_string(),
+            "`slipway server` fetches it at its start; or install `firecracker` and `jailer` of one release in PATH",
+        ),
     }
 }
 

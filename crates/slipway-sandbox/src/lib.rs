@@ -35,8 +35,10 @@ pub use config::{
     Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, IoLimits, MachinePrograms, NetworkConfig,
     QemuConfig, Runtime, SandboxConfig, WarmConfig,
 };
-pub use doctor::{Check, drivers, machine_drivers, probe};
-pub use driver::firecracker::release::{RELEASE_URL, Release, ReleaseError, ReleaseSource, fetch_release};
+pub use doctor::{Check, drivers, lacks_firecracker, machine_drivers, probe};
+pub use driver::firecracker::release::{
+    RELEASE_URL, RELEASE_VERSION, Release, ReleaseError, ReleaseSource, fetch_release,
+};
 pub use error::SandboxError;
 pub use event::{STOPPED, SandboxEvent, TaskState};
 pub use guest::GuestImage;

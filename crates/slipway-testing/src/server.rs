@@ -142,6 +142,13 @@ impl TestServer {
         self.process.take().unwrap().wait().unwrap();
     }
 
+    /// Waits until the process has ended by itself.
+    pub fn has_ended(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        wait::until("the server to end", STOP_BOUND, || process.try_wait().unwrap());
+        self.process = None;
+    }
+
     fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.process.as_ref().unwrap().id()).unwrap();
         // SAFETY: kill takes two integers; the process is a child that was not yet waited for, so the pid is still its.

@@ -24,7 +24,7 @@ pub(crate) use doctor::Check;
 
 use crate::client::{Client, ServicePath};
 use crate::failure::Failure;
-use crate::{output, server};
+use crate::{output, server, upgrade};
 use args::{Command, ServiceCommand};
 use clap::CommandFactory;
 use std::path::Path;
@@ -37,7 +37,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { global, command } = arguments;
     match command {
         // These make their own threads, or none.
-        Command::Server(options) => return server::run(&global, &options),
+        Command::Server { options, try_database: None } => return server::run(&global, &options),
+        Command::Server { options, try_database: Some(copy) } => {
+            server::try_database(&global, &options, &copy)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Shim { dir } => return Ok(server::shim(&dir)),
         Command::Completions { shell } => {
             completions(shell)?;
@@ -88,12 +92,13 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
             backup::take(global, &file, !without_layers, config).await.map(done)
         }
         Command::Restore { file, check, config } => backup::restore(global, &file, check, config).await.map(done),
+        Command::Upgrade { file, dry_run } => upgrade::run(global, &file, dry_run).await.map(done),
         Command::Doctor { config } => doctor::run(global, config).await,
         Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
         Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),
         Command::Plan { .. }
         | Command::Completions { .. }
-        | Command::Server(_)
+        | Command::Server { .. }
         | Command::Shim { .. }
         | Command::Install(_)
         | Command::Uninstall { .. } => Ok(ExitCode::SUCCESS),

@@ -15,6 +15,8 @@ mod ssh;
 mod unit;
 
 pub(crate) use apply::{install, uninstall};
+pub(crate) use plan::digest_of;
+pub(crate) use record::{note_upgrade, replace};
 
 use std::path::{Path, PathBuf};
 

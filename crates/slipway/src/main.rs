@@ -12,6 +12,7 @@ mod install;
 mod output;
 mod render;
 mod server;
+mod upgrade;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -8,6 +8,8 @@ mod driver;
 mod handed;
 mod notify;
 mod signal;
+mod successor;
+mod trial;
 mod wiring;
 
 use crate::backup;
@@ -23,6 +25,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+pub(crate) use trial::try_database;
+pub(crate) use wiring::DATABASE_NAME;
 
 /// The edge has threads of its own; API, executor and supervisor mostly wait.
 const RUNTIME_THREADS: usize = 2;
@@ -52,7 +56,10 @@ pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<Exi
         wiring::serve(config, listeners).await
     });
     runtime.shutdown_background();
-    served.map(|()| ExitCode::SUCCESS)
+    match served? {
+        None => Ok(ExitCode::SUCCESS),
+        Some(successor) => Err(successor.begin()),
+    }
 }
 
 /// `slipway shim DIR`: holds one sandbox.

@@ -192,8 +192,22 @@ pub(crate) enum Command {
         #[arg(long, default_value = "/", value_name = "DIR")]
         root: PathBuf,
     },
+    /// Put another version in this server's place; apps go on, and no connection is refused
+    Upgrade {
+        /// The new program `slipway`, with its `libexec/slipway-agent` beside it
+        file: PathBuf,
+        /// Only try whether it would take over
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Run the server: API, build workers, replicas and the reverse proxy
-    Server(ServerOptions),
+    Server {
+        #[command(flatten)]
+        options: ServerOptions,
+        /// Only bring that copy of a database up to date and make what a start would wait for (asked by `upgrade`)
+        #[arg(long, hide = true, value_name = "FILE")]
+        try_database: Option<PathBuf>,
+    },
     /// Hold one sandbox (started by the server)
     #[command(hide = true)]
     Shim { dir: PathBuf },

@@ -117,7 +117,7 @@ pub(super) fn wanted(spec: &InstallSpec) -> Result<(Vec<Wanted>, BTreeSet<u16>),
     Ok((wanted, ports))
 }
 
-pub(super) fn digest_of(path: &Path) -> io::Result<String> {
+pub(crate) fn digest_of(path: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     io::copy(&mut File::open(path)?, &mut hasher)?;
     Ok(hasher.finalize().to_hex().to_string())

@@ -1,5 +1,6 @@
 //! What an installation wrote: `/etc/slipway/installed.json`, written before the files that it names.
 
+use super::plan::digest_of;
 use crate::failure::Failure;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,13 +36,34 @@ impl Record {
     }
 }
 
+/// Files that were installed may have another content now, and that was no change by hand.
+///
+/// # Errors
+/// When the record cannot be read or written.
+pub(crate) fn note_upgrade(paths: &[&Path]) -> Result<(), Failure> {
+    note_changed(Path::new(RECORD), paths)
+}
+
+fn note_changed(record_path: &Path, paths: &[&Path]) -> Result<(), Failure> {
+    let Some(mut record) = Record::read(record_path)? else { return Ok(()) };
+    for path in paths {
+        if let Some(digest) = record.files.get_mut(&*path.to_string_lossy()) {
+            *digest = digest_of(path)
+                .map_err(|error| Failure::server(format!("cannot read `{}`", path.display())).caused_by(&error))?;
+        }
+    }
+    record
+        .write(record_path)
+        .map_err(|error| Failure::server(format!("cannot write `{}`", record_path.display())).caused_by(&error))
+}
+
 /// Where a file is written first.
 pub(super) fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()))
 }
 
 /// Whole or not at all, and on the disk.
-pub(super) fn replace(path: &Path, mode: u32, content: &mut dyn io::Read) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, mode: u32, content: &mut dyn io::Read) -> io::Result<()> {
     let beside = beside(path);
     let _ = fs::remove_file(&beside);
     let written = (|| {
@@ -57,4 +79,26 @@ pub(super) fn replace(path: &Path, mode: u32, content: &mut dyn io::Read) -> io:
         let _ = fs::remove_file(&beside);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_is_no_change_by_hand() {
+        let dir = tempfile::tempdir().unwrap();
+        let (record_path, program, other) =
+            (dir.path().join("installed.json"), dir.path().join("slipway"), dir.path().join("other"));
+        note_changed(&record_path, &[&program]).unwrap();
+        assert!(!record_path.exists(), "nothing was installed");
+        fs::write(&program, "new").unwrap();
+        fs::write(&other, "not installed").unwrap();
+        let name = program.to_string_lossy().into_owned();
+        let installed = Record { files: [(name.clone(), "old".to_owned())].into(), directories: Vec::new() };
+        installed.write(&record_path).unwrap();
+        note_changed(&record_path, &[&program, &other]).unwrap();
+        let noted = Record::read(&record_path).unwrap().unwrap();
+        assert_eq!(noted.files, [(name, digest_of(&program).unwrap())].into());
+    }
 }

@@ -59,6 +59,18 @@ impl DataDir {
     }
 }
 
+impl DataDir {
+    /// The server that has it, where one does.
+    pub(crate) fn server_of(path: &Path) -> Option<u32> {
+        let lock_path = path.join(LOCK_NAME);
+        let lock = File::open(&lock_path).ok()?;
+        match lock.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => holder(&lock_path),
+            _ => None,
+        }
+    }
+}
+
 /// The process that took the lock last.
 fn holder(lock_path: &Path) -> Option<u32> {
     fs::read_to_string(lock_path).ok()?.trim().parse().ok()
@@ -92,9 +104,9 @@ impl Listeners {
             None => once_free(async || TcpListener::bind(config.api_listen).await).await,
         };
         let api = api.map_err(|error| refused(config.api_listen, &error, "api.listen", "--listen"))?;
-        let edge = match handed.edge {
-            Some(listener) => EdgeListener::try_from(listener),
-            None => once_free(async || EdgeListener::bind(config.edge_listen)).await,
+        let edge = match handed.edge.is_empty() {
+            false => EdgeListener::try_from(handed.edge),
+            true => once_free(async || EdgeListener::bind(config.edge_listen)).await,
         };
         let edge = edge.map_err(|error| refused(config.edge_listen, &error, "edge.listen", "--edge-listen"))?;
         Ok(Self { api, edge })

@@ -5,7 +5,8 @@ use crate::cli::Driver;
 use crate::failure::Failure;
 use slipway_sandbox::guest::{self, KernelSource};
 use slipway_sandbox::{
-    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, GuestImage, QemuConfig, SandboxConfig,
+    Acceleration, DriverConfig, FIRECRACKER_BOOT_TIME_MAX, FirecrackerConfig, GuestImage, QemuConfig, RELEASE_VERSION,
+    ReleaseSource, SandboxConfig,
 };
 
 /// Kernel and initramfs of virtual machines, below the data directory.
@@ -18,7 +19,11 @@ const MACHINES: [Driver; 2] = [Driver::Firecracker, Driver::Qemu];
 ///
 /// # Errors
 /// When the driver that was asked for by name lacks something.
-pub(super) async fn choose(config: &ServerConfig, step: impl Fn(&str)) -> Result<DriverConfig, Failure> {
+pub(super) async fn choose(config: &mut ServerConfig, step: impl Fn(&str)) -> Result<DriverConfig, Failure> {
+    if let Some(release) = unasked_release(config) {
+        config.machines.take_release(release, &config.data_dir);
+    }
+    let config = &*config;
     match config.driver {
         Driver::Oci => return Ok(DriverConfig::Oci),
         Driver::Auto => {
@@ -107,7 +112,15 @@ async fn machine(config: &ServerConfig, driver: Driver, step: &impl Fn(&str)) ->
     })
 }
 
-/// Firecracker's release, where one is configured.
+/// The release that is known to work, where Firecracker may be of use and nothing says where it is.
+fn unasked_release(config: &ServerConfig) -> Option<ReleaseSource> {
+    let machines = &config.machines;
+    let wanted = matches!(config.driver, Driver::Auto | Driver::Firecracker);
+    let lacks = || slipway_sandbox::lacks_firecracker(&machines.programs, config.driver == Driver::Firecracker);
+    (wanted && machines.fetches_unasked && lacks()).then(|| ReleaseSource::known(RELEASE_VERSION)).flatten()
+}
+
+/// Firecracker's release, where one is to be used.
 async fn fetch_release(config: &ServerConfig, step: &impl Fn(&str)) -> Result<(), Failure> {
     let Some(release) = config.machines.release.clone() else { return Ok(()) };
     let dir = releases_dir(&config.data_dir);
@@ -118,7 +131,7 @@ async fn fetch_release(config: &ServerConfig, step: &impl Fn(&str)) -> Result<()
     let fetched = fetched.map_err(|error| Failure::server("Firecracker was not fetched").caused_by(&error))?;
     fetched.map(drop).map_err(|error| {
         let source = std::error::Error::source(&error);
-        Failure::server(error.to_string()).caused_by_all(source).hint("see `sandbox.firecracker_release`")
+        Failure::server(error.to_string()).caused_by_all(source).hint("`sandbox.firecracker_release` says which release, and from where; or install `firecracker` and `jailer` in PATH")
     })
 }
 

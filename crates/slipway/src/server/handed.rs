@@ -1,5 +1,5 @@
-//! Listening sockets that a service manager opened and hands over (`sd_listen_fds(3)`): they outlive this process, so that
-//! whoever connects while the server restarts waits in the kernel's queue and is refused by nobody.
+//! Listening sockets that a service manager opened, or a server before this one left, and hands over (`sd_listen_fds(3)`): they
+//! outlive a server, so that whoever connects while it restarts waits in the kernel's queue and is refused by nobody.
 //!
 //! A socket is told by its name: `edge` or `api`. One that has another name, or is none that listens on TCP, is refused: it would
 //! be a port on which nobody ever answers.
@@ -11,14 +11,14 @@ use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Where they begin.
-const FIRST: RawFd = 3;
-/// There are two names.
-const COUNT_MAX: RawFd = 2;
+pub(super) const FIRST: RawFd = 3;
+/// The edge has one for each of its threads.
+const COUNT_MAX: RawFd = 1024;
 
 /// What was handed over.
 #[derive(Debug, Default)]
 pub(super) struct Handed {
-    pub(super) edge: Option<TcpListener>,
+    pub(super) edge: Vec<TcpListener>,
     pub(super) api: Option<TcpListener>,
 }
 
@@ -33,17 +33,15 @@ impl Handed {
             names(&variable("LISTEN_PID"), &variable("LISTEN_FDS"), &variable("LISTEN_FDNAMES"), std::process::id())?;
         let mut handed = Self::default();
         for (fd, name) in (FIRST..).zip(&names) {
-            // SAFETY: the service manager says by the process id that this descriptor is this process's own; nothing in it
-            // has opened or taken one yet, and each number is taken once.
+            // SAFETY: who started this process says by its id that this descriptor is its own; nothing in it has opened or
+            // taken one yet, and each number is taken once.
             let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-            let place = match name.as_str() {
-                "edge" => &mut handed.edge,
-                _ => &mut handed.api,
-            };
-            if place.is_some() {
-                return Err(Failure::usage(format!("two sockets with the name `{name}` were handed over")));
+            let listener = listener(fd, name)?;
+            match name.as_str() {
+                "edge" => handed.edge.push(listener),
+                _ if handed.api.is_none() => handed.api = Some(listener),
+                _ => return Err(Failure::usage("two sockets with the name `api` were handed over")),
             }
-            *place = Some(listener(fd, name)?);
         }
         Ok(handed)
     }
@@ -90,11 +88,11 @@ mod tests {
     fn a_socket_is_told_by_its_name_and_process() {
         let told = |pid, count, list| names(pid, count, list, 7).map_err(|failure| failure.in_one_line());
         assert_eq!(told("7", "1", "edge"), Ok(vec!["edge".to_owned()]));
-        assert_eq!(told("7", "2", "api:edge"), Ok(vec!["api".to_owned(), "edge".to_owned()]));
+        assert_eq!(told("7", "3", "api:edge:edge"), Ok(["api", "edge", "edge"].map(str::to_owned).to_vec()));
         for none in [told("8", "1", "edge"), told("", "", ""), told("7", "0", "")] {
             assert_eq!(none, Ok(Vec::new()));
         }
-        for (count, list) in [("1", ""), ("1", "http"), ("2", "edge"), ("3", "edge:api:edge"), ("-1", "edge")] {
+        for (count, list) in [("1", ""), ("1", "http"), ("2", "edge"), ("5000", "edge"), ("-1", "edge")] {
             assert!(told("7", count, list).is_err(), "{count} {list}");
         }
     }

@@ -12,6 +12,11 @@ pub(super) fn ready() {
     send("READY=1");
 }
 
+/// It makes place for another program in the same process, which will be ready in its turn.
+pub(super) fn reloading() {
+    send("RELOADING=1");
+}
+
 /// It ends on purpose.
 pub(super) fn stopping() {
     send("STOPPING=1");

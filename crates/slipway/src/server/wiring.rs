@@ -5,7 +5,8 @@
 use super::claim::Listeners;
 use super::config::ServerConfig;
 use super::driver;
-use super::signal::StopSignal;
+use super::signal::{StopSignal, Wish};
+use super::successor::Successor;
 use crate::client::ClientFile;
 use crate::failure::Failure;
 use crate::output::{self, Palette};
@@ -23,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-const DATABASE_NAME: &str = "slipway.db";
+pub(crate) const DATABASE_NAME: &str = "slipway.db";
 /// Phases of a few workers and whole replica sets: control waits before it gets far ahead of the host.
 const HOST_COMMANDS_MAX: usize = 64;
 /// Mostly log lines: enough for the output of a busy build while the database commits.
@@ -37,37 +38,54 @@ const HOST_START_WAIT_MAX: Duration = Duration::from_secs(120);
 /// The host ends builds within 20 s, the edge its requests; more is a part that hangs.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(40);
 
-/// Serves until the process is told to stop.
+/// Serves until the process is told to stop, or to make place for a successor, which it then answers.
 ///
 /// # Errors
 /// When a part could not start, or ended on its own.
-pub(super) async fn serve(mut config: ServerConfig, listeners: Listeners) -> Result<(), Failure> {
+pub(super) async fn serve(mut config: ServerConfig, listeners: Listeners) -> Result<Option<Successor>, Failure> {
     let mut stop_signal = StopSignal::listen()?;
+    let successor = Successor::of(&listeners)?;
     let client_file = ClientFile::path(&config.data_dir);
     // Left by a server that was killed: it would tell scripts that this one is ready.
     remove(&client_file)?;
     tokio::select! {
         prepared = prepare(&mut config) => prepared?,
-        () = stop_signal.next() => return Ok(()),
+        wish = stop_signal.next() => return Ok((wish == Wish::Replace).then_some(successor)),
     }
     let shutdown = CancellationToken::new();
     let mut parts = Parts::new();
     let ended = tokio::select! {
-        ended = run_parts(&config, listeners, &mut parts, &shutdown) => ended,
-        () = stop_signal.next() => Ok(()),
+        ended = run_parts(&config, listeners, &mut parts, &shutdown) => ended.map(|()| Wish::Stop),
+        wish = stop_signal.next() => Ok(wish),
     };
-    output::say("stopping; apps go on");
-    super::notify::stopping();
+    announce_end(&ended);
     shutdown.cancel();
     let stopped = tokio::select! {
         stopped = all_end(parts) => stopped,
         // Who asks twice does not want to wait.
-        () = stop_signal.next() => Ok(()),
+        _ = stop_signal.next() => Ok(()),
     };
     // The edge read them to its last answer.
     slipway_host::release_sites(&config.host).await;
     remove(&client_file)?;
-    ended.and(stopped)
+    match (ended?, stopped) {
+        (Wish::Stop, stopped) => stopped.map(|()| None),
+        (Wish::Replace, stopped) => {
+            // A part that hangs ends with this program.
+            stopped.unwrap_or_else(|failure| output::say(&format!("warning: {}", failure.in_one_line())));
+            Ok(Some(successor))
+        }
+    }
+}
+
+fn announce_end(ended: &Result<Wish, Failure>) {
+    if let Ok(Wish::Replace) = ended {
+        output::say("making place for the program that is installed now; apps go on");
+        super::notify::reloading();
+    } else {
+        output::say("stopping; apps go on");
+        super::notify::stopping();
+    }
 }
 
 /// Starts host and edge, control once both are up, and waits for the first of them to end.

@@ -10,10 +10,12 @@ use std::process::Command;
 
 const FIRECRACKER: &str = "firecracker";
 const JAILER: &str = "jailer";
-const HINT: &str = "install Firecracker's release (firecracker and jailer) into `PATH`, or let the server fetch it";
+const HINT: &str = "install Firecracker's release (firecracker and jailer) into `PATH`, or let the server fetch it (`sandbox.firecracker_release`)";
 /// The first that takes another network device with a snapshot, up to the next that may change its interface.
 pub(crate) const VERSION_MIN: Version = Version { major: 1, minor: 12 };
 pub(crate) const VERSION_END: Version = Version { major: 2, minor: 0 };
+/// A machine that it restores is never heard of again over vsock (firecracker-microvm/firecracker, #5969); mended in 1.16.1.
+const BROKEN: &str = "1.16.0";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version {
@@ -84,22 +86,31 @@ pub(super) fn arch() -> &'static str {
 pub(super) fn version_of(path: &Path) -> Result<String, SandboxError> {
     let said = program::run(Command::new(path).arg("--version"), "")?;
     let found = parse_version(&said);
-    match found.as_ref().filter(|(_, version)| (VERSION_MIN..VERSION_END).contains(version)) {
+    match found.as_ref().filter(|(text, _)| is_supported(text)) {
         Some((text, _)) => Ok((*text).to_owned()),
         None => Err(SandboxError::Version {
             program: path.to_owned(),
             found: found.map_or_else(|| "nothing that is a version".to_owned(), |(text, _)| text.to_owned()),
-            wanted: format!("{VERSION_MIN} or newer, below {VERSION_END}"),
+            wanted: format!("{VERSION_MIN} or newer, below {VERSION_END}, not {BROKEN}"),
         }),
     }
+}
+
+/// Whether we can work with the version that is called so.
+pub(super) fn is_supported(text: &str) -> bool {
+    text != BROKEN && parse_number(text).is_some_and(|version| (VERSION_MIN..VERSION_END).contains(&version))
 }
 
 /// The first line is `Firecracker v1.12.1`; what follows a `-` names a build.
 fn parse_version(said: &str) -> Option<(&str, Version)> {
     let text = said.lines().next()?.rsplit_once(" v")?.1.trim();
+    Some((text, parse_number(text)?))
+}
+
+fn parse_number(text: &str) -> Option<Version> {
     let mut numbers = text.split(['.', '-']).map(str::parse);
     let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-    Some((text, Version { major, minor }))
+    Some(Version { major, minor })
 }
 
 #[cfg(test)]
@@ -108,10 +119,12 @@ mod tests {
 
     #[test]
     fn versions() {
-        let ok = |said| parse_version(said).map(|(text, v)| (text.to_owned(), (VERSION_MIN..VERSION_END).contains(&v)));
+        let ok = |said| parse_version(said).map(|(text, _)| (text.to_owned(), is_supported(text)));
         assert_eq!(ok("Firecracker v1.12.1\n\nmore"), Some(("1.12.1".to_owned(), true)));
         assert_eq!(ok("Jailer v1.17.0-dev\n"), Some(("1.17.0-dev".to_owned(), true)));
         assert_eq!(ok("Firecracker v1.9.0"), Some(("1.9.0".to_owned(), false)));
+        assert_eq!(ok("Firecracker v1.16.0"), Some(("1.16.0".to_owned(), false)));
+        assert_eq!(ok("Firecracker v1.16.1"), Some(("1.16.1".to_owned(), true)));
         assert_eq!(ok("Firecracker v2.0.0"), Some(("2.0.0".to_owned(), false)));
         assert_eq!(ok("Segmentation fault"), None);
         assert_eq!(ok(""), None);

@@ -63,7 +63,7 @@ pub(super) struct SandboxTable {
     pub(super) kernel_modules: Option<PathBuf>,
     pub(super) kernel_words: Option<String>,
     pub(super) snapshots: bool,
-    pub(super) firecracker_release: Option<ReleaseTable>,
+    pub(super) firecracker_release: Option<ReleaseSetting>,
     pub(super) io: IoTable,
     pub(super) warm: WarmTable,
 }
@@ -76,11 +76,19 @@ pub(super) struct WarmTable {
     pub(super) memory: Option<ByteSize>,
 }
 
+/// `false`, or which.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected `false`, or `{ version = \"…\", sha256 = \"…\", url = \"…\" }`")]
+pub(super) enum ReleaseSetting {
+    IsFetched(bool),
+    Of(ReleaseTable),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReleaseTable {
     pub(super) version: String,
-    pub(super) sha256: String,
+    pub(super) sha256: Option<String>,
     pub(super) url: Option<String>,
 }
 

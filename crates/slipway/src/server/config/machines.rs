@@ -1,6 +1,6 @@
 //! `[sandbox]`, as far as it is about virtual machines: programs and the guest's kernel.
 
-use super::file::{IoTable, SandboxTable};
+use super::file::{IoTable, ReleaseSetting, SandboxTable};
 use crate::failure::Failure;
 use slipway_sandbox::guest::KernelSource;
 use slipway_sandbox::{IoLimits, MachinePrograms, RELEASE_URL, ReleaseSource};
@@ -17,6 +17,8 @@ pub(crate) struct MachinesConfig {
     pub(crate) kernel_words: String,
     /// Firecracker's, to be fetched; its programs are among those above already.
     pub(crate) release: Option<ReleaseSource>,
+    /// Whether the release that is known to work may be fetched where none is configured or installed.
+    pub(crate) fetches_unasked: bool,
     pub(crate) limits: IoLimits,
     pub(crate) snapshots: bool,
 }
@@ -24,6 +26,15 @@ pub(crate) struct MachinesConfig {
 /// Where a release of Firecracker is put.
 pub(crate) fn releases_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("firecracker")
+}
+
+impl MachinesConfig {
+    /// Takes that release and its programs.
+    pub(crate) fn take_release(&mut self, release: ReleaseSource, data_dir: &Path) {
+        let program = |name| Some(releases_dir(data_dir).join(&release.version).join(name));
+        (self.programs.firecracker, self.programs.jailer) = (program("firecracker"), program("jailer"));
+        self.release = Some(release);
+    }
 }
 
 pub(super) fn machines_config(table: &SandboxTable, data_dir: &Path) -> Result<MachinesConfig, Failure> {
@@ -42,13 +53,10 @@ pub(super) fn machines_config(table: &SandboxTable, data_dir: &Path) -> Result<M
     if let Some(modules) = table.kernel_modules.as_ref().filter(|modules| !modules.is_dir()) {
         return Err(Failure::usage(format!("`sandbox.kernel_modules`: there is no directory `{}`", modules.display())));
     }
-    let release = release(table)?;
-    let of_release =
-        |name: &str| release.as_ref().map(|release| releases_dir(data_dir).join(&release.version).join(name));
-    Ok(MachinesConfig {
+    let mut machines = MachinesConfig {
         programs: MachinePrograms {
-            firecracker: file("firecracker", &table.firecracker)?.or_else(|| of_release("firecracker")),
-            jailer: file("jailer", &table.jailer)?.or_else(|| of_release("jailer")),
+            firecracker: file("firecracker", &table.firecracker)?,
+            jailer: file("jailer", &table.jailer)?,
             qemu: file("qemu", &table.qemu)?,
             vhost_device_vsock: file("vhost_device_vsock", &table.vhost_device_vsock)?,
         },
@@ -56,12 +64,24 @@ pub(super) fn machines_config(table: &SandboxTable, data_dir: &Path) -> Result<M
         kernel_words: table.kernel_words.clone().unwrap_or_default(),
         limits: limits(&table.io)?,
         snapshots: table.snapshots,
-        release,
-    })
+        release: None,
+        fetches_unasked: table.firecracker_release.is_none(),
+    };
+    if let Some(release) = release(table)? {
+        machines.take_release(release, data_dir);
+    }
+    Ok(machines)
 }
 
 fn release(table: &SandboxTable) -> Result<Option<ReleaseSource>, Failure> {
-    let Some(release) = &table.firecracker_release else { return Ok(None) };
+    let release = match &table.firecracker_release {
+        None | Some(ReleaseSetting::IsFetched(false)) => return Ok(None),
+        Some(ReleaseSetting::IsFetched(true)) => {
+            return Err(Failure::usage("`sandbox.firecracker_release = true` does not say which")
+                .hint("leave it out: where it is of use, the release that is known to work is fetched"));
+        }
+        Some(ReleaseSetting::Of(release)) => release,
+    };
     if table.firecracker.is_some() || table.jailer.is_some() {
         return Err(Failure::usage(
             "`sandbox.firecracker_release` does not go with `sandbox.firecracker` or `sandbox.jailer`",
@@ -73,12 +93,17 @@ fn release(table: &SandboxTable) -> Result<Option<ReleaseSource>, Failure> {
             Failure::usage("`sandbox.firecracker_release.version` is no version").hint("write it like `1.12.1`")
         );
     }
-    if release.sha256.len() != SHA256_CHARS || !release.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(Failure::usage("`sandbox.firecracker_release.sha256` is no SHA-256")
-            .hint("Firecracker's project publishes it beside the archive, as `…tgz.sha256.txt`"));
+    const WHERE: &str = "Firecracker's project publishes it beside the archive, as `…tgz.sha256.txt`";
+    let known = ReleaseSource::known(&release.version).map(|known| known.sha256);
+    let Some(sha256) = release.sha256.clone().or(known) else {
+        let lacking = format!("`sandbox.firecracker_release` needs the `sha256` of Firecracker {}", release.version);
+        return Err(Failure::usage(lacking).hint(WHERE));
+    };
+    if sha256.len() != SHA256_CHARS || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Failure::usage("`sandbox.firecracker_release.sha256` is no SHA-256").hint(WHERE));
     }
     let url = release.url.clone().unwrap_or_else(|| RELEASE_URL.to_owned());
-    Ok(Some(ReleaseSource { url, version: release.version.clone(), sha256: release.sha256.clone() }))
+    Ok(Some(ReleaseSource { url, version: release.version.clone(), sha256 }))
 }
 
 fn limits(table: &IoTable) -> Result<IoLimits, Failure> {

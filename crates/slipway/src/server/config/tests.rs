@@ -199,5 +199,14 @@ fn a_release_of_firecracker_is_named_whole() {
     for bad in [table("../1.12", &digest), table("1.12.1", "abc"), "version = \"1.12.1\"".to_owned()] {
         assert!(release(&bad).is_err(), "{bad}");
     }
+    let known = release(&format!("version = \"{}\"", slipway_sandbox::RELEASE_VERSION)).unwrap();
+    assert_eq!(known.machines.release.unwrap().sha256.len(), 64, "its digest is known");
+    let unset = resolve("", None, |_| {}).unwrap().machines;
+    assert!(unset.fetches_unasked && unset.release.is_none());
+    assert!(!resolve("sandbox.firecracker_release = false", None, |_| {}).unwrap().machines.fetches_unasked);
+    for (bad, part) in [("true", "leave it out"), ("\"1.17.0\"", "expected `false`")] {
+        let refusal = resolve(&format!("sandbox.firecracker_release = {bad}"), None, |_| {}).unwrap_err();
+        assert!(refusal.contains(part), "{bad}: {refusal}");
+    }
     assert!(resolve("[sandbox.io]\ndisk_bytes_per_second = 0", None, |_| {}).is_err());
 }
