@@ -127,9 +127,11 @@ async fn variables_that_no_replica_starts_with_are_not_taken() {
     world.fake.script(|script| script.fail_replicas = true);
     set(&world, "A", "bad", false).await;
     assert!(matches!(apply(&world).await.action, EnvAction::Restarting { .. }));
-    let failed =
-        until(&world, |service| service.restart.as_ref().is_some_and(|restart| restart.failed.is_some())).await;
-    assert_eq!(failed.live.unwrap().release, Some(1));
+    until(&world, |service| {
+        let failed = service.restart.as_ref().is_some_and(|restart| restart.failed.is_some());
+        failed && service.live.as_ref().is_some_and(|live| live.release == Some(1))
+    })
+    .await;
     until_values(&world, &[("1", Some("old")), ("2", Some("old"))]).await;
     world.fake.script(|script| script.fail_replicas = false);
     // A replica that comes later has what is in force, after a restart of the server too.
