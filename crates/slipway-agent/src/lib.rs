@@ -23,6 +23,7 @@ mod spawn;
 mod statistics;
 mod supervisor;
 mod task;
+mod values;
 
 use listener::Listener;
 use std::io::Write;

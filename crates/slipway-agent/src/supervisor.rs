@@ -11,8 +11,9 @@ use crate::signals::Signals;
 use crate::spawn::{self, SpawnError, Spawned};
 use crate::statistics;
 use crate::task::Task;
+use crate::values;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use slipway_types::agent::{AgentCommand, AgentEvent, ListeningSocket, PROTOCOL_VERSION};
+use slipway_types::agent::{AgentCommand, AgentEvent, ListeningSocket, PROTOCOL_VERSION, TaskSignal, ValuesSpec};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -252,6 +253,7 @@ impl Supervisor {
             }
             AgentCommand::StartArchive(spec) => self.start(spec.task, false, |top| spawn::spawn_archive(&spec, top)),
             AgentCommand::Signal { task, signal } => self.signal(task, signal),
+            AgentCommand::WriteValues(spec) => self.write_values(&spec),
             AgentCommand::Credit { bytes } => self.outbox.credit(bytes),
             AgentCommand::Stats => self.reply(&statistics::statistics()),
             AgentCommand::Shutdown { grace_ms } => self.begin_shutdown(Duration::from_millis(grace_ms)),
@@ -289,6 +291,25 @@ impl Supervisor {
         // Gone in this very moment: its exit is on the way.
         if result != 0 && error.raw_os_error() != Some(libc::ESRCH) {
             self.refuse(&format!("signal {signal} to task {id}: {error}"));
+        }
+    }
+
+    /// The answer is no output of the task, and not held for a later connection: whoever comes asks for the newest values.
+    fn write_values(&mut self, spec: &ValuesSpec) {
+        let done = values::write(spec).map_err(|error| format!("cannot write `{}`: {error}", spec.path));
+        let done = done.and_then(|()| spec.signal.map_or(Ok(()), |to| self.signal_process(to)));
+        self.reply(&AgentEvent::ValuesWritten { revision: spec.revision, trouble: done.err() });
+    }
+
+    fn signal_process(&mut self, TaskSignal { task, signal }: TaskSignal) -> Result<(), String> {
+        // One that was reaped is no process any more: its number may be another's.
+        let Some(task) = self.tasks.iter().find(|known| known.id == task && !known.has_exited()) else {
+            return Err(format!("task {task} does not run"));
+        };
+        // SAFETY: a plain system call on a child that was not waited for.
+        match unsafe { libc::kill(task.pid, signal) } {
+            0 => Ok(()),
+            _ => Err(format!("signal {signal} to task {}: {}", task.id, io::Error::last_os_error())),
         }
     }
 

@@ -13,6 +13,7 @@ mod stream;
 mod supervise;
 
 use crate::executor::Command;
+use crate::readiness::Readiness;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 use axum::extract::{DefaultBodyLimit, State};
@@ -61,9 +62,11 @@ pub(crate) fn router(api: Api, guard: Guard) -> Router {
         .route("/start", post(supervise::start))
         .route("/settings", get(service::settings).put(service::put_settings))
         .route("/env", get(service::env).patch(service::patch_env))
+        .route("/env/apply", post(service::apply_env))
         .route("/logs", get(history::service_logs))
         .route("/events", get(events::service_events));
     let guarded = Router::new()
+        .route("/metrics", get(metrics))
         .route("/v1/server", get(server))
         .route("/v1/uploads", uploads)
         .route("/v1/services", get(service::list))
@@ -79,12 +82,26 @@ pub(crate) fn router(api: Api, guard: Guard) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(body::JSON_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check))
-        .with_state(api);
-    Router::new().route("/healthz", get(|| async { "ok\n" })).merge(guarded)
+        .with_state(api.clone());
+    let open = api;
+    let open = Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready)).with_state(open);
+    open.merge(guarded)
 }
 
 async fn server(State(api): State<Api>) -> Json<ServerView> {
     Json(api.shared.server.clone())
+}
+
+/// Without a token: it names parts of the server, and nothing of what it serves.
+async fn ready(State(api): State<Api>) -> (StatusCode, Json<Readiness>) {
+    let readiness = api.shared.readiness(!api.commands.is_closed()).await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness))
+}
+
+async fn metrics(State(api): State<Api>) -> Result<([(http::HeaderName, &'static str); 1], String), Refusal> {
+    let text = api.shared.metrics_text().await?;
+    Ok(([(http::header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text))
 }
 
 async fn upload(State(api): State<Api>, body: axum::body::Body) -> Result<(StatusCode, Json<UploadView>), Refusal> {

@@ -41,6 +41,10 @@ impl CacheState {
         self.made_since.clear();
     }
 
+    pub(crate) fn inventory(&self) -> Option<&CacheInventory> {
+        self.inventory.as_ref()
+    }
+
     pub(crate) fn told(&mut self, layers: BTreeSet<LayerRef>) {
         self.told = layers;
     }

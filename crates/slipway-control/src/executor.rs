@@ -23,6 +23,7 @@ pub(crate) mod route;
 mod simulation;
 mod sleep;
 mod supervise;
+mod variables;
 mod work;
 
 pub(crate) use command::{Command, LOGS_KEPT};

@@ -5,7 +5,9 @@ use crate::bootstrap::{self, BootstrapError};
 use crate::config::{ControlConfig, EdgeLink, HostLink};
 use crate::executor::{Command, Executor, ExecutorError};
 use crate::log::Logs;
+use crate::metrics::Metrics;
 use crate::outside::Machine;
+use crate::readiness::LastLook;
 use crate::shared::Shared;
 use crate::source::Credentials;
 use crate::upload::Uploads;
@@ -90,6 +92,9 @@ pub async fn run(
         queue_max,
         waits: Mutex::default(),
         editing: tokio::sync::Mutex::default(),
+        data_dir: data_dir.clone(),
+        metrics: Metrics::default(),
+        last_look: LastLook::default(),
     });
     let keep_logs = Arc::clone(&shared.logs).keep_within_bound(shutdown.child_token());
     let (commands, for_executor) = mpsc::channel::<Command>(COMMANDS_MAX);

@@ -5,7 +5,9 @@ use crate::cache::CacheState;
 use crate::executor::Waits;
 use crate::executor::fleet::Fleet;
 use crate::log::Logs;
+use crate::metrics::Metrics;
 use crate::outside::Outside;
+use crate::readiness::LastLook;
 use crate::refusal::Refusal;
 use crate::seal::MasterKey;
 use crate::source::Credentials;
@@ -15,6 +17,7 @@ use crate::view;
 use slipway_store::{DeploymentSummary, ServiceRow, Store, StoreError};
 use slipway_types::api::{DeploymentView, ServerView};
 use slipway_types::{DeploymentId, ServiceId, TimestampMs};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +50,9 @@ pub(crate) struct Shared {
     pub(crate) waits: Mutex<Waits>,
     /// Settings and variables are read, changed and written back, and services made: one change at a time.
     pub(crate) editing: tokio::sync::Mutex<()>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) metrics: Metrics,
+    pub(crate) last_look: LastLook,
 }
 
 impl Shared {

@@ -22,7 +22,7 @@ const VALUE_BYTES_MAX: usize = 100 * 1024;
 /// All names and values together; Linux takes 2 MiB of arguments and environment by default.
 const ALL_BYTES_MAX: usize = 512 * 1024;
 /// Set by the host for each replica; the owner's value would be lost without a word.
-const RESERVED: [&str; 2] = ["PORT", "HOST"];
+const RESERVED: [&str; 3] = ["PORT", "HOST", "SLIPWAY_ENV_FILE"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Variable {
@@ -118,6 +118,11 @@ impl Variables {
     pub(crate) fn for_run(&self) -> Env {
         let given = self.0.iter().filter(|(_, variable)| variable.run);
         given.map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
+    }
+
+    /// Whoever they are given to.
+    pub(crate) fn all(&self) -> Env {
+        self.0.iter().map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
     }
 
     /// For install and build commands: those that their owner gave to builds, and those that a build bakes in anyway. A

@@ -2,7 +2,9 @@
 
 use crate::git_credential;
 use slipway_types::Secret;
+use slipway_types::agent::VALUES_PATH;
 use slipway_types::host::{Env, ReplicaSpec};
+use slipway_types::settings::ReloadMode;
 use std::collections::BTreeMap;
 
 /// Behind the directories of the toolchain.
@@ -104,6 +106,9 @@ pub(crate) fn of_replica(ca: BTreeMap<String, String>, spec: &ReplicaSpec) -> En
     let mut env = of_release(&start.path, ca, &start.env, &spec.env);
     // Next.js' standalone server reads its address from HOSTNAME.
     set(&mut env, &[("PORT", &spec.port.to_string()), ("HOST", "0.0.0.0"), ("HOSTNAME", "0.0.0.0")]);
+    if spec.reload == ReloadMode::Signal {
+        set(&mut env, &[("SLIPWAY_ENV_FILE", VALUES_PATH)]);
+    }
     env
 }
 

@@ -7,7 +7,7 @@
 //! when nothing did. Woken, it boots a fresh sandbox. Other ways to sleep would be this module's and the replica's alone.
 
 use crate::host::{Host, replica_sandbox_id};
-use crate::replica::{Life, Link, Replica};
+use crate::replica::{Life, Link, Replica, Variables};
 use slipway_sandbox::Sandbox;
 use slipway_types::host::{HostReport, ReplicaSet, ReplicaSpec};
 use slipway_types::{ReplicaId, RunId};
@@ -42,6 +42,8 @@ enum Member {
         stop: CancellationToken,
         /// How much of which run's output control has written.
         taken: watch::Sender<Taken>,
+        /// What its app is to have, also from its next start on.
+        variables: watch::Sender<Variables>,
     },
     /// It never became ready and stays so until it is not wanted any more.
     Failed,
@@ -122,9 +124,13 @@ impl Fleet {
         let named: HashMap<&ReplicaId, &ReplicaSpec> =
             wanted.replicas.iter().map(|spec| (&spec.replica, spec)).collect();
         self.members.retain(|id, member| match member {
-            Member::Runs { stop, .. } => {
-                if named.get(id).is_none_or(|spec| spec.asleep) {
+            Member::Runs { stop, variables, .. } => {
+                let spec = named.get(id);
+                if spec.is_none_or(|spec| spec.asleep) {
                     stop.cancel();
+                }
+                if let Some(spec) = spec {
+                    give(variables, spec);
                 }
                 true
             }
@@ -142,11 +148,26 @@ impl Fleet {
             }
             let adopted = self.adopted.remove(&replica_sandbox_id(id));
             let (taken, written) = watch::channel(None);
-            let link = Link { reports: self.reports.clone(), stop: stop.clone(), written };
+            let (variables, wanted) = watch::channel(of(spec));
+            let link = Link { reports: self.reports.clone(), stop: stop.clone(), written, variables: wanted };
             let replica = Replica::new(Arc::clone(&self.host), spec.clone(), link);
             let id = id.clone();
-            self.members.insert(id.clone(), Member::Runs { stop, taken });
+            self.members.insert(id.clone(), Member::Runs { stop, taken, variables });
             self.lives.spawn(async move { (id, replica.live(adopted).await) });
         }
     }
+}
+
+fn of(spec: &ReplicaSpec) -> Variables {
+    Variables { env: spec.env.clone(), revision: spec.env_revision }
+}
+
+fn give(variables: &watch::Sender<Variables>, spec: &ReplicaSpec) {
+    variables.send_if_modified(|known| {
+        let is_new = known.revision != spec.env_revision;
+        if is_new {
+            *known = of(spec);
+        }
+        is_new
+    });
 }

@@ -16,6 +16,7 @@ mod health;
 mod output;
 mod run;
 mod site;
+mod values;
 
 use crate::blocking;
 use crate::custodian::Notice;
@@ -38,12 +39,13 @@ use slipway_types::host::{
 };
 use slipway_types::image::ImageStart;
 use slipway_types::log::RunChange;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+pub(crate) use values::Variables;
 
 /// For a replica that shows no life to end in order: it may have more to say, and most likely has not.
 const LIFELESS_GRACE: Duration = Duration::from_secs(5);
@@ -73,6 +75,8 @@ pub(crate) struct Link {
     pub(crate) stop: CancellationToken,
     /// What control has written of its output.
     pub(crate) written: watch::Receiver<Taken>,
+    /// What its app is to have.
+    pub(crate) variables: watch::Receiver<Variables>,
 }
 
 pub(crate) struct Replica {
@@ -83,18 +87,20 @@ pub(crate) struct Replica {
     written: watch::Receiver<Taken>,
     /// Its present life.
     run: Mutex<RunId>,
+    /// Those of `spec` are the ones that it began with.
+    variables: watch::Receiver<Variables>,
     /// Whether traffic may have come: then an end is no failure of the deployment, and the replica is restarted.
     was_ready: AtomicBool,
     /// Since when its present sandbox is.
-    ready_since: Mutex<Option<Instant>>,
+    ready_since: watch::Sender<Option<Instant>>,
 }
 
 impl Replica {
     pub(crate) fn new(host: Arc<Host>, spec: ReplicaSpec, link: Link) -> Self {
-        let Link { reports, stop, written } = link;
+        let Link { reports, stop, written, variables } = link;
         let run = Mutex::new(run::new_id(&spec.replica));
-        let (was_ready, ready_since) = (AtomicBool::new(false), Mutex::default());
-        Self { host, spec, reports, stop, written, run, was_ready, ready_since }
+        let (was_ready, ready_since) = (AtomicBool::new(false), watch::Sender::new(None));
+        Self { host, spec, reports, stop, written, run, variables, was_ready, ready_since }
     }
 
     /// Runs the replica until it is not wanted or fails; `adopted` is its sandbox of a former run of the server.
@@ -188,16 +194,17 @@ impl Replica {
         if !is_adopted {
             self.tell_run(RunChange::Started).await;
         }
-        let started = if is_adopted { Ok(()) } else { self.start(&sandbox).await };
+        let started = if is_adopted { Ok(sandbox.values()) } else { self.start(&sandbox).await.map(Some) };
         if started.is_ok() && !self.was_ready.load(Ordering::Relaxed) {
             self.report(ReplicaState::Starting).await;
         }
         let end = match started {
             Err(error) => Err(error),
-            Ok(()) => Ok(tokio::select! {
+            Ok(has) => Ok(tokio::select! {
                 () = self.stop.cancelled() => End::NotWanted,
                 ended = output.until_exit() => End::Exited(ended),
                 unhealthy = self.watch_health(&sandbox, &observed, is_adopted && self.spec.served) => unhealthy,
+                () = self.keep_told(&sandbox, &observed, has) => End::NotWanted,
             }),
         };
         let stop_grace = self.spec.stop_grace.as_duration();
@@ -228,12 +235,12 @@ impl Replica {
     }
 
     fn note_ready(&self) {
-        self.ready_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        self.ready_since.send_if_modified(|since| since.is_none() && since.replace(Instant::now()).is_none());
     }
 
     /// How long its sandbox, which is gone, was ready.
     fn take_ready_time(&self) -> Duration {
-        let since = self.ready_since.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let since = self.ready_since.send_replace(None);
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
@@ -296,24 +303,30 @@ impl Replica {
         self.host.sandboxes.boot(spec).await
     }
 
-    async fn start(&self, sandbox: &Sandbox) -> Result<(), SandboxError> {
-        let Some(start) = self.spec.image.process() else { return Ok(()) };
+    /// Gives the revision of the variables that it was started with.
+    async fn start(&self, sandbox: &Sandbox) -> Result<u64, SandboxError> {
+        let variables = self.variables.borrow().clone();
+        let revision = variables.revision;
+        let Some(start) = self.spec.image.process() else { return Ok(revision) };
+        self.write_first(sandbox, &variables).await?;
+        let spec = ReplicaSpec { env: variables.env, ..self.spec.clone() };
         let task = TaskSpec {
             task: TASK,
             argv: ["/bin/sh", "-c", &start.command].map(str::to_owned).into(),
-            env: environment::of_replica(self.host.config.sandbox.ca_env(), &self.spec),
+            env: environment::of_replica(self.host.config.sandbox.ca_env(), &spec),
             cwd: start.cwd.clone(),
             uid: APP_UID,
             gid: APP_GID,
             open_files_max: OPEN_FILES_MAX,
             output_rate: Some(self.host.config.replica_rate),
         };
-        sandbox.start_task(task).await
+        sandbox.start_task(task).await.map(|()| revision)
     }
 
     fn evidence(&self, end: End, observed: &Observed) -> Evidence {
         let mut evidence = self.bare_evidence();
         evidence.tail = observed.tail();
+        evidence.was_signaled = observed.was_signaled();
         match end {
             End::NotWanted => {}
             End::Exited(Ended::Exit { facts, disk_full }) => {

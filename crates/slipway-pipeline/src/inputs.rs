@@ -70,6 +70,7 @@ impl BuildSettings {
             port: _,
             replicas: _,
             stop_grace: _,
+            reload: _,
             sleep_after: _,
             build_timeout: _,
             pre_deploy_timeout: _,

@@ -7,6 +7,7 @@
 //!   see.
 //! - [`Deployment`] is the state with the facts that a decision needs: sequence, trigger, [`Shape`], what is live.
 //! - [`BuildInputs`] says whether an image that is there can stand for a build.
+//! - [`setting_effect`] says what has to happen before another value of a setting counts.
 //! - [`Roster`] says which replicas of a live deployment run.
 //! - [`deadline`] says when to send [`Event::TimedOut`]; [`Queue`] which deployment an idle worker takes, and
 //!   why the others wait;
@@ -29,6 +30,7 @@ mod queue;
 mod roster;
 mod state;
 mod step;
+mod trigger;
 mod way;
 
 pub use action::{Action, PhaseChange, Transition};
@@ -41,3 +43,4 @@ pub use queue::{Builds, Candidate, Held, PREVIEW_WAIT_MAX, Queue, Turns, Wait, W
 pub use roster::Roster;
 pub use state::{Deployment, DeploymentState, LiveDeployment, Shape};
 pub use step::{begin, step};
+pub use trigger::{Effect, SETTING_EFFECTS, setting_effect};

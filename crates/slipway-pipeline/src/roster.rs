@@ -41,6 +41,11 @@ impl Roster {
         u32::try_from(self.replacing.len()).unwrap_or(u32::MAX)
     }
 
+    /// Of a restart that is under way: it has not come to its second replica yet.
+    pub fn has_replaced_none(&self) -> bool {
+        self.left_to_replace() >= self.count
+    }
+
     /// The newest, while it is there beside the one that it replaces.
     pub fn replacement(&self) -> Option<u32> {
         let surplus = !self.replacing.is_empty() && self.running.len() > self.count as usize;
@@ -155,6 +160,7 @@ mod tests {
         assert_eq!(begun.replacement(), Some(3));
         let given_up = begun.given_up();
         assert_eq!((given_up.running(), given_up.left_to_replace()), (&[1, 2][..], 0));
+        assert!(begun.has_replaced_none() && !begun.step(|_| true).unwrap().has_replaced_none());
         assert_eq!(given_up.restarted().step(|_| true).unwrap().running(), [1, 2, 4], "no number is given twice");
     }
 

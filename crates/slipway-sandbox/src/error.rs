@@ -46,6 +46,8 @@ pub enum SandboxError {
     Boot { id: String, why: String },
     #[error("a command for sandbox `{id}` is {bytes} bytes long: the environment is too large")]
     TaskTooLarge { id: String, bytes: usize },
+    #[error("sandbox `{id}` was booted by an older version of Slipway, whose agent knows of no new variables")]
+    OldAgent { id: String },
     #[error("sandbox `{id}` is gone")]
     Gone { id: String },
     #[error("sandbox `{id}` did not end within {waited_s} s")]

@@ -48,6 +48,11 @@ pub enum SandboxEvent {
     Listening {
         sockets: Vec<ListeningSocket>,
     },
+    /// The app's variables are in their file, and it was told so where that was asked for; or why not.
+    ValuesWritten {
+        revision: u64,
+        trouble: Option<String>,
+    },
     /// A command could not be carried out by the agent.
     Refused {
         message: String,

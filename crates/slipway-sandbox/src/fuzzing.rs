@@ -78,7 +78,7 @@ pub fn machine_words(data: &[u8]) {
 fn largest() -> [crate::wire::FromShim; 2] {
     use crate::event::{SandboxEvent, TaskState};
     use crate::shim::fuzzing::TASKS_MAX;
-    use crate::wire::FromShim;
+    use crate::wire::{AgentFacts, FromShim};
     use slipway_types::agent::{LISTENING_SOCKETS_MAX, ListeningSocket};
     use slipway_types::host::ExitFacts;
     let exit = Some(ExitFacts { code: Some(i32::MIN), signal: Some(i32::MIN), out_of_memory: false });
@@ -86,7 +86,10 @@ fn largest() -> [crate::wire::FromShim; 2] {
     let listening = vec![ListeningSocket { address, port: u16::MAX }; LISTENING_SOCKETS_MAX];
     let tasks = vec![TaskState { task: u32::MAX, exit, disk_full: false }; TASKS_MAX];
     let event = SandboxEvent::Listening { sockets: listening.clone() };
-    [FromShim::Attached { tasks, listening }, FromShim::Event { sequence: u64::MAX, event }]
+    [
+        FromShim::Attached { tasks, listening, agent: AgentFacts { version: u32::MAX, values: Some(u64::MAX) } },
+        FromShim::Event { sequence: u64::MAX, event },
+    ]
 }
 
 #[cfg(test)]

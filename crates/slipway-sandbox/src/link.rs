@@ -5,14 +5,14 @@
 //! gone it removes what is left, then says so.
 
 use crate::error::SandboxError;
-use crate::event::SandboxEvent;
+use crate::event::{SandboxEvent, TaskState};
 use crate::home::{BootSpec, Home, SHIM_SOCKET, short_path};
 use crate::network::Network;
 use crate::reap::reap;
 use crate::sandbox::{Inner, Sandbox};
-use crate::wire::{FromShim, ToShim, WIRE_LINE_BYTES_MAX};
+use crate::wire::{AgentFacts, FromShim, ToShim, WIRE_LINE_BYTES_MAX};
 use futures_util::StreamExt;
-use slipway_types::agent::AgentCommand;
+use slipway_types::agent::{AgentCommand, ListeningSocket};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -89,7 +89,7 @@ pub(crate) fn agent_line(command: &AgentCommand) -> String {
 /// Connects to the shim of a booted sandbox.
 pub(crate) async fn attach(remains: Remains) -> Result<Sandbox, SandboxError> {
     let id = remains.boot.spec.id.clone();
-    let (connection, tasks, listening) = connect(&remains.home, None)
+    let (connection, Known { tasks, listening, agent }) = connect(&remains.home, None)
         .await
         .map_err(|source| SandboxError::file("attach to", remains.home.dir.join(SHIM_SOCKET))(source))?;
     let (orders, orders_receiver) = mpsc::channel(ORDERS_MAX);
@@ -108,12 +108,29 @@ pub(crate) async fn attach(remains: Remains) -> Result<Sandbox, SandboxError> {
     tokio::spawn(link.run(connection));
     let (events, handed) = (Mutex::new(events), AtomicU64::new(0));
     let boot_steps = Default::default();
-    Ok(Sandbox::new(Inner { id, address, orders, events, handed, acknowledged, ended, tasks, listening, boot_steps }))
+    Ok(Sandbox::new(Inner {
+        id,
+        address,
+        orders,
+        events,
+        handed,
+        acknowledged,
+        ended,
+        tasks,
+        listening,
+        agent,
+        boot_steps,
+    }))
 }
 
-type Attached = (Connection, Vec<crate::event::TaskState>, Vec<slipway_types::agent::ListeningSocket>);
+/// What a shim tells a supervisor first.
+struct Known {
+    tasks: Vec<TaskState>,
+    listening: Vec<ListeningSocket>,
+    agent: AgentFacts,
+}
 
-async fn connect(home: &Home, after: Option<u64>) -> std::io::Result<Attached> {
+async fn connect(home: &Home, after: Option<u64>) -> std::io::Result<(Connection, Known)> {
     let attaching = async {
         let (_dir, path) = short_path(&home.dir, SHIM_SOCKET)?;
         let (reader, writer) = UnixStream::connect(path).await?.into_split();
@@ -121,7 +138,7 @@ async fn connect(home: &Home, after: Option<u64>) -> std::io::Result<Attached> {
         let mut connection = Connection { lines, writer };
         connection.send(&ToShim::Attach { after }).await?;
         match connection.next().await {
-            Some(FromShim::Attached { tasks, listening }) => Ok((connection, tasks, listening)),
+            Some(FromShim::Attached { tasks, listening, agent }) => Ok((connection, Known { tasks, listening, agent })),
             _ => Err(std::io::Error::other("the shim did not answer")),
         }
     };

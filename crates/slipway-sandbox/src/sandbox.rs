@@ -5,7 +5,10 @@
 use crate::error::SandboxError;
 use crate::event::{SandboxEvent, TaskState};
 use crate::link::{self, Numbered, Order};
-use slipway_types::agent::{AgentCommand, ArchiveSpec, LINE_BYTES_MAX, ListeningSocket, TaskSpec};
+use crate::wire::AgentFacts;
+use slipway_types::agent::{
+    AgentCommand, ArchiveSpec, LINE_BYTES_MAX, ListeningSocket, TaskSpec, VALUES_VERSION, ValuesSpec,
+};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -33,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) ended: watch::Receiver<bool>,
     pub(crate) tasks: Vec<TaskState>,
     pub(crate) listening: Vec<ListeningSocket>,
+    pub(crate) agent: AgentFacts,
     pub(crate) boot_steps: OnceLock<Vec<(String, u64)>>,
 }
 
@@ -91,6 +95,22 @@ impl Sandbox {
     /// When the sandbox is gone.
     pub async fn signal(&self, task: u32, signal: i32) -> Result<(), SandboxError> {
         self.command(AgentCommand::Signal { task, signal }).await
+    }
+
+    /// Writes the app's variables, and tells it where that is asked for; [`SandboxEvent::ValuesWritten`] answers.
+    ///
+    /// # Errors
+    /// When the sandbox is gone, was booted by a version of Slipway that does not know of this, or they do not fit one line.
+    pub async fn write_values(&self, values: ValuesSpec) -> Result<(), SandboxError> {
+        if self.inner.agent.version < VALUES_VERSION {
+            return Err(SandboxError::OldAgent { id: self.inner.id.clone() });
+        }
+        self.command(AgentCommand::WriteValues(values)).await
+    }
+
+    /// Revision of the variables that the app had been given in a file when this supervisor attached.
+    pub fn values(&self) -> Option<u64> {
+        self.inner.agent.values
     }
 
     /// The events that nobody has taken yet. Two streams of one sandbox share them, each event going to one.

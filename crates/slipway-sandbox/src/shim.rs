@@ -84,7 +84,8 @@ fn boot(home: Home, steps: &mut Steps) -> Result<Option<(Home, Arc<Hold>, UnixLi
     };
     match listen(&home) {
         Ok(listener) => {
-            let hold = Arc::new(Hold::new(guest).map_err(|e| DriverError::because("cannot reach the agent", &e))?);
+            let hold = Hold::new(guest, reader.version);
+            let hold = Arc::new(hold.map_err(|e| DriverError::because("cannot reach the agent", &e))?);
             agent::follow(Arc::clone(&hold), reader);
             Ok(Some((home, hold, listener)))
         }

@@ -5,7 +5,7 @@
 
 use crate::event::{SandboxEvent, TaskState};
 use serde::{Deserialize, Serialize};
-use slipway_types::agent::{AgentCommand, LINE_BYTES_MAX, ListeningSocket};
+use slipway_types::agent::{AgentCommand, LINE_BYTES_MAX, ListeningSocket, PROTOCOL_VERSION_MIN};
 
 /// A line carries one line of the agent's with a small frame around it.
 pub(crate) const WIRE_LINE_BYTES_MAX: usize = 2 * LINE_BYTES_MAX;
@@ -30,6 +30,21 @@ pub(crate) enum ToShim {
     },
 }
 
+/// What a shim knows of its agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AgentFacts {
+    /// Of the protocol; one that a shim does not tell is the first.
+    pub(crate) version: u32,
+    /// Revision of the variables that the app was given last in a file.
+    pub(crate) values: Option<u64>,
+}
+
+impl Default for AgentFacts {
+    fn default() -> Self {
+        Self { version: PROTOCOL_VERSION_MIN, values: None }
+    }
+}
+
 /// Shim to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "say")]
@@ -37,6 +52,8 @@ pub(crate) enum FromShim {
     Attached {
         tasks: Vec<TaskState>,
         listening: Vec<ListeningSocket>,
+        #[serde(default)]
+        agent: AgentFacts,
     },
     Event {
         sequence: u64,

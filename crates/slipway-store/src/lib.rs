@@ -13,6 +13,7 @@
 //!   `newest_not_ignored`, `phases`.
 //! - Releases: `create_release`, `release`, `releases`, `rollback_release`; `retained`: the layers that must stay.
 //! - `fall_asleep`, `wake`: whether what is live of a service sleeps. `roster`, `put_roster`: which replicas of it run.
+//!   `change_variables`: which variables they are to have.
 //!   `take_back`: a crash soon after it went live, with the deployment that brings back what was live before.
 //! - The rest: `put_replicas`, `remove_replicas`, `replicas_of`, `replicas`, `add_event`, `events`, `event_page`, `doorbell`, `put_upload`,
 //!   `upload`, `put_token`, `token`, `next_generation`, `generation`.
@@ -31,6 +32,7 @@ mod deployment;
 mod env;
 mod error;
 mod event;
+mod health;
 mod overview;
 mod phase;
 mod queue;
@@ -43,6 +45,7 @@ mod sleep;
 mod supervision;
 mod token;
 mod upload;
+mod variables;
 
 pub use apply::{Applied, Change, Planned};
 pub use built::{BuiltRow, Reuse};
@@ -63,3 +66,4 @@ pub use service::{Destroyed, ServiceRow};
 pub use supervision::RosterChange;
 pub use token::TokenRow;
 pub use upload::UploadRow;
+pub use variables::VariablesChange;

@@ -19,7 +19,8 @@ pub struct Retained {
 }
 
 impl Store {
-    /// Of what is live, of the newest `keep_releases` releases of each service that ever were, of each service's newest
+    /// Of what is live, of the newest `keep_releases` releases of each service that ever were (those that differ in their
+    /// variables alone count as one), of each service's newest
     /// build, and of all deployments that have not ended.
     ///
     /// # Errors
@@ -55,7 +56,8 @@ async fn newest_releases(connection: &mut SqliteConnection, count: u32) -> Resul
     let rows = sqlx::query(
         "SELECT service, number, image FROM (SELECT service, number, image, \
          ROW_NUMBER() OVER (PARTITION BY service ORDER BY number DESC) AS place \
-         FROM releases WHERE live_at IS NOT NULL) WHERE place <= $1",
+         FROM (SELECT service, MAX(number) AS number, image FROM releases WHERE live_at IS NOT NULL \
+         GROUP BY service, image) AS images) AS newest WHERE place <= $1",
     )
     .bind(i64::from(count))
     .fetch_all(connection)

@@ -25,6 +25,8 @@ pub struct RosterChange {
     pub replicas: Option<u32>,
     /// Kind and message, when people are to know.
     pub event: Option<(&'static str, String)>,
+    /// No replica came up for it: variables that it was to bring are not in force.
+    pub gives_up: bool,
 }
 
 impl Store {
@@ -69,6 +71,12 @@ impl Store {
         .map_err(failed())?;
         if done.rows_affected() == 0 {
             return Ok(false);
+        }
+        if change.gives_up {
+            crate::variables::give_up(&mut write, deployment).await?;
+        }
+        if change.roster.left_to_replace() == 0 {
+            crate::variables::settle(&mut write, at, deployment).await?;
         }
         if change.roster.is_stopped() {
             sqlx::query("UPDATE services SET asleep_deployment = NULL WHERE id = $1 AND asleep_deployment = $2")

@@ -8,7 +8,13 @@ use crate::site::SitePlan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
+/// An agent of this version or later is spoken to; what it does not know yet is not asked of it.
+pub const PROTOCOL_VERSION_MIN: u32 = 1;
+/// The first version that knows [`AgentCommand::WriteValues`].
+pub const VALUES_VERSION: u32 = 2;
+/// Where an app that wants it finds its variables: in memory, in containers and machines alike.
+pub const VALUES_PATH: &str = "/dev/shm/slipway-env.json";
 /// Longest line either way, in bytes, newline included.
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
 /// Largest chunk of a task's output in one event, before base64.
@@ -56,6 +62,9 @@ pub enum AgentCommand {
         task: u32,
         signal: i32,
     },
+    /// Writes the app's variables into a file, and may tell the app so. [`AgentEvent::ValuesWritten`] answers. Like
+    /// `start_task` it is one line, so whatever could be started with can be written too.
+    WriteValues(ValuesSpec),
     /// Lets the agent send that many more output bytes.
     Credit {
         bytes: u64,
@@ -207,6 +216,26 @@ pub struct OutputRate {
     pub burst_bytes: u64,
 }
 
+/// Variables as a file: one JSON object of names and values. It is there as a whole or not at all, and only its user reads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValuesSpec {
+    /// Of these values; said again by the answer.
+    pub revision: u64,
+    pub path: String,
+    pub values: BTreeMap<String, Secret>,
+    pub uid: u32,
+    pub gid: u32,
+    /// Sent once the file is there: to the process of the task alone, not to its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<TaskSignal>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSignal {
+    pub task: u32,
+    pub signal: i32,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
@@ -273,6 +302,13 @@ pub enum AgentEvent {
         memory_bytes: u64,
         processes: u32,
         cpu_us: u64,
+    },
+    /// The answer to [`AgentCommand::WriteValues`].
+    ValuesWritten {
+        revision: u64,
+        /// Why they are not there, or nobody was told. The former file is still there then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
     },
     /// A command could not be carried out.
     Refused {

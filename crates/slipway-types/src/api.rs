@@ -135,6 +135,25 @@ pub struct ServiceView {
     /// The last restart of what is live, since the server started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartView>,
+    /// The last time that what is live was told of other variables while it ran, since the server started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadView>,
+}
+
+/// How many replicas have taken other variables while they run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadView {
+    pub taken: u32,
+    pub of: u32,
+    /// Why one of them has not. It was restarted, or is about to be, and starts with the new values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+impl ReloadView {
+    pub fn is_over(&self) -> bool {
+        self.failed.is_some() || self.taken >= self.of
+    }
 }
 
 /// How far a restart is.
@@ -234,6 +253,34 @@ pub struct EnvParams {
     pub set: BTreeMap<String, EnvValue>,
     #[serde(default)]
     pub unset: Vec<String>,
+}
+
+/// `POST /v1/projects/{project}/services/{service}/env/apply`: brings the newest variables to what is live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvApplyView {
+    /// Names of those that are other than those that what is live had, in order.
+    pub variables: Vec<String>,
+    #[serde(flatten)]
+    pub action: EnvAction,
+    /// A deployment that began before the change and has not ended: it comes with the former values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<DeploymentId>,
+}
+
+/// What the change of variables leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "action")]
+pub enum EnvAction {
+    /// Nothing runs that they would change; one sentence says why.
+    Nothing { because: String },
+    /// They count from the next start on: what is live is stopped, or asleep.
+    NextStart { release: u32 },
+    /// Replicas are replaced one by one: `restart` of the service's view says how far that is.
+    Restarting { release: u32, replicas: u32 },
+    /// Replicas are told while they run: `reload` of the service's view.
+    Reloading { release: u32, replicas: u32 },
+    /// Only a build makes them count; nothing was done.
+    NeedsBuild { because: String },
 }
 
 /// A variable as it is sent. A secret's value is never answered again.

@@ -9,7 +9,7 @@ use crate::image::{Image, LayerRef};
 use crate::log::{ReplicaLines, RunReport};
 use crate::plan::{PackageManager, Toolchain};
 use crate::route::Endpoint;
-use crate::settings::{DurationMs, HealthSettings, ResourceLimits};
+use crate::settings::{DurationMs, HealthSettings, ReloadMode, ResourceLimits};
 use crate::site::{SiteFacts, SitePlan};
 use crate::source::{Lineage, SourceFacts, SourceSpec};
 use crate::{DeploymentId, Phase, ProjectName, ReplicaId, RunId, Secret, ServiceId, ServiceName};
@@ -64,6 +64,10 @@ pub struct ReplicaSpec {
     pub image: Image,
     /// The owner's run-time variables and secrets; the host adds `PORT` and `HOST`.
     pub env: Env,
+    /// Of these variables. Others may come while the replica runs; what becomes of them says `reload`.
+    pub env_revision: u64,
+    /// With `restart` other variables count from the next start of its app.
+    pub reload: ReloadMode,
     pub port: u16,
     pub limits: ResourceLimits,
     /// None: a worker; it is ready when it has stayed alive for the stable window.
@@ -199,6 +203,12 @@ pub enum HostReport {
     ReplicaLines(Box<ReplicaLines>),
     /// In the place among its lines where it happened.
     Run(Box<RunReport>),
+    /// A replica that is told of other variables while it runs has those, and runs on; or why it could not be told.
+    ValuesTaken {
+        replica: ReplicaId,
+        revision: u64,
+        trouble: Option<String>,
+    },
     /// What must stay? Asked before each sweep.
     RetentionWanted {
         request: u64,
@@ -276,6 +286,9 @@ pub struct Evidence {
     /// Of a replica that was ready and ended, or is being ended: when it starts again.
     #[serde(default)]
     pub restart: Option<Restart>,
+    /// Its process was sent SIGUSR1, because its variables had changed.
+    #[serde(default)]
+    pub was_signaled: bool,
 }
 
 /// What a host does about a replica that ended.

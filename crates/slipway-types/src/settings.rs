@@ -5,11 +5,13 @@
 
 mod patch;
 mod quantity;
+mod run;
 
 pub use patch::{
     BuildPatch, HealthPatch, LimitsPatch, LivenessPatch, Manifest, SettingsError, SettingsPatch, SitePatch, SleepPatch,
 };
 pub use quantity::{ByteSize, DurationMs, QuantityError};
+pub use run::{ReloadMode, RunPatch};
 
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +131,9 @@ pub struct ServiceSettings {
     pub replicas: u32,
     /// From SIGTERM to SIGKILL.
     pub stop_grace: DurationMs,
+    /// How changed variables reach what runs.
+    #[serde(default)]
+    pub reload: ReloadMode,
     /// A web service with a process sleeps when it had no request for that long. None: it never does.
     #[serde(default)]
     pub sleep_after: Option<DurationMs>,
@@ -159,6 +164,7 @@ impl Default for ServiceSettings {
             port: 3000,
             replicas: 1,
             stop_grace: DurationMs::seconds(30),
+            reload: ReloadMode::Restart,
             sleep_after: None,
             build_timeout: DurationMs::seconds(20 * 60),
             pre_deploy_timeout: DurationMs::seconds(5 * 60),

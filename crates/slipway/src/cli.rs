@@ -6,6 +6,7 @@ mod cache;
 mod deploy;
 mod doctor;
 mod env;
+mod env_apply;
 mod events;
 mod follow;
 mod install;
@@ -20,7 +21,7 @@ mod supervise;
 mod target;
 mod upload;
 
-pub(crate) use args::{Arguments, Driver, GlobalOptions, ServerOptions};
+pub(crate) use args::{Arguments, Driver, GlobalOptions, LogFormat, ServerOptions};
 pub(crate) use doctor::Check;
 
 use crate::client::{Client, ServicePath};

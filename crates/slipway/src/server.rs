@@ -13,7 +13,7 @@ mod trial;
 mod wiring;
 
 use crate::backup;
-use crate::cli::{Check, GlobalOptions, ServerOptions};
+use crate::cli::{Check, GlobalOptions, LogFormat, ServerOptions};
 use crate::failure::Failure;
 use crate::output;
 pub(crate) use claim::DataDir;
@@ -40,7 +40,7 @@ const LOG_FILTER_DEFAULT: &str = "info";
 pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<ExitCode, Failure> {
     let handed = Handed::take()?;
     let config = ServerConfig::resolve(global, options)?;
-    start_log()?;
+    start_log(options.log_format)?;
     let _data_dir = DataDir::claim(&config.data_dir)?;
     if backup::is_unfinished(&config.data_dir) {
         return Err(backup::unfinished(&config.data_dir));
@@ -71,7 +71,14 @@ pub(crate) fn shim(dir: &Path) -> ExitCode {
 
 /// What this machine has and lacks for running sandboxes, for `slipway doctor`.
 pub(crate) async fn checks(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Vec<Check>, Failure> {
-    let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
+    let options = ServerOptions {
+        config,
+        listen: None,
+        edge_listen: None,
+        domain: None,
+        driver: None,
+        log_format: LogFormat::Text,
+    };
     let config = ServerConfig::resolve(global, &options)?;
     let sandbox = &config.host.sandbox;
     let shown = |check: slipway_sandbox::Check, needed: bool| Check {
@@ -104,7 +111,14 @@ impl Places {
     /// When the configuration is not usable.
     pub(crate) fn find(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Self, Failure> {
         let config_file = config::file_in_use(config.as_deref());
-        let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
+        let options = ServerOptions {
+            config,
+            listen: None,
+            edge_listen: None,
+            domain: None,
+            driver: None,
+            log_format: LogFormat::Text,
+        };
         let config = ServerConfig::resolve(global, &options)?;
         Ok(Self {
             layers_dir: config.host.layers_dir,
@@ -122,19 +136,25 @@ impl Places {
 pub(crate) fn configured_edge(config: &Path) -> Result<SocketAddr, Failure> {
     let global = GlobalOptions { data: None, url: None, token: None, project: None, service: None, json: false };
     let config = Some(config.to_owned());
-    let options = ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None };
+    let options = ServerOptions {
+        config,
+        listen: None,
+        edge_listen: None,
+        domain: None,
+        driver: None,
+        log_format: LogFormat::Text,
+    };
     ServerConfig::resolve(&global, &options).map(|config| config.edge_listen)
 }
 
-fn start_log() -> Result<(), Failure> {
+fn start_log(format: LogFormat) -> Result<(), Failure> {
     let text = std::env::var(LOG_FILTER_VARIABLE).unwrap_or_else(|_| LOG_FILTER_DEFAULT.to_owned());
     let filter = EnvFilter::try_new(&text)
         .map_err(|error| Failure::usage(format!("`{LOG_FILTER_VARIABLE}={text}` is no filter")).caused_by(&error))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(output::Palette::of_stderr().is_enabled())
-        .with_target(false)
-        .init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => log.with_ansi(output::Palette::of_stderr().is_enabled()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+    }
     Ok(())
 }

@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use slipway_types::Secret;
 use slipway_types::agent::{
-    AgentCommand, AgentEvent, LINE_BYTES_MAX, ListeningSocket, OUTPUT_CHUNK_BYTES_MAX, Stream, TaskSpec,
+    AgentCommand, AgentEvent, LINE_BYTES_MAX, ListeningSocket, OUTPUT_CHUNK_BYTES_MAX, PROTOCOL_VERSION, Stream,
+    TaskSpec,
 };
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -58,7 +59,7 @@ impl Agent {
         let stream = wait_for("the agent's socket", || UnixStream::connect(self.socket()).ok());
         stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
         let mut host = Host { reader: BufReader::new(stream), listening: Vec::new() };
-        assert_eq!(host.next(), AgentEvent::Hello { version: 1 });
+        assert_eq!(host.next(), AgentEvent::Hello { version: PROTOCOL_VERSION });
         host
     }
 

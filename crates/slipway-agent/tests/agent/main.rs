@@ -5,3 +5,4 @@ mod flow;
 mod host;
 mod lifecycle;
 mod tasks;
+mod values;

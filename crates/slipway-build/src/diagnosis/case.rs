@@ -191,6 +191,7 @@ fn signal_name(signal: i32) -> String {
         7 => "SIGBUS",
         8 => "SIGFPE",
         9 => "SIGKILL",
+        10 => "SIGUSR1",
         11 => "SIGSEGV",
         13 => "SIGPIPE",
         15 => "SIGTERM",

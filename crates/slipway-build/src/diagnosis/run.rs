@@ -7,6 +7,7 @@ use super::{Rule, explained, first, install, native, program, python};
 use slipway_types::Diagnosis;
 
 const RULES: &[Rule] = &[
+    ended_by_reload,
     native::optional_package_missing,
     program::client_not_generated,
     install::undeclared_dependency,
@@ -34,6 +35,24 @@ pub(super) fn exited(case: &Case<'_>) -> Diagnosis {
         diagnosis
             .hint("`slipway logs` shows what it printed")
             .hint("variables that it needs are set with `slipway env set NAME=…`")
+    })
+}
+
+/// It was told of new variables, and nobody had told it what that signal means.
+fn ended_by_reload(case: &Case<'_>) -> Option<Diagnosis> {
+    const SIGUSR1: i32 = 10;
+    let exit = case.evidence.exit.filter(|_| case.evidence.was_signaled)?;
+    let is_it = exit.signal == Some(SIGUSR1) || exit.code == Some(128 + SIGUSR1);
+    is_it.then(|| {
+        APP_EXITED
+            .diagnosis("the app was ended by SIGUSR1, which it was sent because its variables had changed")
+            .at(case.place())
+            .because(
+                "`run.reload = \"signal\"` is set, and the process of the start command does not handle the signal",
+            )
+            .hint("let the app handle SIGUSR1: read the file that `SLIPWAY_ENV_FILE` names, and go on")
+            .hint("a shell that starts the app is ended by the signal itself: begin the start command with `exec`")
+            .hint("without `run.reload` replicas are replaced one by one when a variable changes")
     })
 }
 

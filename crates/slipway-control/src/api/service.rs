@@ -9,7 +9,7 @@ use crate::variable::Variables;
 use crate::view;
 use axum::extract::State;
 use slipway_store::{ServiceOverview, ServiceRow};
-use slipway_types::api::{EnvParams, EnvView, ServiceView, SettingsView};
+use slipway_types::api::{EnvApplyView, EnvParams, EnvView, ServiceView, SettingsView};
 use slipway_types::{ServiceSettings, SettingsPatch};
 
 /// The service of the path, or 404.
@@ -43,6 +43,7 @@ fn service_view(shared: &Shared, overview: ServiceOverview) -> ServiceView {
         sleep: of_live.and_then(|live| fleet.sleep_view(live)),
         stopped: of_live.is_some_and(|live| fleet.is_stopped(live)),
         restart: of_live.and_then(|live| fleet.restart_view(live)),
+        reload: of_live.and_then(|live| fleet.reload_view(live)),
         replicas_wanted: of_live.and_then(|live| fleet.wanted(live)).unwrap_or(replicas_wanted),
         live: live.map(|live| shared.view(live)),
         newest: newest.map(|newest| shared.view(newest)),
@@ -96,7 +97,7 @@ pub(super) async fn env(State(api): State<Api>, path: ServicePath) -> Result<axu
     Ok(axum::Json(variables.views()))
 }
 
-/// A change is a new revision, which the next deployment takes.
+/// A change is a new revision, which the next deployment takes, and what is live when it is applied.
 pub(super) async fn patch_env(
     State(api): State<Api>,
     path: ServicePath,
@@ -116,6 +117,12 @@ pub(super) async fn patch_env(
         api.shared.store.put_env(now, &row.service_id, row.env_revision, &sealed).await?;
     }
     Ok(axum::Json(changed.views()))
+}
+
+/// Brings the newest variables to what is live. The answer comes once that is stored.
+pub(super) async fn apply_env(State(api): State<Api>, path: ServicePath) -> Result<axum::Json<EnvApplyView>, Refusal> {
+    let service = existing(&api, &path).await?;
+    api.ask(|reply| Command::ApplyVariables { service, reply }).await.map(axum::Json)
 }
 
 pub(super) async fn destroy(

@@ -161,6 +161,7 @@ impl Executor {
 
     /// Into the deployment's log, whether or not anything is still to be done on it.
     fn tell(&mut self, deployment: &DeploymentId, event: &DeploymentEvent) {
+        self.shared.metrics.deployment_said(event);
         if let DeploymentEvent::Status { status, .. } = event {
             tracing::info!(%deployment, %status, "deployment");
         }

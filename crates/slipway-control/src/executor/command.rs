@@ -6,7 +6,7 @@ use crate::reuse::{Build, Redeploy};
 use crate::source;
 use slipway_pipeline::{Event, RollbackRefusal};
 use slipway_store::{Change, Destroyed, NewDeployment, ReleaseRow, Reuse, RollbackChoice, ServiceRow, StoreError};
-use slipway_types::api::DeploymentView;
+use slipway_types::api::{DeploymentView, EnvApplyView};
 use slipway_types::cache::SweepOrder;
 use slipway_types::host::HostCommand;
 use slipway_types::{DeploymentId, LayerRef, ReleaseId, ServiceId, SourceSpec, Trigger};
@@ -55,6 +55,11 @@ pub(crate) enum Command {
         order: Order,
         reply: Reply<()>,
     },
+    /// The newest variables for what is live.
+    ApplyVariables {
+        service: ServiceRow,
+        reply: Reply<EnvApplyView>,
+    },
     /// Answers with the sweep's id.
     Sweep {
         order: SweepOrder,
@@ -98,6 +103,9 @@ impl Executor {
             }
             Command::Supervise { service, order, reply } => {
                 let _ = reply.send(self.supervise(&service.service_id, order).await);
+            }
+            Command::ApplyVariables { service, reply } => {
+                let _ = reply.send(self.apply_variables(&service.service_id).await);
             }
             Command::Sweep { order, reply } => {
                 let _ = reply.send(self.sweep(order));

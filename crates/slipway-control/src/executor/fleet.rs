@@ -5,9 +5,11 @@
 
 mod roster;
 mod sleep;
+mod variables;
 mod view;
 
 pub(crate) use sleep::{SleepTimes, Turn};
+pub(crate) use variables::Reach;
 pub(crate) use view::Trouble;
 
 use sleep::Rest;
@@ -42,6 +44,7 @@ pub(crate) struct Group {
     roster: Roster,
     /// The last restart, when there was one.
     restart: Option<RestartView>,
+    reload: Option<variables::Reload>,
     /// A replica of it was ready at some time: it is worth to wait for.
     was_ready: bool,
     replicas: BTreeMap<ReplicaId, Replica>,
@@ -118,6 +121,7 @@ impl Fleet {
                 failed: None,
             }),
             roster,
+            reload: None,
             was_ready: false,
             replicas: BTreeMap::new(),
             times: None,

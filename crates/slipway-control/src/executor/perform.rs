@@ -142,7 +142,7 @@ impl Executor {
         // A site has no process that more of it would help.
         let replicas = if release.image.process().is_some() { release.settings.replicas } else { 1 };
         let roster = self.shared.store.roster(deployment).await?.unwrap_or(Roster::new(replicas));
-        let template = replica_spec(&row, &release, variables.for_run()).map_err(Fault::Id)?;
+        let template = replica_spec(&row, &release, (variables.for_run(), release.env_revision)).map_err(Fault::Id)?;
         let of = (service, row.summary.sequence);
         self.shared.fleet().ensure(self.shared.now(), deployment, of, template, roster).map_err(Fault::Id)?;
         self.shared.fleet().may_sleep(deployment, super::sleep::times(&release.settings, &release.image));
@@ -214,7 +214,7 @@ fn stable_window(trigger: Trigger, settings: &ServiceSettings) -> DurationMs {
 fn replica_spec(
     row: &DeploymentRow,
     release: &ReleaseRow,
-    env: slipway_types::host::Env,
+    (env, env_revision): (slipway_types::host::Env, u64),
 ) -> Result<ReplicaSpec, slipway_types::id::IdError> {
     let settings = &release.settings;
     Ok(ReplicaSpec {
@@ -225,6 +225,8 @@ fn replica_spec(
         service: row.summary.service.clone(),
         image: release.image.clone(),
         env,
+        env_revision,
+        reload: settings.reload,
         port: settings.port,
         limits: settings.run,
         health: (settings.kind == ServiceKind::Web).then(|| settings.health.clone()),

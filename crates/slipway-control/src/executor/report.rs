@@ -14,6 +14,7 @@ use slipway_types::{DeploymentId, Diagnosis, Phase, ReplicaId, ServiceId};
 
 impl Executor {
     pub(super) async fn host_report(&mut self, report: HostReport) {
+        self.shared.metrics.host_said(&report);
         match report {
             HostReport::Claim { worker } => self.claim(worker),
             HostReport::Heartbeat { deployment, attempt, .. } => drop(self.hear_of(&deployment, attempt)),
@@ -28,6 +29,9 @@ impl Executor {
             HostReport::Replica { replica, state } => self.replica_report(&replica, state).await,
             HostReport::ReplicaLines(lines) => self.replica_lines(*lines),
             HostReport::Run(report) => self.run_report(*report).await,
+            HostReport::ValuesTaken { replica, revision, trouble } => {
+                Box::pin(self.variables_taken(&replica, revision, trouble)).await;
+            }
             HostReport::RetentionWanted { request } => self.retain(request).await,
             HostReport::Swept(ended) => self.shared.cache().end(ended),
             HostReport::Inventory(inventory) => self.shared.cache().take_inventory(*inventory),
@@ -185,6 +189,7 @@ impl Executor {
     }
 
     pub(super) async fn edge_report(&mut self, report: EdgeReport) {
+        self.shared.metrics.edge_said(&report);
         match report {
             EdgeReport::Applied { generation, closing } => {
                 self.given.applied(generation, closing);

@@ -62,7 +62,8 @@ impl Executor {
         if changed == roster && replicas.is_none() {
             return Ok(());
         }
-        let change = RosterChange { roster: changed, replicas, event: Some(told(order, &roster)) };
+        let event = Some(told(order, &roster));
+        let change = RosterChange { roster: changed, replicas, event, gives_up: false };
         if !self.shared.store.put_roster(self.shared.now(), service, &live, &change).await? {
             return Err(Refusal::conflict("nothing-live", "something else went live just now").hint("try it again"));
         }
@@ -74,7 +75,7 @@ impl Executor {
     }
 
     /// It is stored that these run.
-    fn enroll(&mut self, deployment: &DeploymentId, roster: Roster) {
+    pub(super) fn enroll(&mut self, deployment: &DeploymentId, roster: Roster) {
         let now = self.shared.now();
         let leave = i64::try_from(self.shared.drain_timeout.as_millis()).unwrap_or(i64::MAX);
         let enrolled = self.shared.fleet().enroll((now, now.saturating_add(leave)), deployment, roster);
@@ -101,19 +102,14 @@ impl Executor {
             let Some(next) = next else { continue };
             let event =
                 (next.left_to_replace() == 0).then(|| ("service-restarted", "every replica was replaced".to_owned()));
-            self.take_step(&deployment, next, event).await;
+            let change = RosterChange { roster: next, replicas: None, event, gives_up: false };
+            self.take_step(&deployment, change).await;
         }
     }
 
     /// False: it could not be stored, and is tried again, or is not to be.
-    async fn take_step(
-        &mut self,
-        deployment: &DeploymentId,
-        roster: Roster,
-        event: Option<(&'static str, String)>,
-    ) -> bool {
+    async fn take_step(&mut self, deployment: &DeploymentId, change: RosterChange) -> bool {
         let Some(service) = self.shared.fleet().service_of(deployment).cloned() else { return false };
-        let change = RosterChange { roster, replicas: None, event };
         match self.shared.store.put_roster(self.shared.now(), &service, deployment, &change).await {
             Ok(true) => {
                 self.enroll(deployment, change.roster);
@@ -156,6 +152,9 @@ impl Executor {
             self.tell_of_replica(deployment, replica, "replica-crash-looping", &message).await;
         }
         let ended = has_failed || restart.is_some();
+        if restart.is_some() {
+            self.shared.metrics.replica_ended();
+        }
         if ended && self.shared.fleet().is_replacement(deployment, replica) {
             self.give_up_restart(deployment, diagnosis).await;
         } else if restart.is_some() && is_the_apps_own(evidence) {
@@ -168,7 +167,7 @@ impl Executor {
     }
 
     /// Into the past of its service: what `slipway events` shows of it.
-    async fn tell_of_replica(&self, deployment: &DeploymentId, replica: &ReplicaId, kind: &str, message: &str) {
+    pub(super) async fn tell_of_replica(&self, deployment: &DeploymentId, replica: &ReplicaId, kind: &str, message: &str) {
         let (service, run) = {
             let fleet = self.shared.fleet();
             (fleet.service_of(deployment).cloned(), fleet.run_of(replica))
@@ -193,11 +192,17 @@ impl Executor {
     }
 
     async fn give_up_restart(&mut self, deployment: &DeploymentId, diagnosis: &Diagnosis) {
-        let roster = self.shared.fleet().roster(deployment).map(Roster::given_up);
-        let Some(roster) = roster else { return };
+        let Some(before) = self.shared.fleet().roster(deployment).cloned() else { return };
         let message = format!("the restart was given up, and the other replicas stay: {}", diagnosis.what);
-        if self.take_step(deployment, roster, Some(("service-restart-failed", message))).await {
+        let event = Some(("service-restart-failed", message));
+        // With some of them in force, variables that came with the restart are.
+        let gives_up = before.has_replaced_none();
+        let change = RosterChange { roster: before.given_up(), replicas: None, event, gives_up };
+        if self.take_step(deployment, change).await {
             self.shared.fleet().restart_fails(deployment, diagnosis.clone());
+            if gives_up {
+                self.read_variables(deployment).await;
+            }
         }
     }
 

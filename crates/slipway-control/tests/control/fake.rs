@@ -9,6 +9,7 @@ use slipway_types::host::{
 };
 use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines};
 use slipway_types::route::{EdgeReport, Endpoint, RouteTable};
+use slipway_types::settings::ReloadMode;
 use slipway_types::source::SourceFacts;
 use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, RunId, ServiceId, SourceSpec, TreeListing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,10 @@ pub(crate) struct Script {
     pub(crate) hold_drain: bool,
     /// What is to sleep takes its time to stop.
     pub(crate) hold_stop: bool,
+    /// Replicas are not told of new variables, and stay as they are.
+    pub(crate) hold_values: bool,
+    /// Why they can't be.
+    pub(crate) values_trouble: Option<String>,
 }
 
 /// What the host was told and what it runs.
@@ -58,6 +63,8 @@ pub(crate) struct Seen {
     /// As their sandboxes would be: they outlive the server.
     pub(crate) running: BTreeMap<ReplicaId, ServiceId>,
     asleep: BTreeSet<ReplicaId>,
+    /// Revision of the variables that the app of each has.
+    pub(crate) values: BTreeMap<ReplicaId, u64>,
 }
 
 impl Seen {
@@ -209,7 +216,17 @@ impl Fake {
         seen.asleep = asleep;
         for spec in awake {
             let replica = spec.replica.clone();
-            if seen.running.insert(replica.clone(), spec.service_id.clone()).is_some() && !adopting {
+            let runs = seen.running.insert(replica.clone(), spec.service_id.clone()).is_some();
+            let known = seen.values.get(&replica).copied();
+            if runs && spec.reload == ReloadMode::Signal && known < Some(spec.env_revision) && !script.hold_values {
+                seen.values.insert(replica.clone(), spec.env_revision);
+                let (revision, trouble) = (spec.env_revision, script.values_trouble.clone());
+                reports.push(HostReport::ValuesTaken { replica: replica.clone(), revision, trouble });
+            }
+            if !runs {
+                seen.values.insert(replica.clone(), spec.env_revision);
+            }
+            if runs && !adopting {
                 continue;
             }
             reports.push(HostReport::Replica { replica: replica.clone(), state: ReplicaState::Starting });

@@ -197,6 +197,8 @@ impl PhaseContext<'_> {
                     }
                     return Ok(TaskEnd { exit: facts, disk_full });
                 }
+                // Of apps alone.
+                SandboxEvent::ValuesWritten { .. } => {}
                 SandboxEvent::StartFailed { message, .. } | SandboxEvent::Refused { message } => {
                     return Err(PhaseEnd::host_error(
                         "sandbox-failed",

@@ -10,6 +10,7 @@ use slipway_types::agent::{ListeningSocket, Stream};
 use slipway_types::host::{ExitFacts, HostReport, ReplicaSpec};
 use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines};
 use slipway_types::{RunId, TimestampMs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
@@ -26,23 +27,42 @@ const LINES_PER_EVENT: u64 = 1 << 16;
 
 /// What is known of a sandbox at any moment.
 #[derive(Debug)]
-pub(super) struct Observed(Mutex<(Tail, Vec<ListeningSocket>)>);
+pub(super) struct Observed {
+    said: Mutex<(Tail, Vec<ListeningSocket>)>,
+    /// The agent's last answer: of which revision, and the trouble with it.
+    values_written: watch::Sender<(Option<u64>, Option<String>)>,
+    /// The app was told of other variables.
+    was_signaled: AtomicBool,
+}
 
 impl Observed {
     pub(super) fn new(listening: &[ListeningSocket]) -> Self {
-        Self(Mutex::new((Tail::default(), listening.to_vec())))
+        let said = Mutex::new((Tail::default(), listening.to_vec()));
+        Self { said, values_written: watch::Sender::new((None, None)), was_signaled: AtomicBool::new(false) }
     }
 
     pub(super) fn tail(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.to_lines()
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).0.to_lines()
     }
 
     pub(super) fn listening(&self) -> Vec<ListeningSocket> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    pub(super) fn values_written(&self) -> watch::Receiver<(Option<u64>, Option<String>)> {
+        self.values_written.subscribe()
+    }
+
+    pub(super) fn note_signal(&self) {
+        self.was_signaled.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_signaled(&self) -> bool {
+        self.was_signaled.load(Ordering::Relaxed)
     }
 
     fn update(&self, change: impl FnOnce(&mut (Tail, Vec<ListeningSocket>))) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -65,6 +85,7 @@ pub(super) struct Reader<'r> {
     reports: &'r mpsc::Sender<HostReport>,
     written: watch::Receiver<Taken>,
     observed: &'r Observed,
+    has_started: bool,
     stdout: LineSplitter,
     stderr: LineSplitter,
     batch: Vec<ReplicaLine>,
@@ -96,6 +117,7 @@ impl<'r> Reader<'r> {
             reports,
             written,
             observed,
+            has_started: !sandbox.tasks().is_empty(),
             stdout: LineSplitter::default(),
             stderr: LineSplitter::default(),
             batch: Vec::new(),
@@ -119,6 +141,9 @@ impl<'r> Reader<'r> {
                 }
                 Some(SandboxEvent::StartFailed { message, .. } | SandboxEvent::Refused { message }) => {
                     return Ended::Lost(format!("the app did not start: {message}"));
+                }
+                Some(SandboxEvent::ValuesWritten { trouble: Some(why), .. }) if !self.has_started => {
+                    return Ended::Lost(format!("the app's variables could not be written: {why}"));
                 }
                 Some(SandboxEvent::Gone { reason }) => return Ended::Lost(format!("the sandbox ended: {reason}")),
                 Some(event) => self.take(event),
@@ -204,6 +229,10 @@ impl<'r> Reader<'r> {
                 for line in splitter.push(&bytes) {
                     self.line(stream.into(), line);
                 }
+            }
+            SandboxEvent::Started { .. } => self.has_started = true,
+            SandboxEvent::ValuesWritten { revision, trouble } => {
+                self.observed.values_written.send_replace((Some(revision), trouble));
             }
             SandboxEvent::Listening { sockets } => self.observed.update(|(_, listening)| *listening = sockets),
             SandboxEvent::Dropped { bytes } => {

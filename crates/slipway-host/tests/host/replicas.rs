@@ -22,6 +22,8 @@ pub(crate) fn spec(bench: &Bench, image: &Image, name: &str, path: Option<&str>,
         service: ServiceName::parse("web").unwrap(),
         image: image.clone(),
         env,
+        env_revision: 0,
+        reload: defaults.reload,
         port: PORT,
         limits: defaults.run,
         health: Some(HealthSettings {

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use slipway_types::agent::{
     AgentCommand, AgentEvent, FILE_CHUNK_BYTES_MAX, LINE_BYTES_MAX, LISTENING_SOCKETS_MAX, OUTPUT_CHUNK_BYTES_MAX,
-    PROTOCOL_VERSION,
+    PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,
 };
 use slipway_types::host::ExitFacts;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -15,8 +15,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Why variables could not be written: a path and the kernel's word.
+const TROUBLE_BYTES_MAX: usize = 16 * 1024;
+
 pub(super) struct Reader<S = UnixStream> {
     lines: BufReader<S>,
+    /// Of the agent that greeted.
+    pub(super) version: u32,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +46,11 @@ fn failed(error: std::io::Error) -> DriverError {
 pub(super) fn meet(guest: &dyn Guest) -> Result<Reader, DriverError> {
     let stream = guest.stream().map_err(failed)?;
     stream.set_read_timeout(Some(guest.greet_time_max())).map_err(failed)?;
-    let mut reader = Reader { lines: BufReader::new(stream) };
+    let mut reader = Reader { lines: BufReader::new(stream), version: 0 };
     match reader.answer("before it greeted")? {
-        Some(AgentEvent::Hello { version: PROTOCOL_VERSION }) => Ok(reader),
+        Some(AgentEvent::Hello { version: version @ PROTOCOL_VERSION_MIN..=PROTOCOL_VERSION }) => {
+            Ok(Reader { version, ..reader })
+        }
         Some(AgentEvent::Hello { version }) => {
             Err(DriverError::new(format!("the agent speaks version {version}, expected {PROTOCOL_VERSION}")))
         }
@@ -124,7 +131,7 @@ pub(super) fn follow(hold: Arc<Hold>, mut reader: Reader) {
 impl<S: Read> Reader<S> {
     #[cfg(any(test, fuzzing))]
     pub(super) fn of(stream: S) -> Self {
-        Self { lines: BufReader::new(stream) }
+        Self { lines: BufReader::new(stream), version: PROTOCOL_VERSION }
     }
 
     /// The next event, within the connection's time.
@@ -195,6 +202,14 @@ pub(super) fn take(hold: &Hold, event: AgentEvent) -> Result<(), String> {
             return Err(format!("the agent spoke of {} listening sockets", sockets.len()));
         }
         AgentEvent::Listening { sockets } => hold.event(SandboxEvent::Listening { sockets }),
+        AgentEvent::ValuesWritten { revision, trouble } => {
+            if trouble.as_ref().is_some_and(|trouble| trouble.len() > TROUBLE_BYTES_MAX) {
+                return Err("the agent said too much about variables".to_owned());
+            }
+            if !hold.values_written(revision, trouble) {
+                return Err("the agent spoke of variables that it was not given".to_owned());
+            }
+        }
         AgentEvent::Refused { message } => hold.event(SandboxEvent::Refused { message }),
         AgentEvent::Stats { .. }
         | AgentEvent::Ready
@@ -241,7 +256,7 @@ mod tests {
             theirs.write_all(&[serde_json::to_vec(event).unwrap(), b"\n".to_vec()].concat()).unwrap();
         }
         drop(theirs);
-        Reader { lines: BufReader::new(ours) }.wait_until_ready(reseed).map_err(|error| error.to_string())
+        Reader::of(ours).wait_until_ready(reseed).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! !attach       a new supervisor                     !long K       the agent sends K KiB without a line's end
 //! !detach       it breaks                            !sockets C    the agent listens on C sockets
 //! !take C       it reads at most C events            !facts N      the agent says that task N started
+//! !values R     it gives the app variables           (their answer is one of the agent's lines)
 //! !ack          it acknowledges what it read         !stop         it asks for the end
 //! ```
 //!
@@ -21,7 +22,9 @@ use crate::home::{BootSpec, Home};
 use crate::wire::{FromShim, ToShim, WIRE_LINE_BYTES_MAX};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use slipway_types::agent::{AgentCommand, AgentEvent, LINE_BYTES_MAX, OUTPUT_CREDIT_BYTES, Stream, TaskSpec};
+use slipway_types::agent::{
+    AgentCommand, AgentEvent, LINE_BYTES_MAX, OUTPUT_CREDIT_BYTES, PROTOCOL_VERSION, Stream, TaskSpec, ValuesSpec,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
@@ -96,6 +99,8 @@ struct Model {
     /// Of events that are never dropped.
     facts_bytes: u64,
     ordered: BTreeSet<u32>,
+    /// Revisions of variables that it was given.
+    values: std::collections::VecDeque<u64>,
     exited: BTreeMap<u32, u64>,
 }
 
@@ -103,7 +108,7 @@ pub(crate) fn script(data: &[u8]) {
     let Ok((ours, theirs)) = UnixStream::pair() else { return };
     theirs.set_nonblocking(true).expect("a socket");
     let mut model = Model {
-        hold: Hold::new(Box::new(Peer(ours))).expect("a hold"),
+        hold: Hold::new(Box::new(Peer(ours)), PROTOCOL_VERSION).expect("a hold"),
         agent: BufReader::new(theirs),
         supervisor: 0,
         seen: 0,
@@ -112,6 +117,7 @@ pub(crate) fn script(data: &[u8]) {
         delivered_bytes: 0,
         facts_bytes: 0,
         ordered: BTreeSet::new(),
+        values: Default::default(),
         exited: BTreeMap::new(),
     };
     let (mut said, mut left) = (Vec::new(), SAID_BYTES_MAX);
@@ -215,6 +221,10 @@ impl Model {
                 })
             }
             AgentEvent::Listening { sockets } => (sockets.len() <= 1024).then_some(0),
+            AgentEvent::ValuesWritten { revision, .. } => {
+                let asked = self.values.front() == Some(revision);
+                asked.then(|| self.values.pop_front()).map(|_| 0)
+            }
             _ => Some(0),
         }
     }
@@ -243,10 +253,14 @@ impl Model {
                 }
             }
             "attach" => {
-                let (supervisor, tasks, listening) = self.hold.attach((self.seen > 0).then_some(self.seen));
+                let (supervisor, attached) = self.hold.attach((self.seen > 0).then_some(self.seen));
                 self.supervisor = supervisor;
-                let line = serde_json::to_vec(&FromShim::Attached { tasks, listening }).expect("a line");
+                let line = serde_json::to_vec(&attached).expect("a line");
                 assert!(line.len() < WIRE_LINE_BYTES_MAX, "a supervisor cannot attach");
+            }
+            "values" if self.values.len() < 16 => {
+                self.values.push_back(number as u64);
+                self.hold.command(&AgentCommand::WriteValues(values(number as u64)));
             }
             "detach" => self.hold.detach(self.supervisor),
             "take" => drop((0..number).all(|_| self.next())),
@@ -302,6 +316,10 @@ impl Model {
         assert_eq!(self.hold.held_bytes(), (0, 0));
         assert!(self.hold.wait_until_taken(Duration::ZERO));
     }
+}
+
+fn values(revision: u64) -> ValuesSpec {
+    ValuesSpec { revision, path: "/x".to_owned(), values: BTreeMap::new(), uid: 1, gid: 1, signal: None }
 }
 
 fn spec(task: u32) -> TaskSpec {

@@ -4,7 +4,8 @@ use super::rate::Bucket;
 use super::ring::{self, Record, Ring};
 use crate::driver::Guest;
 use crate::event::{STOPPED, SandboxEvent, TaskState};
-use slipway_types::agent::{AgentCommand, ListeningSocket, OUTPUT_CREDIT_BYTES, Stream};
+use crate::wire::{AgentFacts, FromShim};
+use slipway_types::agent::{AgentCommand, ListeningSocket, OUTPUT_CREDIT_BYTES, Stream, VALUES_VERSION};
 use slipway_types::host::ExitFacts;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
@@ -21,12 +22,15 @@ const AGENT_WRITE_TIME_MAX: Duration = Duration::from_secs(20);
 /// Sent to a supervisor and not taken by it. More than the agent's credit, so that it bounds only what is not output: a guest
 /// may say as much of that as it likes.
 pub(super) const AHEAD_BYTES_MAX: u64 = 4 << 20;
+/// Variables that an agent was given and has not answered to: it answers at once.
+const VALUES_ORDERED_MAX: usize = 16;
 /// In all of a sandbox's life; a build starts a handful. What a supervisor is told of them when it attaches is one line.
 pub(crate) const TASKS_MAX: usize = 2048;
 
 pub(super) struct Hold {
     guest: Box<dyn Guest>,
     to_agent: Mutex<UnixStream>,
+    agent_version: u32,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -36,6 +40,10 @@ struct State {
     ring: Ring,
     tasks: BTreeMap<u32, Task>,
     listening: Vec<ListeningSocket>,
+    /// Revisions of variables that the agent was given and has not answered to.
+    values_ordered: VecDeque<u64>,
+    /// The last one that is in its file.
+    values: Option<u64>,
     /// Counts supervisors; only the last one is served.
     supervisor: u64,
     connected: bool,
@@ -73,10 +81,16 @@ pub(super) enum TaskPhase {
 }
 
 impl Hold {
-    pub(super) fn new(guest: Box<dyn Guest>) -> std::io::Result<Self> {
+    pub(super) fn new(guest: Box<dyn Guest>, agent_version: u32) -> std::io::Result<Self> {
         let stream = guest.stream()?;
         stream.set_write_timeout(Some(AGENT_WRITE_TIME_MAX))?;
-        Ok(Self { guest, to_agent: Mutex::new(stream), state: Mutex::default(), changed: Condvar::new() })
+        Ok(Self {
+            guest,
+            to_agent: Mutex::new(stream),
+            agent_version,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
     }
 
     pub(super) fn guest(&self) -> &dyn Guest {
@@ -100,7 +114,7 @@ impl Hold {
     // From the supervisor.
 
     /// Serves this supervisor from now on, and nobody else: its number, and what it has to know first.
-    pub(super) fn attach(&self, after: Option<u64>) -> (u64, Vec<TaskState>, Vec<ListeningSocket>) {
+    pub(super) fn attach(&self, after: Option<u64>) -> (u64, FromShim) {
         let mut state = self.state();
         state.supervisor += 1;
         state.connected = true;
@@ -114,9 +128,10 @@ impl Hold {
             exit: task.exit,
             disk_full: task.disk_full,
         });
-        let attached = (state.supervisor, tasks.collect(), state.listening.clone());
+        let agent = AgentFacts { version: self.agent_version, values: state.values };
+        let attached = FromShim::Attached { tasks: tasks.collect(), listening: state.listening.clone(), agent };
         self.changed.notify_all();
-        attached
+        (state.supervisor, attached)
     }
 
     /// This supervisor's connection broke: what the agent writes is held from now on, and never waited for.
@@ -162,10 +177,30 @@ impl Hold {
             }
             state.tasks.insert(task, Task { started: false, kills_before, disk_full: false, exit: None });
         }
+        if let AgentCommand::WriteValues(spec) = command {
+            return self.write_values(spec.revision, command);
+        }
         // Credit and shutdown are the shim's own.
         if started.is_some() || matches!(command, AgentCommand::Signal { .. } | AgentCommand::Stats) {
             self.send(command);
         }
+    }
+
+    fn write_values(&self, revision: u64, command: &AgentCommand) {
+        let mut state = self.state();
+        let refused = match state.values_ordered.len() {
+            _ if self.agent_version < VALUES_VERSION => Some("its agent is of an older version of Slipway".to_owned()),
+            VALUES_ORDERED_MAX.. => Some("its agent does not answer".to_owned()),
+            _ => None,
+        };
+        if refused.is_some() {
+            state.ring.push(SandboxEvent::ValuesWritten { revision, trouble: refused });
+            self.changed.notify_all();
+            return;
+        }
+        state.values_ordered.push_back(revision);
+        drop(state);
+        self.send(command);
     }
 
     pub(super) fn stop(&self, grace: Duration) {
@@ -254,6 +289,21 @@ impl Hold {
         known.disk_full |= full;
         let disk_full = known.disk_full;
         state.ring.push(SandboxEvent::Exited { task, facts, disk_full });
+        self.changed.notify_all();
+        true
+    }
+
+    /// The agent answers in the order in which it was asked. False: it was not asked.
+    pub(super) fn values_written(&self, revision: u64, trouble: Option<String>) -> bool {
+        let mut state = self.state();
+        if state.values_ordered.front() != Some(&revision) {
+            return false;
+        }
+        state.values_ordered.pop_front();
+        if trouble.is_none() {
+            state.values = Some(revision);
+        }
+        state.ring.push(SandboxEvent::ValuesWritten { revision, trouble });
         self.changed.notify_all();
         true
     }

@@ -65,6 +65,7 @@ impl Ring {
                 SandboxEvent::Output { .. }
                     | SandboxEvent::Skipped { .. }
                     | SandboxEvent::Listening { .. }
+                    | SandboxEvent::ValuesWritten { .. }
                     | SandboxEvent::Refused { .. }
             )
         };
@@ -99,6 +100,7 @@ pub(super) fn size(event: &SandboxEvent) -> u64 {
         SandboxEvent::Output { bytes, .. } => bytes.len(),
         SandboxEvent::Listening { sockets } => sockets.len() * 32,
         SandboxEvent::Refused { message } | SandboxEvent::StartFailed { message, .. } => message.len(),
+        SandboxEvent::ValuesWritten { trouble, .. } => trouble.as_ref().map_or(0, String::len),
         _ => 0,
     };
     EVENT_BYTES + more as u64

@@ -26,8 +26,7 @@ fn serve(hold: &Arc<Hold>, stream: UnixStream) {
     let Ok(mut writer) = stream.try_clone() else { return };
     let mut lines = BufReader::new(stream);
     let Some(ToShim::Attach { after }) = next(&mut lines) else { return };
-    let (supervisor, tasks, listening) = hold.attach(after);
-    let attached = FromShim::Attached { tasks, listening };
+    let (supervisor, attached) = hold.attach(after);
     let _ = writer.set_write_timeout(Some(WRITE_TIME_MAX));
     let writing = {
         let hold = Arc::clone(hold);

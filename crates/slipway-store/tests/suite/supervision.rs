@@ -2,9 +2,9 @@
 
 use crate::fixture::{Fixture, id};
 use slipway_pipeline::{Action, DeploymentState, Roster};
-use slipway_store::{EventFilter, EventPage, OfReplica, RosterChange};
+use slipway_store::{EventFilter, EventPage, OfReplica, RosterChange, VariablesChange};
 use slipway_types::api::EventView;
-use slipway_types::{Blame, DeploymentStatus, Diagnosis, ReplicaId, RunId, Trigger};
+use slipway_types::{Blame, DeploymentStatus, Diagnosis, ReleaseId, ReplicaId, RunId, Trigger};
 
 fn exited() -> Diagnosis {
     Diagnosis::new("app-exited", Blame::User, "the app exited with status 3")
@@ -77,8 +77,8 @@ async fn a_roster_is_that_of_what_is_live_and_a_scale_lasts() {
     let service = fixture.service("web").await;
     fixture.build(10, &service, "d1").await;
     let roster = Roster::new(2).scaled(3);
-    let change =
-        RosterChange { roster: roster.clone(), replicas: Some(3), event: Some(("service-scaled", "to 3".to_owned())) };
+    let event = Some(("service-scaled", "to 3".to_owned()));
+    let change = RosterChange { roster: roster.clone(), replicas: Some(3), event, gives_up: false };
     let (of, live) = (&service.service_id, id("d1"));
     assert!(!store.put_roster(15, of, &live, &change).await.unwrap(), "it is not live");
     fixture.go_live(20, "d1").await;
@@ -88,7 +88,7 @@ async fn a_roster_is_that_of_what_is_live_and_a_scale_lasts() {
     let row = fixture.service("web").await;
     assert_eq!(row.settings.replicas, Some(3));
     assert!(store.fall_asleep(30, &row.service_id, &id("d1")).await.unwrap());
-    let change = RosterChange { roster: Roster::new(2).stopped(), replicas: None, event: None };
+    let change = RosterChange { roster: Roster::new(2).stopped(), replicas: None, event: None, gives_up: false };
     assert!(store.put_roster(31, &row.service_id, &id("d1"), &change).await.unwrap());
     assert_eq!(fixture.service("web").await.asleep, None, "what is stopped does not sleep");
 }
@@ -114,4 +114,52 @@ async fn events_of_replicas_are_bounded_and_push_out_no_others() {
 
 async fn store_page(fixture: &Fixture, page: EventPage) -> Vec<EventView> {
     fixture.store.event_page(EventFilter::All, page, 1000).await.unwrap()
+}
+
+#[tokio::test]
+async fn other_variables_are_a_further_release_which_a_restart_that_fails_takes_back() {
+    let fixture = Fixture::new().await;
+    let store = &fixture.store;
+    let service = fixture.service("web").await;
+    fixture.build(10, &service, "d1").await;
+    fixture.go_live(20, "d1").await;
+    let (of, live) = (&service.service_id, id("d1"));
+    let begun = Roster::new(2).restarted();
+    let change = |name: &str, env_revision, roster| VariablesChange {
+        release: ReleaseId::parse(name).unwrap(),
+        env_revision,
+        roster,
+        event: ("variables-changed", "A".to_owned()),
+    };
+    let of_live = async || {
+        let row = store.deployment(&live).await.unwrap();
+        let release = store.release(&row.release.unwrap()).await.unwrap();
+        (row.summary.release_number.unwrap(), release.env_revision, release.live_at)
+    };
+    let first = of_live().await;
+    assert_eq!(store.change_variables(30, of, &id("d9"), &change("rel-x", 5, None)).await.unwrap(), None);
+    assert_eq!(of_live().await, first, "it is not the live one");
+
+    // Not in force before all replicas have them.
+    let rolling = change("rel-2", 5, Some(begun.clone()));
+    assert_eq!(store.change_variables(30, of, &live, &rolling).await.unwrap(), Some(2));
+    assert_eq!((of_live().await, store.roster(&live).await.unwrap()), ((2, 5, None), Some(begun.clone())));
+    let roster = |roster, gives_up| RosterChange { roster, replicas: None, event: None, gives_up };
+    assert!(store.put_roster(31, of, &live, &roster(begun.step(|_| true).unwrap(), false)).await.unwrap());
+    assert_eq!(of_live().await, (2, 5, None));
+    assert!(store.put_roster(32, of, &live, &roster(begun.given_up(), true)).await.unwrap());
+    assert_eq!(of_live().await, first);
+
+    let rolling = change("rel-3", 6, Some(begun.clone()));
+    assert_eq!(store.change_variables(40, of, &live, &rolling).await.unwrap(), Some(3));
+    assert!(store.put_roster(41, of, &live, &roster(Roster::new(2), false)).await.unwrap());
+    assert_eq!(of_live().await, (3, 6, Some(41)));
+    // A restart that fails later takes nothing back.
+    assert!(store.put_roster(42, of, &live, &roster(Roster::new(2), true)).await.unwrap());
+    assert_eq!(of_live().await, (3, 6, Some(41)));
+    let told = change("rel-4", 7, None);
+    assert_eq!(store.change_variables(50, of, &live, &told).await.unwrap(), Some(4));
+    assert_eq!(of_live().await, (4, 7, Some(50)));
+    let back = store.rollback_release(of, None).await.unwrap();
+    assert!(matches!(back, slipway_store::RollbackChoice::To(release) if release.number == 3), "an undo");
 }

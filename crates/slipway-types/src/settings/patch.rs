@@ -1,6 +1,8 @@
 //! The part of the settings that somebody has said something about: `slipway.toml` and `service set` have this shape.
 
-use super::{ByteSize, DurationMs, HealthSettings, REPLICAS_MAX, ResourceLimits, ServiceKind, ServiceSettings};
+use super::{
+    ByteSize, DurationMs, HealthSettings, REPLICAS_MAX, ResourceLimits, RunPatch, ServiceKind, ServiceSettings,
+};
 use crate::name::{ProjectName, ServiceName};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,8 @@ pub struct SettingsPatch {
     pub health: Option<HealthPatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<LimitsPatch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunPatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<SitePatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,7 +163,7 @@ pub enum SettingsError {
     Unknown { key: String, nearest: Option<String> },
 }
 
-const TOP_LEVEL_KEYS: [&str; 15] = [
+const TOP_LEVEL_KEYS: [&str; 16] = [
     "project",
     "service",
     "kind",
@@ -173,6 +177,7 @@ const TOP_LEVEL_KEYS: [&str; 15] = [
     "build",
     "health",
     "resources",
+    "run",
     "site",
     "sleep",
 ];
@@ -220,6 +225,7 @@ impl SettingsPatch {
         if let Some(resources) = &self.resources {
             resources.apply_to(&mut settings.run);
         }
+        set(&mut settings.reload, &self.run.as_ref().and_then(|run| run.reload));
         if let Some(site) = &self.site {
             set_some(&mut settings.site_directory, &site.directory);
             set_some(&mut settings.site_fallback, &site.fallback);
@@ -253,6 +259,9 @@ impl SettingsPatch {
             merge(&mut resources.cpus, &newer.cpus);
             merge(&mut resources.processes_max, &newer.processes_max);
             merge(&mut resources.disk, &newer.disk);
+        }
+        if let Some(newer) = &newer.run {
+            merge(&mut merged.run.get_or_insert_default().reload, &newer.reload);
         }
         if let Some(newer) = &newer.site {
             let site = merged.site.get_or_insert_default();

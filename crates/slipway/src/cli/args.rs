@@ -247,18 +247,15 @@ pub(crate) struct WaitOptions {
 
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct ApplyOptions {
+    /// Leave what is live as it is: the change counts from the next deployment, or `env apply`, on
+    #[arg(long, visible_aliases = ["no-restart", "no-deploy"], conflicts_with_all = ["deploy", "detach"])]
+    pub(crate) stage: bool,
     /// Redeploy with the change; what the build reads decides whether it is built again
     #[arg(long)]
     pub(crate) deploy: bool,
-    /// With --deploy: return once the deployment is queued
-    #[arg(long, short, requires = "deploy")]
-    detach: bool,
-}
-
-impl ApplyOptions {
-    pub(crate) fn follow(self) -> FollowOptions {
-        FollowOptions { detach: self.detach }
-    }
+    /// Return at once, and do not wait for the replicas or the deployment
+    #[arg(long, short)]
+    pub(crate) detach: bool,
 }
 
 #[derive(Debug, Args)]
@@ -316,10 +313,10 @@ pub(crate) enum ServiceCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvCommand {
-    /// Set variables; they count from the next deployment on
+    /// Set variables: what is live gets them at once, by a rolling restart, a signal or, if the build reads them, a build
     Set {
-        /// With --stdin: one NAME whose value is read, or none to read KEY=VALUE lines
-        #[arg(required_unless_present = "stdin", value_name = "KEY=VALUE")]
+        /// With --stdin or --file: one NAME whose value is read, or none to read KEY=VALUE lines
+        #[arg(required_unless_present_any = ["stdin", "file"], value_name = "KEY=VALUE")]
         pairs: Vec<String>,
         /// Write-only: the value is never shown again
         #[arg(long)]
@@ -333,15 +330,23 @@ pub(crate) enum EnvCommand {
         /// Read from standard input, so that a value is in no process list or shell history
         #[arg(long)]
         stdin: bool,
+        /// Read from a file, as --stdin reads
+        #[arg(long, conflicts_with = "stdin", value_name = "FILE")]
+        file: Option<PathBuf>,
         #[command(flatten)]
         apply: ApplyOptions,
     },
-    /// Remove variables
+    /// Remove variables, as `set` sets them
     Unset {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
         #[command(flatten)]
         apply: ApplyOptions,
+    },
+    /// Bring changes that were left aside by --stage to what is live
+    Apply {
+        #[command(flatten)]
+        wait: WaitOptions,
     },
     /// List variables; a secret's value is not shown
     Ls,
@@ -402,6 +407,18 @@ pub(crate) struct ServerOptions {
     /// What boots sandboxes [default: auto]
     #[arg(long, env = "SLIPWAY_DRIVER", hide_env_values = true)]
     pub(crate) driver: Option<Driver>,
+    /// How the log on standard error looks
+    #[arg(long, env = "SLIPWAY_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line, ids as members of their own
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]

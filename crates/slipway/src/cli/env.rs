@@ -1,7 +1,7 @@
 //! `env`: variables and secrets of a service. A secret can be written, never read.
 
-use super::args::{ApplyOptions, EnvCommand, GlobalOptions};
-use super::{Session, deploy, pairs};
+use super::args::{ApplyOptions, EnvCommand, FollowOptions, GlobalOptions};
+use super::{Session, deploy, env_apply, pairs};
 use crate::failure::Failure;
 use crate::output::{self, Palette};
 use crate::render::{Table, age};
@@ -12,12 +12,23 @@ use std::io::Read;
 use std::process::ExitCode;
 
 /// All variables of a service together are passed to a process, whose arguments and environment have 2 MB.
-const STDIN_BYTES_MAX: u64 = 1 << 20;
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+/// As messages name it.
+const STDIN: &str = "standard input";
 
 pub(super) async fn run(global: &GlobalOptions, command: EnvCommand) -> Result<ExitCode, Failure> {
     match command {
-        EnvCommand::Set { pairs, secret, build, build_only, stdin, apply } => {
-            let values = if stdin { from_stdin(&pairs, &read_stdin()?)? } else { from_arguments(&pairs)? };
+        EnvCommand::Set { pairs, secret, build, build_only, stdin, file, apply } => {
+            let values = match (&file, stdin) {
+                (Some(path), _) => {
+                    let whence = format!("`{}`", path.display());
+                    let file = std::fs::File::open(path)
+                        .map_err(|error| Failure::usage(format!("cannot open {whence}")).caused_by(&error))?;
+                    from_text(&pairs, &read(file, &whence)?, &whence)?
+                }
+                (None, true) => from_text(&pairs, &read(std::io::stdin().lock(), STDIN)?, STDIN)?,
+                (None, false) => from_arguments(&pairs)?,
+            };
             let value =
                 |value| EnvValue { value: Secret::new(value), secret, build: build || build_only, run: !build_only };
             let set = values.into_iter().map(|(name, text)| (name, value(text))).collect();
@@ -27,6 +38,7 @@ pub(super) async fn run(global: &GlobalOptions, command: EnvCommand) -> Result<E
             names.iter().try_for_each(|name| check_name(name))?;
             change(global, EnvParams { set: BTreeMap::new(), unset: names }, apply).await
         }
+        EnvCommand::Apply { wait } => env_apply::run(&Session::here(global)?, global, None, wait.detach).await,
         EnvCommand::Ls => list(global).await.map(|()| ExitCode::SUCCESS),
     }
 }
@@ -35,7 +47,10 @@ async fn change(global: &GlobalOptions, params: EnvParams, apply: ApplyOptions) 
     let session = Session::here(global)?;
     let variables = session.client.change_variables(session.path(), &params).await?;
     if apply.deploy {
-        return deploy::redeploy(global, false, apply.follow()).await;
+        return deploy::redeploy(global, false, FollowOptions { detach: apply.detach }).await;
+    }
+    if !apply.stage {
+        return env_apply::run(&session, global, Some(variables), apply.detach).await;
     }
     if global.json {
         output::json(&variables)?;
@@ -48,12 +63,11 @@ async fn change(global: &GlobalOptions, params: EnvParams, apply: ApplyOptions) 
     Ok(ExitCode::SUCCESS)
 }
 
-/// How to apply the change, and at what price. None: nothing was ever deployed, or the server can't say; the change is made
-/// in any case.
+/// What it takes, when that is a build. None: nothing was ever deployed, or the server can't say; the change is made in any case.
 async fn next(session: &Session) -> Option<String> {
     let RedeployView { rebuilds, because } = session.client.redeploy_view(session.path()).await.ok()?;
     Some(match rebuilds {
-        false => "`slipway redeploy` applies them without a build".to_owned(),
+        false => "`slipway env apply` brings them to what is live, without a build".to_owned(),
         true => format!("`slipway redeploy` applies them and builds again: {}", output::printable(&because)),
     })
 }
@@ -94,30 +108,30 @@ fn from_arguments(arguments: &[String]) -> Result<Values, Failure> {
 }
 
 /// With one name: the whole text without its last line end. Without: `NAME=VALUE` lines as in an `.env` file.
-fn from_stdin(arguments: &[String], text: &str) -> Result<Values, Failure> {
+fn from_text(arguments: &[String], text: &str, whence: &str) -> Result<Values, Failure> {
     let mut values = Values::new();
     match arguments {
         [] => {
             for (number, line) in text.lines().enumerate() {
-                if let Some((name, value)) = dotenv_line(line).map_err(|what| at_line(number, what))? {
+                if let Some((name, value)) = dotenv_line(line).map_err(|what| at_line(number, whence, what))? {
                     put(&mut values, name, value)?;
                 }
             }
             if values.is_empty() {
-                return Err(Failure::usage("there is no `KEY=VALUE` line on standard input"));
+                return Err(Failure::usage(format!("there is no `KEY=VALUE` line in {whence}")));
             }
         }
         [name] if !name.contains('=') => {
             let value = text.strip_suffix('\n').unwrap_or(text);
             put(&mut values, name, value.strip_suffix('\r').unwrap_or(value).to_owned())?;
         }
-        _ => return Err(Failure::usage("`--stdin` goes with one NAME without a value, or with none")),
+        _ => return Err(Failure::usage("`--stdin` and `--file` go with one NAME without a value, or with none")),
     }
     Ok(values)
 }
 
-fn at_line(index: usize, what: &str) -> Failure {
-    Failure::usage(format!("line {} of standard input {what}", index + 1))
+fn at_line(index: usize, whence: &str, what: &str) -> Failure {
+    Failure::usage(format!("line {} of {whence} {what}", index + 1))
 }
 
 fn put(values: &mut Values, name: &str, value: String) -> Result<(), Failure> {
@@ -179,12 +193,12 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-fn read_stdin() -> Result<String, Failure> {
+fn read(from: impl Read, whence: &str) -> Result<String, Failure> {
     let mut text = String::new();
-    let read = std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_string(&mut text);
-    read.map_err(|error| Failure::usage("cannot read standard input as text").caused_by(&error))?;
-    if text.len() as u64 > STDIN_BYTES_MAX {
-        return Err(Failure::usage(format!("standard input is longer than {STDIN_BYTES_MAX} bytes")));
+    let read = from.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| Failure::usage(format!("cannot read {whence} as text")).caused_by(&error))?;
+    if text.len() as u64 > TEXT_BYTES_MAX {
+        return Err(Failure::usage(format!("{whence} is longer than {TEXT_BYTES_MAX} bytes")));
     }
     Ok(text)
 }
@@ -195,7 +209,7 @@ mod tests {
 
     fn read(arguments: &[&str], text: &str) -> Result<Vec<(String, String)>, String> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        from_stdin(&arguments, text).map(|v| v.into_iter().collect()).map_err(|failure| format!("{failure:?}"))
+        from_text(&arguments, text, STDIN).map(|v| v.into_iter().collect()).map_err(|failure| format!("{failure:?}"))
     }
 
     #[test]

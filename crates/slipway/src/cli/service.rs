@@ -17,7 +17,16 @@ pub(super) async fn set(global: &GlobalOptions, arguments: &[String]) -> Result<
         return output::json(&stored.settings);
     }
     output::say(&format!("{} is changed from its next deployment on", session.target));
+    if let Some(effect) = strongest(arguments) {
+        output::say(&effect.to_string());
+    }
     Ok(())
+}
+
+/// What it takes for all of them.
+fn strongest(arguments: &[String]) -> Option<slipway_pipeline::Effect> {
+    let keys = arguments.iter().filter_map(|argument| argument.split_once('=')).map(|(key, _)| key);
+    keys.filter_map(slipway_pipeline::setting_effect).max()
 }
 
 pub(super) async fn show(global: &GlobalOptions) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use super::args::{GlobalOptions, WaitOptions};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use slipway_types::ServiceName;
-use slipway_types::api::{ServiceView, SleepView};
+use slipway_types::api::{RestartView, ServiceView, SleepView};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ pub(super) fn wanted_scale(text: &str) -> Result<WantedScale, String> {
 }
 
 /// How a wait ends.
-enum Verdict {
+pub(super) enum Verdict {
     /// What to say.
     Done(String),
     Failed(Failure),
@@ -48,19 +48,24 @@ pub(super) async fn restart(global: &GlobalOptions, options: WaitOptions) -> Res
     let mut told = 0;
     wait(global, &session, service, options, |service| {
         let Some(restart) = &service.restart else { return Some(Verdict::Done(format!("{name} is restarted"))) };
-        if let Some(diagnosis) = &restart.failed {
-            let failure =
-                Failure::new(Exit::DeploymentFailed, format!("a new replica did not become ready: {}", diagnosis.what));
-            let failure = diagnosis.hints.iter().fold(failure, Failure::hint);
-            return Some(Verdict::Failed(failure.hint("the other replicas run on as before")));
-        }
-        if restart.replaced > told {
-            told = restart.replaced;
-            output::say(&format!("{told} of {} replicas are replaced", restart.of));
-        }
-        restart.is_over().then(|| Verdict::Done(format!("{name} is restarted")))
+        look_at_restart(restart, &mut told, || format!("{name} is restarted"))
     })
     .await
+}
+
+/// How far a restart is; `told`: how many replaced replicas were spoken of.
+pub(super) fn look_at_restart(restart: &RestartView, told: &mut u32, done: impl FnOnce() -> String) -> Option<Verdict> {
+    if let Some(diagnosis) = &restart.failed {
+        let failure =
+            Failure::new(Exit::DeploymentFailed, format!("a new replica did not become ready: {}", diagnosis.what));
+        let failure = diagnosis.hints.iter().fold(failure, Failure::hint);
+        return Some(Verdict::Failed(failure.hint("the other replicas run on as before")));
+    }
+    if restart.replaced > *told {
+        *told = restart.replaced;
+        output::say(&format!("{told} of {} replicas are replaced", restart.of));
+    }
+    restart.is_over().then(|| Verdict::Done(done()))
 }
 
 pub(super) async fn scale(
@@ -116,7 +121,7 @@ fn all_ready(service: &ServiceView, target: &str) -> Option<Verdict> {
 }
 
 /// Looks at the service until `look` has a verdict. What was asked for is stored: it goes on without who waits for it.
-async fn wait(
+pub(super) async fn wait(
     global: &GlobalOptions,
     session: &Session,
     mut service: ServiceView,

@@ -7,8 +7,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use serde::de::IgnoredAny;
 use slipway_types::api::{
-    DeployParams, DeploymentView, EnvParams, EnvView, EventView, RedeployParams, RedeployView, RollbackParams,
-    ScaleParams, ServerView, ServiceView, SettingsView, UploadView,
+    DeployParams, DeploymentView, EnvApplyView, EnvParams, EnvView, EventView, RedeployParams, RedeployView,
+    RollbackParams, ScaleParams, ServerView, ServiceView, SettingsView, UploadView,
 };
 use slipway_types::cache::{CacheView, SweepParams, SweepView};
 use slipway_types::{DeploymentId, ProjectName, ServiceName};
@@ -211,6 +211,11 @@ impl Client {
         params: &EnvParams,
     ) -> Result<Vec<EnvView>, ClientError> {
         self.call(Method::PATCH, &of.with("/env"), json(params)?).await
+    }
+
+    /// Brings the newest variables to what is live.
+    pub(crate) async fn apply_variables(&self, of: ServicePath<'_>) -> Result<EnvApplyView, ClientError> {
+        self.post(&of.with("/env/apply"), &serde_json::json!({})).await
     }
 }
 

@@ -149,7 +149,7 @@ fn service_set_sends_what_is_said() {
 #[test]
 fn secrets_are_sent_and_never_shown() {
     let server = server();
-    let arguments = ["env", "set", "KEY", "--secret", "--stdin", "--project", "shop"];
+    let arguments = ["env", "set", "KEY", "--secret", "--stdin", "--stage", "--project", "shop"];
     let run_ = run_with_input(&server, Path::new("/"), &arguments, "hush\n");
     assert_eq!(run_.code, Some(0), "{}", run_.stderr);
     let next = "`slipway redeploy` applies them and builds again: the build reads the variable `A`, which changed";
@@ -159,7 +159,7 @@ fn secrets_are_sent_and_never_shown() {
         |server: &FakeServer| server.asked().into_iter().rfind(|asked| asked.line.starts_with("PATCH")).unwrap().json();
     let sent = patched(&server);
     assert_eq!(sent["set"], json!({"KEY": {"value": "hush", "secret": true, "build": false, "run": true}}));
-    run(&server, &["env", "unset", "A", "B"]);
+    run(&server, &["env", "unset", "A", "B", "--no-restart"]);
     assert_eq!(patched(&server), json!({"set": {}, "unset": ["A", "B"]}));
     let listed = run(&server, &["env", "ls"]);
     let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();

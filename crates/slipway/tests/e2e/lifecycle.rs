@@ -14,7 +14,7 @@ fn rollback_is_a_pointer_and_restores_configuration() {
     let _ = run(&["env", "set", "COLOUR=red"]);
     up(&server, app.path());
     app.set_version("two");
-    let _ = run(&["env", "set", "COLOUR=blue"]);
+    let _ = run(&["env", "set", "COLOUR=blue", "--stage"]);
     up(&server, app.path());
     let body = |path: &str| server.get("web-pointer.localhost", path).body;
     assert_eq!((body("/"), body("/env?name=COLOUR")), ("two\n".into(), "blue".into()));
@@ -117,7 +117,7 @@ fn settings_and_secrets_are_kept_and_secrets_are_write_only() {
         assert!(!shown.stdout.contains("sentinel-8080"), "{args:?} shows the secret");
     }
     assert_eq!(run(&["service", "set", "replicsa=2"]).code, 2);
-    let _ = run(&["env", "unset", "TOKEN"]).expect_code(0);
+    let _ = run(&["env", "unset", "TOKEN", "--stage"]).expect_code(0);
     assert!(!run(&["env", "ls"]).stdout.contains("TOKEN"));
 }
 

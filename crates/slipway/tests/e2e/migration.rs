@@ -86,7 +86,7 @@ fn a_migration_runs_once_in_the_new_image_before_any_replica() {
     world
         .app
         .write("migrations/0003_author.sql", "ALTER TABLE notes ADD COLUMN author text NOT NULL DEFAULT 'nobody';");
-    let _ = world.run(&["env", "set", "MOTD=again"]).expect_code(0);
+    let _ = world.run(&["env", "set", "MOTD=again", "--stage"]).expect_code(0);
     up(&world.server, world.app.path());
     assert_eq!(world.marks("pre-deploy"), "one|hello\ntwo|again");
     assert!(world.in_order("two", "again"));

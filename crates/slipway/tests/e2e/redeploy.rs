@@ -38,8 +38,8 @@ fn a_redeploy_builds_only_when_the_build_would_read_something_else() {
     assert_eq!((first["baked"].as_str(), first["run"].as_str()), (Some("-one-"), Some("")));
 
     // Of the running app: no build, and well under two seconds.
-    let said = run(&["env", "set", "RUN_ONLY=hello"]).stderr;
-    assert!(said.contains("`slipway redeploy` applies them without a build"), "{said}");
+    let said = run(&["env", "set", "RUN_ONLY=hello", "--stage"]).stderr;
+    assert!(said.contains("`slipway env apply` brings them to what is live, without a build"), "{said}");
     let begun = Instant::now();
     let again = run(&["redeploy", "--json"]);
     let took = begun.elapsed();
@@ -50,7 +50,7 @@ fn a_redeploy_builds_only_when_the_build_would_read_something_else() {
     assert!(took < WITHOUT_BUILD_MAX, "a redeploy that builds nothing took {took:?}");
 
     // Of the build: said beforehand, and done in one step.
-    let said = run(&["env", "set", "--build", "FOR_BUILD=two"]).stderr;
+    let said = run(&["env", "set", "--build", "FOR_BUILD=two", "--stage"]).stderr;
     assert!(said.contains("builds again: the build reads the variable `FOR_BUILD`, which changed"), "{said}");
     let built = run(&["env", "set", "RUN_ONLY=again", "--deploy", "--json"]);
     assert!(phases(&built).contains(&"build".to_owned()), "{}", built.stdout);

@@ -62,7 +62,7 @@ require("node:http").createServer((request, response) => {
 "#;
 
 fn set_secret(server: &TestServer, app: &App, name: &str, value: &str, build: bool) {
-    let mut command = server.command(&["env", "set", name, "--secret", "--stdin"]);
+    let mut command = server.command(&["env", "set", name, "--secret", "--stdin", "--stage"]);
     command.args(build.then_some("--build")).current_dir(app.path()).stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();

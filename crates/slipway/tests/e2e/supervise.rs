@@ -53,6 +53,11 @@ fn restarts_and_other_numbers_of_replicas_lose_no_request_and_a_stop_lasts() {
         let now = server.sandboxes();
         (now.len() == 2 && before.iter().all(|old| !now.contains(old))).then_some(())
     });
+    let set = server.run_in(app.path(), &["env", "set", "COLOUR=blue", "SHAPE=round"]).expect_code(0).stderr;
+    assert!(set.contains("COLOUR, SHAPE: rolling restart of 2 replicas"), "{set}");
+    assert!(set.contains("rolling restart of 2 replicas, done in "), "{set}");
+    assert_eq!(server.get(HOST, "/env?name=COLOUR").body, "blue");
+    until_load_goes_on(&load);
     let _ = server.run_in(app.path(), &["scale", "3"]).expect_code(0);
     assert_eq!(server.sandboxes().len(), 3);
     let scaled = server.run_in(app.path(), &["scale", "web=1", "--json"]).expect_code(0).stdout;
@@ -76,7 +81,14 @@ fn restarts_and_other_numbers_of_replicas_lose_no_request_and_a_stop_lasts() {
     let _ = server.run_in(app.path(), &["start"]).expect_code(0);
     assert_eq!(server.get(HOST, "/").body, "v1\n");
     let events = server.run_in(app.path(), &["events", "--limit", "200"]).expect_code(0).stdout;
-    for kind in ["service-restarting", "service-restarted", "service-scaled", "service-stopped", "service-started"] {
+    for kind in [
+        "variables-changed",
+        "service-restarting",
+        "service-restarted",
+        "service-scaled",
+        "service-stopped",
+        "service-started",
+    ] {
         assert!(events.contains(kind), "{kind}: {events}");
     }
 }
@@ -114,4 +126,53 @@ fn a_release_that_crashes_after_the_switch_gives_way_to_the_one_before() {
         status(&server).contains("crash-looping (app-exited, next start in").then_some(())
     });
     wait::until("another start", BOUND, || (server.get(HOST, "/").body == "v1\n").then_some(()));
+}
+
+/// Reads its variables again when it is told, and counts how often that was.
+const RELOADING: &str = "const { readFileSync } = require('node:fs');\n\
+    const read = () => JSON.parse(readFileSync(process.env.SLIPWAY_ENV_FILE, 'utf8'));\n\
+    let env = read(), told = 0;\n\
+    process.on('SIGUSR1', () => { env = read(); told += 1; });\n\
+    require('node:http').createServer((q, r) => r.end(`${env.COLOUR} ${env.KEY.length} ${told} ${process.pid}`))\n\
+    .listen(process.env.PORT, '0.0.0.0');\n";
+
+#[test]
+fn new_variables_reach_an_app_that_listens_for_them_and_end_one_that_does_not() {
+    const HOST: &str = "web-live.localhost";
+    let mut server = TestServer::start(BINARY);
+    let settings = "[health]\npath = \"/\"\nstable_window = \"100ms\"\n[run]\nreload = \"signal\"";
+    let app = App::node("live", "v1").settings(settings);
+    app.write("server.js", RELOADING);
+    let _ = server.run_in(app.path(), &["env", "set", "COLOUR=red", "KEY=sentinel"]).expect_code(0);
+    up(&server, app.path());
+    let seen = |server: &TestServer| server.get(HOST, "/").body;
+    let first = seen(&server);
+    assert!(first.starts_with("red 8 0 "), "{first}");
+    let pid = first.rsplit(' ').next().unwrap().to_owned();
+    let before = server.sandboxes();
+    let set = server.run_in(app.path(), &["env", "set", "COLOUR=blue"]).expect_code(0).stderr;
+    assert!(
+        set.contains("COLOUR: 1 replica is told while it runs")
+            && set.contains("1 replica has the new values, done in "),
+        "{set}"
+    );
+    assert_eq!(seen(&server), format!("blue 8 1 {pid}"));
+    // Not again because the server comes back, but for what it had not brought.
+    server.stop_process();
+    server.start_process();
+    wait::until("the replica", BOUND, || (server.get(HOST, "/").status == 200).then_some(()));
+    let _ = server.run_in(app.path(), &["env", "set", "COLOUR=green"]).expect_code(0);
+    assert_eq!((seen(&server), server.sandboxes()), (format!("green 8 2 {pid}"), before));
+
+    let worker = App::node("deaf", "v1").settings(
+        "kind = \"worker\"\nstart_command = \"exec sleep 100000\"\n[health]\nrollback_window = \"0s\"\n\
+         [run]\nreload = \"signal\"",
+    );
+    up(&server, worker.path());
+    let ended = server.run_in(worker.path(), &["env", "set", "COLOUR=red"]).expect_code(1).stderr;
+    assert!(ended.contains("SIGUSR1") && ended.contains("`run.reload`"), "{ended}");
+    wait::until("its next start", BOUND, || {
+        let events = server.run_in(worker.path(), &["events"]).expect_code(0).stdout;
+        events.contains("replica-ready").then_some(())
+    });
 }

@@ -234,6 +234,8 @@ mod tests {
                 service: ServiceName::parse("web").unwrap(),
                 image: Image { layers: Vec::new(), start: ImageStart::Site, rules: Default::default() },
                 env: Default::default(),
+                env_revision: 0,
+                reload: settings.reload,
                 port: settings.port,
                 limits: settings.run,
                 health: None,

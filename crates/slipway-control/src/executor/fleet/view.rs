@@ -4,6 +4,10 @@ use super::{Fleet, Group, Replica};
 use slipway_types::api::{ReplicaTrouble, ReplicaView, RestartView};
 use slipway_types::host::{ReplicaState, Restart};
 use slipway_types::{DeploymentId, Diagnosis, ReplicaId, ServiceId, TimestampMs};
+use std::collections::BTreeMap;
+
+/// Those that are worth a number also when none is in it.
+const STATES: [&str; 6] = ["starting", "ready", "unready", "restarting", "crash-looping", "draining"];
 
 /// Why a replica is not ready any more.
 #[derive(Debug, Clone)]
@@ -42,7 +46,12 @@ impl Replica {
 
 impl Fleet {
     pub(crate) fn note_trouble(&mut self, replica: &ReplicaId, trouble: Trouble) {
-        if let Some(replica) = self.groups.values_mut().find_map(|group| group.replicas.get_mut(replica)) {
+        let Some(group) = self.groups.values_mut().find(|group| group.replicas.contains_key(replica)) else { return };
+        let has_failed = |replica: &Replica| matches!(replica.state, ReplicaState::Failed { .. });
+        if trouble.restart.is_some() || group.replicas.get(replica).is_some_and(has_failed) {
+            group.reload_fails(replica, &trouble.diagnosis.what);
+        }
+        if let Some(replica) = group.replicas.get_mut(replica) {
             replica.trouble = Some(trouble);
         }
     }
@@ -64,6 +73,20 @@ impl Fleet {
             group.replicas.iter().map(of_replica).collect::<Vec<_>>()
         };
         groups.flat_map(of_group).collect()
+    }
+
+    /// How many replicas are to run, and how many there are in each state.
+    pub(crate) fn counts(&self) -> (u64, BTreeMap<&'static str, u64>) {
+        let awake = || self.groups.values().filter(|group| !group.draining && !group.sleeps());
+        let wanted = awake().map(|group| group.roster.running().len() as u64).sum();
+        let mut states: BTreeMap<_, _> = STATES.into_iter().map(|state| (state, 0)).collect();
+        for group in self.groups.values().filter(|group| !group.sleeps()) {
+            for replica in group.replicas.values() {
+                let leaves = group.draining || replica.leaving_until.is_some();
+                *states.entry(if leaves { "draining" } else { replica.state_name() }).or_default() += 1;
+            }
+        }
+        (wanted, states)
     }
 
     /// How many replicas the deployment is to have, stopped or not.

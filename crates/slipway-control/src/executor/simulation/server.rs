@@ -14,7 +14,7 @@ use crate::upload::Uploads;
 use slipway_store::Store;
 use slipway_types::api::ServerView;
 use slipway_types::route::RouteTable;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -65,6 +65,9 @@ impl Server {
             queue_max: 100,
             waits: Mutex::default(),
             editing: tokio::sync::Mutex::default(),
+            data_dir: PathBuf::new(),
+            metrics: Default::default(),
+            last_look: Default::default(),
         };
         let (to_host, from_control) = mpsc::channel(QUEUE);
         let (host_reports, from_host) = mpsc::channel(QUEUE);
