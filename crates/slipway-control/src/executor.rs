@@ -219,7 +219,7 @@ impl Executor {
                     self.events.clear();
                     break;
                 }
-                self.advance(&deployment, happening).await;
+                Box::pin(self.advance(&deployment, happening)).await;
             }
             self.assign().await;
             if self.events.is_empty() || !self.unread.is_empty() {

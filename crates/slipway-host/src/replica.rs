@@ -39,8 +39,8 @@ use slipway_types::host::{
 };
 use slipway_types::image::ImageStart;
 use slipway_types::log::RunChange;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;

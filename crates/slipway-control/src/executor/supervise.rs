@@ -167,7 +167,13 @@ impl Executor {
     }
 
     /// Into the past of its service: what `slipway events` shows of it.
-    pub(super) async fn tell_of_replica(&self, deployment: &DeploymentId, replica: &ReplicaId, kind: &str, message: &str) {
+    pub(super) async fn tell_of_replica(
+        &self,
+        deployment: &DeploymentId,
+        replica: &ReplicaId,
+        kind: &str,
+        message: &str,
+    ) {
         let (service, run) = {
             let fleet = self.shared.fleet();
             (fleet.service_of(deployment).cloned(), fleet.run_of(replica))

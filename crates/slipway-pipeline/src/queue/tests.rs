@@ -51,9 +51,13 @@ impl Case {
     }
 }
 
+type Words = &'static [&'static str];
+/// Name, what waits, what runs, whose turns were; then who is next.
+type Row = (&'static str, Words, Words, Words, Option<&'static str>);
+
 #[test]
 fn what_an_idle_worker_takes() {
-    let cases: &[(&str, &[&str], &[&str], &[&str], Option<&str>)] = &[
+    let cases: &[Row] = &[
         ("nothing waits", &[], &[], &[], None),
         ("the oldest", &["a shop 1", "b shop 2"], &[], &[], Some("b")),
         ("what had a worker", &["a shop 9", "b shop 1 preview resuming"], &[], &[], Some("b")),

@@ -85,7 +85,7 @@ async fn a_long_history_does_not_slow_a_listing() {
     assert_eq!(built, None);
     let newest = best("newest not ignored", async || store.newest_not_ignored(&service).await.unwrap()).await;
     assert!(newest.is_some());
-    let claimed = best("claim", async || claim(&store, 1, 1).await).await;
+    let claimed = best("claim", async || claim(store, 1, 1).await).await;
     assert_eq!(claimed, None);
 
     // Its older ones are looked for at creation and when it goes live.

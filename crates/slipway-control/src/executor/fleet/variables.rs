@@ -70,6 +70,10 @@ impl Fleet {
         }
     }
 
+    pub(crate) fn deployment_of(&self, replica: &ReplicaId) -> Option<&DeploymentId> {
+        self.groups.iter().find(|(_, group)| group.replicas.contains_key(replica)).map(|(deployment, _)| deployment)
+    }
+
     /// A replica runs with the variables of that revision. True: it was waited for.
     pub(crate) fn variables_taken(&mut self, replica: &ReplicaId, revision: u64) -> bool {
         let reload = self.groups.values_mut().find_map(|group| {
