@@ -71,14 +71,7 @@ pub(crate) fn shim(dir: &Path) -> ExitCode {
 
 /// What this machine has and lacks for running sandboxes, for `slipway doctor`.
 pub(crate) async fn checks(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Vec<Check>, Failure> {
-    let options = ServerOptions {
-        config,
-        listen: None,
-        edge_listen: None,
-        domain: None,
-        driver: None,
-        log_format: LogFormat::Text,
-    };
+    let options = ServerOptions { config, ..ServerOptions::default() };
     let config = ServerConfig::resolve(global, &options)?;
     let sandbox = &config.host.sandbox;
     let shown = |check: slipway_sandbox::Check, needed: bool| Check {
@@ -111,14 +104,7 @@ impl Places {
     /// When the configuration is not usable.
     pub(crate) fn find(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Self, Failure> {
         let config_file = config::file_in_use(config.as_deref());
-        let options = ServerOptions {
-            config,
-            listen: None,
-            edge_listen: None,
-            domain: None,
-            driver: None,
-            log_format: LogFormat::Text,
-        };
+        let options = ServerOptions { config, ..ServerOptions::default() };
         let config = ServerConfig::resolve(global, &options)?;
         Ok(Self {
             layers_dir: config.host.layers_dir,
@@ -136,14 +122,7 @@ impl Places {
 pub(crate) fn configured_edge(config: &Path) -> Result<SocketAddr, Failure> {
     let global = GlobalOptions { data: None, url: None, token: None, project: None, service: None, json: false };
     let config = Some(config.to_owned());
-    let options = ServerOptions {
-        config,
-        listen: None,
-        edge_listen: None,
-        domain: None,
-        driver: None,
-        log_format: LogFormat::Text,
-    };
+    let options = ServerOptions { config, ..ServerOptions::default() };
     ServerConfig::resolve(&global, &options).map(|config| config.edge_listen)
 }
 

@@ -390,7 +390,7 @@ pub(crate) struct InstallOptions {
 }
 
 /// Flags over environment variables over the configuration file over the defaults.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ServerOptions {
     /// Configuration file [default: /etc/slipway/slipway-server.toml where it exists]
     #[arg(long, env = "SLIPWAY_CONFIG", hide_env_values = true, value_name = "FILE")]

@@ -1,5 +1,4 @@
 use super::*;
-use crate::cli::LogFormat;
 use slipway_layers::ColdCredentials;
 use slipway_sandbox::Runtime;
 use slipway_sandbox::guest::KernelSource;
@@ -9,8 +8,7 @@ fn global(data: Option<&str>) -> GlobalOptions {
 }
 
 fn options(config: Option<&Path>) -> ServerOptions {
-    let config = config.map(Path::to_owned);
-    ServerOptions { config, listen: None, edge_listen: None, domain: None, driver: None, log_format: LogFormat::Text }
+    ServerOptions { config: config.map(Path::to_owned), ..ServerOptions::default() }
 }
 
 fn resolve(text: &str, data: Option<&str>, change: impl FnOnce(&mut ServerOptions)) -> Result<ServerConfig, String> {
