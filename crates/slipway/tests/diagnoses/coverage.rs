@@ -5,6 +5,7 @@ use slipway_build::CATALOGUE;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+const CONTROL_QUEUE: &str = "crates/slipway-control/tests/control/queue.rs";
 const E2E_CACHE: &str = "crates/slipway/tests/e2e/cache.rs";
 const HOST_MACHINES: &str = "crates/slipway-host/tests/host/machines.rs";
 const HOST_CUSTODIAN: &str = "crates/slipway-host/tests/host/custodian.rs";
@@ -17,7 +18,8 @@ const HOST_GIT: &str = "crates/slipway-host/src/git/tests.rs";
 const HOST_TOOLCHAINS: &str = "crates/slipway-host/src/toolchain/tests.rs";
 
 /// Code, file and name of the test that provokes it with the real thing.
-const ELSEWHERE: [(&str, &str, &str); 26] = [
+const ELSEWHERE: [(&str, &str, &str); 27] = [
+    ("build-memory-over-budget", CONTROL_QUEUE, "builds_have_a_budget_of_memory"),
     ("disk-nearly-full", E2E_CACHE, "a_disk_that_is_nearly_full_stops_builds_and_nothing_else"),
     ("release-gone", HOST_CUSTODIAN, "a_replica_whose_layers_are_gone_says_so"),
     ("driver-changed", HOST_MACHINES, "a_release_of_machines_is_refused_by_containers"),
