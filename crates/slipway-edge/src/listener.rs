@@ -26,9 +26,16 @@ impl EdgeListener {
         let probe = listen(address, false)?;
         let address = probe.local_addr()?;
         drop(probe);
-        let mut listener = Self { sockets: vec![listen(address, true)?], reuse: true };
-        listener.widen(threads())?;
-        Ok(listener)
+        Ok(Self { sockets: vec![listen(address, true)?], reuse: true })
+    }
+
+    /// With a socket for each thread that an edge has where nothing else is configured, so that [`Self::duplicates`] are all of them.
+    ///
+    /// # Errors
+    /// When the process may not open more files.
+    pub fn widened(mut self) -> io::Result<Self> {
+        self.widen(threads())?;
+        Ok(self)
     }
 
     /// # Errors

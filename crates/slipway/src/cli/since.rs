@@ -31,7 +31,7 @@ fn parse_at(text: &str, now: &Zoned) -> Result<Since, String> {
 
 /// A time without a date is the last one that there was.
 fn local(text: &str, now: &Zoned) -> Option<Zoned> {
-    if let Some(time) = text.parse::<Time>().ok().filter(|_| !text.contains('-')) {
+    if let Some(time) = text.parse::<Time>().ok().filter(|_| text.contains(':') && !text.contains('-')) {
         let today = now.date().to_datetime(time).to_zoned(now.time_zone().clone()).ok()?;
         return if today <= *now { Some(today) } else { today.checked_sub(1.day()).ok() };
     }

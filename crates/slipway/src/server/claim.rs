@@ -106,7 +106,7 @@ impl Listeners {
         let api = api.map_err(|error| refused(config.api_listen, &error, "api.listen", "--listen"))?;
         let edge = match handed.edge.is_empty() {
             false => EdgeListener::try_from(handed.edge),
-            true => once_free(async || EdgeListener::bind(config.edge_listen)).await,
+            true => once_free(async || EdgeListener::bind(config.edge_listen)).await.and_then(EdgeListener::widened),
         };
         let edge = edge.map_err(|error| refused(config.edge_listen, &error, "edge.listen", "--edge-listen"))?;
         Ok(Self { api, edge })

@@ -22,7 +22,7 @@ super::catalogue! { PLATFORM:
     ];
     BUILD_MEMORY_OVER_BUDGET = User, "build-memory-over-budget", "The build may take more memory than all builds together",
         "The build's memory limit is larger than what the server gives to all builds together, so it could never begin.", [
-        "Lower `build.memory` in `slipway.toml`: it is a limit, not a wish. (`resources.memory` counts where there is a pre-deploy command.)",
+        "Lower `build.memory` in `slipway.toml`: it is a limit, not a wish. Where there is a pre-deploy command, `resources.memory` counts too.",
         "Or raise `build.memory` of the server, where the machine has more.",
     ];
     RELEASE_GONE = Host, "release-gone", "Layers of the release are gone",
