@@ -29,6 +29,7 @@ const DIRECTION: [(&str, &[&str]); 13] = [
             "slipway-build",
             "slipway-store",
             "slipway-layers",
+            "slipway-pipeline",
             "slipway-sandbox",
             "slipway-host",
             "slipway-edge",
