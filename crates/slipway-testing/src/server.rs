@@ -159,6 +159,10 @@ impl TestServer {
         self.dir.path().join("data")
     }
 
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("server.toml")
+    }
+
     /// The directory of layers, which other test servers may share.
     pub fn layers(&self) -> &Path {
         &self.layers

@@ -3,6 +3,7 @@
 mod args;
 mod backup;
 mod cache;
+mod debug;
 mod deploy;
 mod doctor;
 mod env;
@@ -27,7 +28,7 @@ pub(crate) use doctor::Check;
 use crate::client::{Client, ServicePath};
 use crate::failure::Failure;
 use crate::{output, server, upgrade};
-use args::{Command, ServiceCommand};
+use args::{Command, DebugCommand, ServiceCommand};
 use clap::CommandFactory;
 use std::path::Path;
 use std::process::ExitCode;
@@ -95,6 +96,9 @@ async fn dispatch(global: &GlobalOptions, command: Command) -> Result<ExitCode, 
         }
         Command::Restore { file, check, config } => backup::restore(global, &file, check, config).await.map(done),
         Command::Upgrade { file, dry_run } => upgrade::run(global, &file, dry_run).await.map(done),
+        Command::Debug { command: DebugCommand::Bundle { file, config } } => {
+            debug::bundle(global, config, file).await.map(done)
+        }
         Command::Doctor { config } => doctor::run(global, config).await,
         Command::Destroy { yes, all: true } => service::destroy_all(global, yes).await.map(done),
         Command::Destroy { yes, all: false } => service::destroy(global, yes).await.map(done),

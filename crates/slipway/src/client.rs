@@ -168,6 +168,20 @@ impl Client {
         })
     }
 
+    /// An answer as it stands, whatever it says: behind its status, where that is no success.
+    async fn text_of(&self, path: &str) -> Result<String, ClientError> {
+        let exchange = async {
+            let answer = self.send(Method::GET, path, "application/json", empty()).await?;
+            let status = answer.response.status();
+            let body = Limited::new(answer.response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            drop(answer.connection);
+            let body = body.map_err(|_| ClientError::TooLong { bytes_max: ANSWER_BYTES_MAX })?.to_bytes();
+            let head = if status.is_success() { String::new() } else { format!("{status}\n") };
+            Ok(head + &String::from_utf8_lossy(&body))
+        };
+        self.within(ANSWER_WAIT_MAX, exchange).await
+    }
+
     async fn refusal(&self, answer: Answer) -> ClientError {
         let status = answer.response.status();
         let body = Limited::new(answer.response.into_body(), ANSWER_BYTES_MAX).collect();

@@ -7,6 +7,7 @@ mod archive;
 mod backup;
 mod cli;
 mod client;
+mod debug;
 mod failure;
 mod install;
 mod output;

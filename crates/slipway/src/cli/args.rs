@@ -211,6 +211,11 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// What somebody who helps has to see
+    Debug {
+        #[command(subcommand)]
+        command: DebugCommand,
+    },
     /// Run the server: API, build workers, replicas and the reverse proxy
     Server {
         #[command(flatten)]
@@ -367,6 +372,18 @@ pub(crate) enum CacheCommand {
         /// Of one service, such as web or shop/web; without it, of all services of the server
         #[arg(value_parser = super::cache::service_argument, value_name = "SERVICE")]
         of: Option<super::cache::ServiceArgument>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DebugCommand {
+    /// Write versions, configuration, events, log, metrics and the machine's state to one file, without secrets; also of a server that is down
+    Bundle {
+        /// [default: slipway-debug-TIME.tar.zst here]
+        file: Option<PathBuf>,
+        /// The server's configuration file [default: /etc/slipway/slipway-server.toml where it exists]
+        #[arg(long, env = "SLIPWAY_CONFIG", hide_env_values = true, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
 }
 

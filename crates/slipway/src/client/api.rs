@@ -65,6 +65,15 @@ impl Client {
         self.get("/v1/server").await
     }
 
+    /// Which parts of the server are ready, as it says it to whoever watches it.
+    pub(crate) async fn readiness(&self) -> Result<String, ClientError> {
+        self.text_of("/readyz").await
+    }
+
+    pub(crate) async fn metrics(&self) -> Result<String, ClientError> {
+        self.text_of("/metrics").await
+    }
+
     /// Sends an archive chunk by chunk; an error in `chunks` breaks the request off, so that the server keeps nothing.
     pub(crate) async fn upload(&self, chunks: mpsc::Receiver<io::Result<Bytes>>) -> Result<UploadView, ClientError> {
         let body: RequestBody = ChunkBody(chunks).boxed_unsync();

@@ -2,7 +2,8 @@
 
 use crate::BINARY;
 use slipway_testing::{App, TestServer, wait};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -120,6 +121,33 @@ impl Sentinels {
     }
 }
 
+/// What is given to somebody who helps.
+fn assert_none_in_bundle(server: &TestServer, sentinels: &Sentinels) {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, config) = (dir.path().join("bundle.tar.zst"), server.config_path());
+    let written = server.run(&["debug", "bundle", file.to_str().unwrap(), "--config", config.to_str().unwrap(), "--json"]);
+    let written: serde_json::Value = serde_json::from_str(&written.expect_code(0).stdout).unwrap();
+    // No systemd runs here.
+    assert!(written["missing"].as_array().unwrap().iter().all(|why| why.as_str().unwrap().starts_with("server.log")), "{written}");
+    assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    let token = std::fs::read_to_string(server.data().join("admin-token")).unwrap();
+    let mut tar = tar::Archive::new(zstd::Decoder::new(std::fs::File::open(&file).unwrap()).unwrap());
+    let mut parts = Vec::new();
+    for entry in tar.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let (name, mut content) = (entry.path().unwrap().display().to_string(), Vec::new());
+        entry.read_to_end(&mut content).unwrap();
+        sentinels.assert_none_in(&name, &content);
+        assert!(!String::from_utf8_lossy(&content).contains(token.trim()), "the token is in {name}");
+        parts.push((name, content.len()));
+    }
+    for part in ["versions.txt", "doctor.json", "events.json", "metrics.txt", "config.toml", "mounts.txt"] {
+        assert!(parts.iter().any(|(name, bytes)| name.ends_with(part) && *bytes > 100), "{part}: {parts:?}");
+    }
+    let refused = server.run(&["debug", "bundle", file.to_str().unwrap()]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+}
+
 #[test]
 fn no_secret_is_in_anything_that_slipway_writes() {
     let server = TestServer::start(BINARY);
@@ -171,6 +199,7 @@ fn no_secret_is_in_anything_that_slipway_writes() {
         sentinels.assert_none_in(&format!("{args:?}"), format!("{}{}", shown.stdout, shown.stderr).as_bytes());
     }
     sentinels.assert_none_in("the server's log", server.log().as_bytes());
+    assert_none_in_bundle(&server, &sentinels);
     let files = sentinels.assert_none_in_files(&server.data());
     assert!(files > 10, "database, logs, uploads and sandboxes are looked through: {files} files");
     sentinels.assert_none_in_processes(&Path::new(BINARY).parent().unwrap().join("libexec/slipway-agent"));
