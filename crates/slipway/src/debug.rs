@@ -111,7 +111,9 @@ async fn doctor(global: &GlobalOptions, config: Option<PathBuf>) -> Result<Strin
 
 async fn of_machine(places: &Places) -> Vec<Part> {
     let config = match &places.config_file {
-        Some(file) => std::fs::read_to_string(file).map_err(|error| error.to_string()).and_then(|text| hide::config(&text)),
+        Some(file) => {
+            std::fs::read_to_string(file).map_err(|error| error.to_string()).and_then(|text| hide::config(&text))
+        }
         None => Err("there is none: the defaults hold".to_owned()),
     };
     vec![

@@ -20,6 +20,8 @@ pub(super) async fn bundle(
     for missing in &bundle.missing {
         output::say(&format!("left out {}", output::printable(missing)));
     }
-    output::say("values of variables are not in it, known credentials are hidden; look through it before you give it away");
+    output::say(
+        "values of variables are not in it, known credentials are hidden; look through it before you give it away",
+    );
     Ok(())
 }

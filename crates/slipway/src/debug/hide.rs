@@ -34,8 +34,8 @@ impl Hider {
         if let Some(places) = places {
             FILES.iter().for_each(|file| hider.add_file(&places.data_dir.join(file)));
             if let Ok(text) = fs::read_to_string(ClientFile::path(&places.data_dir)) {
-                let token = serde_json::from_str::<serde_json::Value>(&text);
-                token.ok().and_then(|file| Some(hider.add(file.get("token")?.as_str()?)));
+                let file = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default();
+                hider.add(file["token"].as_str().unwrap_or_default());
             }
             let config = places.config_file.as_ref().and_then(|file| fs::read_to_string(file).ok());
             let cold = config.and_then(|text| cold_credentials(&text));
@@ -90,7 +90,8 @@ fn without_user(line: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         out.push_str(before);
         out.push_str("://");
-        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#')).unwrap_or(after.len());
+        let end =
+            after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#')).unwrap_or(after.len());
         rest = match after[..end].rfind('@') {
             Some(at) => {
                 out.push_str(HIDDEN);
@@ -134,10 +135,16 @@ mod tests {
         fs::write(data.join("keys/master.key"), [0xff, 0xfe, 1, 2, 3]).unwrap();
         fs::write(ClientFile::path(&data), r#"{"url":"http://127.0.0.1:1","token":"tok-of-clients"}"#).unwrap();
         let credentials = dir.path().join("s3");
-        fs::write(&credentials, "[default]\naws_access_key_id = AKIAEXAMPLE1\naws_secret_access_key=s3cr3t/with+signs\n").unwrap();
+        fs::write(
+            &credentials,
+            "[default]\naws_access_key_id = AKIAEXAMPLE1\naws_secret_access_key=s3cr3t/with+signs\n",
+        )
+        .unwrap();
         let file = dir.path().join("server.toml");
-        fs::write(&file, format!("[layers.cold]\nbucket = \"b\"\ncredentials = \"{}\"\n", credentials.display())).unwrap();
-        let places = Places { layers_dir: data.join("layers"), data_dir: data, keep_releases: 1, config_file: Some(file) };
+        fs::write(&file, format!("[layers.cold]\nbucket = \"b\"\ncredentials = \"{}\"\n", credentials.display()))
+            .unwrap();
+        let places =
+            Places { layers_dir: data.join("layers"), data_dir: data, keep_releases: 1, config_file: Some(file) };
         let hider = Hider::of(Some(&places));
         let text = "tok-abcdefgh, tok-of-clients, fffe010203, AKIAEXAMPLE1 and \"s3cr3t/with+signs\"; a plain word";
         assert_eq!(hider.hide(text), "***, ***, ***, *** and \"***\"; a plain word\n");

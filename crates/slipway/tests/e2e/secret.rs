@@ -125,10 +125,14 @@ impl Sentinels {
 fn assert_none_in_bundle(server: &TestServer, sentinels: &Sentinels) {
     let dir = tempfile::tempdir().unwrap();
     let (file, config) = (dir.path().join("bundle.tar.zst"), server.config_path());
-    let written = server.run(&["debug", "bundle", file.to_str().unwrap(), "--config", config.to_str().unwrap(), "--json"]);
+    let written =
+        server.run(&["debug", "bundle", file.to_str().unwrap(), "--config", config.to_str().unwrap(), "--json"]);
     let written: serde_json::Value = serde_json::from_str(&written.expect_code(0).stdout).unwrap();
     // No systemd runs here.
-    assert!(written["missing"].as_array().unwrap().iter().all(|why| why.as_str().unwrap().starts_with("server.log")), "{written}");
+    assert!(
+        written["missing"].as_array().unwrap().iter().all(|why| why.as_str().unwrap().starts_with("server.log")),
+        "{written}"
+    );
     assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     let token = std::fs::read_to_string(server.data().join("admin-token")).unwrap();
     let mut tar = tar::Archive::new(zstd::Decoder::new(std::fs::File::open(&file).unwrap()).unwrap());
