@@ -105,6 +105,12 @@ impl Replica {
 
     /// Runs the replica until it is not wanted or fails; `adopted` is its sandbox of a former run of the server.
     pub(crate) async fn live(self, adopted: Option<Sandbox>) -> Life {
+        let life = self.until_over(adopted).await;
+        self.forget_run().await;
+        life
+    }
+
+    async fn until_over(&self, adopted: Option<Sandbox>) -> Life {
         let mut backoff = Backoff::new(self.spec.replica.clone());
         self.was_ready.store(self.spec.served, Ordering::Relaxed);
         let mut sandbox = self.still_running(adopted).await;

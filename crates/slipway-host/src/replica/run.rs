@@ -40,6 +40,12 @@ impl Replica {
         }
     }
 
+    /// There is none any more whose name a later server could ask for.
+    pub(super) async fn forget_run(&self) {
+        // A leftover is removed at the next start.
+        let _ = tokio::fs::remove_file(self.run_path()).await;
+    }
+
     /// The life that an earlier server began.
     pub(super) async fn adopt_run(&self) {
         let path = self.run_path();
