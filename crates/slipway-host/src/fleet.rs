@@ -68,9 +68,12 @@ impl Fleet {
         self.reconcile();
         for (id, sandbox) in self.adopted.drain() {
             tracing::info!(sandbox = id, "stopping a replica that is not wanted any more");
+            let run = self.host.run_path(&id);
             self.leaving.spawn(async move {
-                if let Err(error) = sandbox.stop(UNKNOWN_GRACE).await {
-                    tracing::warn!(%error, "cannot stop a replica that is not wanted any more");
+                match sandbox.stop(UNKNOWN_GRACE).await {
+                    // A leftover is removed at the next start.
+                    Ok(_) => drop(tokio::fs::remove_file(run).await),
+                    Err(error) => tracing::warn!(%error, "cannot stop a replica that is not wanted any more"),
                 }
             });
         }

@@ -63,6 +63,11 @@ impl Host {
         self.scratch_root().join(".replicas")
     }
 
+    /// Where it is written down which run the sandbox of a replica is, for a later server.
+    pub(crate) fn run_path(&self, sandbox_id: &str) -> PathBuf {
+        self.replica_images().join(format!("{sandbox_id}.run"))
+    }
+
     /// Mounts of the replicas that are sites, each under its id.
     pub(crate) fn sites(&self) -> PathBuf {
         sites_in(&self.config.data_dir)

@@ -27,7 +27,7 @@ impl Replica {
     }
 
     fn run_path(&self) -> PathBuf {
-        self.host.replica_images().join(format!("{}.run", replica_sandbox_id(&self.spec.replica)))
+        self.host.run_path(&replica_sandbox_id(&self.spec.replica))
     }
 
     /// A new life. What cannot be written down costs its name after a restart of the server, and nothing else.
