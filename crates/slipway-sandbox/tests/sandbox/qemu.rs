@@ -3,6 +3,7 @@
 use crate::drivers::{Place, qemu};
 use crate::machine::{assert_nothing_left, gone, init_pid, kill, run, shim_pid};
 use slipway_sandbox::{DriverConfig, SandboxError, Sandboxes};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 #[tokio::test]
@@ -18,11 +19,20 @@ async fn the_end_of_the_vsock_device_is_the_end_of_the_machine() {
     machine.end(&[]).await;
 }
 
-/// The programs of a machine have no right that matters, whoever takes them over.
+/// The programs of a machine have no right that matters, whoever takes them over, and may lie where only root can go.
 #[tokio::test]
 async fn the_programs_of_a_machine_are_nobody_s_and_confined() {
     let Some(place) = Place::find(qemu(), 62) else { return };
-    let machine = place.machine().await;
+    let closed = tempfile::tempdir().unwrap();
+    assert_eq!(closed.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    let machine = place
+        .machine_with(|config| {
+            let DriverConfig::Qemu(qemu) = &mut config.driver else { unreachable!() };
+            let program = closed.path().join("vhost-device-vsock");
+            std::fs::copy(qemu.vsock_program.as_ref().unwrap(), &program).unwrap();
+            qemu.vsock_program = Some(program);
+        })
+        .await;
     let mut spec = machine.spec("qemu-2");
     spec.limits.cpus = 2.0;
     let sandbox = machine.sandboxes.boot(spec).await.unwrap();
@@ -39,7 +49,9 @@ async fn the_programs_of_a_machine_are_nobody_s_and_confined() {
         let uid: u32 = field("Uid:").split('\t').next().unwrap().parse().unwrap();
         assert!(uid >= 1_900_000_000, "{status}");
         users.push(uid);
-        assert_eq!((field("CapEff:").as_str(), field("CapBnd:").is_empty()), ("0000000000000000", false));
+        for set in ["CapEff:", "CapPrm:", "CapInh:", "CapAmb:"] {
+            assert_eq!(field(set), "0000000000000000", "{status}");
+        }
         assert_eq!((field("NoNewPrivs:").as_str(), field("Groups:").as_str()), ("1", ""));
         let own = std::fs::read_link("/proc/self/ns/net").unwrap();
         assert_ne!(std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap(), own, "it has the slot's network alone");
