@@ -1,5 +1,6 @@
 //! What control is told at its start.
 
+use crate::metrics::TrafficReader;
 use slipway_types::host::{HostCommand, HostReport};
 use slipway_types::log;
 use slipway_types::route::{EdgeReport, RouteTable};
@@ -91,4 +92,5 @@ pub struct HostLink {
 pub struct EdgeLink {
     pub tables: watch::Sender<RouteTable>,
     pub reports: mpsc::Receiver<EdgeReport>,
+    pub traffic: TrafficReader,
 }

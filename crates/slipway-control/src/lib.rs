@@ -32,6 +32,7 @@ mod view;
 pub use bootstrap::{Bootstrap, BootstrapError, bootstrap};
 pub use config::{ControlConfig, DRAIN_TIMEOUT, EdgeLink, HostLink, LogLimits, QUEUE_MAX};
 pub use executor::{ExecutorError, Fault};
+pub use metrics::TrafficReader;
 pub use restored::{SecretsError, check_secrets};
 pub use seal::MasterKey;
 pub use server::{ControlError, run};

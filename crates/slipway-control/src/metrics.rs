@@ -3,6 +3,10 @@
 //!
 //! Labels take their values from fixed lists alone, so that neither people nor apps can make more series.
 
+mod edge;
+
+pub use edge::TrafficReader;
+
 use crate::readiness::Heard;
 use crate::shared::Shared;
 use prometheus_client::encoding::text::encode;
@@ -120,6 +124,12 @@ fn word(result: PhaseResult) -> &'static str {
     }
 }
 
+fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let counter = Counter::<u64>::default();
+    counter.inc_by(value);
+    registry.register(name, help, counter);
+}
+
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
     let gauge = Gauge::<i64>::default();
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -139,6 +149,7 @@ impl Shared {
         gauge(registry, "database_bytes", "Size of the database", self.store.size_bytes().await?);
         self.replicas(registry);
         self.layers(registry);
+        edge::register(registry, &self.traffic);
         if let Some((free, all)) = crate::readiness::disk(&self.data_dir) {
             gauge(registry, "data_disk_free_bytes", "Room on the disk of the data directory", free);
             gauge(registry, "data_disk_size_bytes", "Size of that disk", all);

@@ -94,6 +94,7 @@ pub async fn run(
         editing: tokio::sync::Mutex::default(),
         data_dir: data_dir.clone(),
         metrics: Metrics::default(),
+        traffic: edge.traffic.clone(),
         last_look: LastLook::default(),
     });
     let keep_logs = Arc::clone(&shared.logs).keep_within_bound(shutdown.child_token());

@@ -5,7 +5,7 @@ use crate::cache::CacheState;
 use crate::executor::Waits;
 use crate::executor::fleet::Fleet;
 use crate::log::Logs;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, TrafficReader};
 use crate::outside::Outside;
 use crate::readiness::LastLook;
 use crate::refusal::Refusal;
@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) editing: tokio::sync::Mutex<()>,
     pub(crate) data_dir: PathBuf,
     pub(crate) metrics: Metrics,
+    pub(crate) traffic: TrafficReader,
     pub(crate) last_look: LastLook,
 }
 

@@ -4,6 +4,7 @@
 //! than a timer per request, and cuts a connection at most one look after its time.
 
 use crate::limits::EdgeLimits;
+use crate::meter::Counts;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -28,12 +29,14 @@ pub(crate) struct Activity {
     phase: AtomicU8,
     phase_ms: AtomicU64,
     moved_ms: AtomicU64,
+    counts: Arc<Counts>,
 }
 
 impl Activity {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(counts: Arc<Counts>) -> Self {
+        counts.connection_accepted();
         let (phase_ms, moved_ms) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { began: Instant::now(), phase: AtomicU8::new(HEAD), phase_ms, moved_ms }
+        Self { began: Instant::now(), phase: AtomicU8::new(HEAD), phase_ms, moved_ms, counts }
     }
 
     fn now_ms(&self) -> u64 {
@@ -51,6 +54,7 @@ impl Activity {
 
     pub(crate) fn request_began(&self) {
         self.phase.store(BUSY, Relaxed);
+        self.counts.request_began();
     }
 
     /// Whether there was a request yet.
@@ -59,7 +63,9 @@ impl Activity {
     }
 
     pub(crate) fn request_ended(&self) {
-        self.phase.store(IDLE, Relaxed);
+        if self.phase.swap(IDLE, Relaxed) == BUSY {
+            self.counts.request_ended();
+        }
         self.phase_ms.store(self.now_ms(), Relaxed);
     }
 
@@ -76,6 +82,15 @@ impl Activity {
             IDLE => (in_phase.min(self.still_for()) >= limits.client_idle_timeout).then_some("idle"),
             _ => (self.still_for() >= limits.stall_timeout).then_some("stalled"),
         }
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        if *self.phase.get_mut() == BUSY {
+            self.counts.request_ended();
+        }
+        self.counts.connection_closed();
     }
 }
 

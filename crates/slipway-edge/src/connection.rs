@@ -38,7 +38,8 @@ impl Client {
         let text = address.ip().to_canonical().to_string();
         let address = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let peer = Peer { address, trusted: worker.trust_forwarded };
-        Self { worker, activity: Arc::new(Activity::new()), peer, _place: place }
+        let activity = Arc::new(Activity::new(worker.counts.clone()));
+        Self { worker, activity, peer, _place: place }
     }
 }
 

@@ -24,6 +24,7 @@ mod idle;
 pub mod limits;
 mod listener;
 mod login;
+mod meter;
 mod outside;
 mod page;
 mod percent;
@@ -40,6 +41,7 @@ mod worker;
 
 pub use limits::EdgeLimits;
 pub use listener::EdgeListener;
+pub use meter::Meter;
 pub use outside::{Network, NetworkError, ProxyConfig};
 
 use apply::Applier;
@@ -66,6 +68,8 @@ pub struct EdgeConfig {
     pub trust_forwarded: bool,
     pub limits: EdgeLimits,
     pub proxy: ProxyConfig,
+    /// Counts here.
+    pub meter: Meter,
 }
 
 /// Why the edge ended before it was asked to.
@@ -112,6 +116,7 @@ pub async fn run(
             table: table.clone(),
             generations: applier.generations(),
             asks: asks.clone(),
+            counts: config.meter.thread(),
             shutdown: stop.clone(),
             limits: config.limits.clone(),
             request_ids: RequestIds::new(),

@@ -27,6 +27,7 @@ use hyper::upgrade::OnUpgrade;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Answers one request of a client, always.
 pub(crate) async fn answer(
@@ -35,10 +36,15 @@ pub(crate) async fn answer(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let id = client.worker.request_ids.of(request.headers());
     let accept = request.headers().get(ACCEPT).cloned();
-    let refusal = match forward(&client, request, &id).await {
+    let (began, counts) = (Instant::now(), &client.worker.counts);
+    let answered = forward(&client, request, &id).await;
+    let status = answered.as_ref().map_or_else(|refusal| refusal.status, Response::status);
+    counts.answered(status, began.elapsed());
+    let refusal = match answered {
         Ok(response) => return Ok(response),
         Err(refusal) => refusal,
     };
+    counts.refused(refusal.code);
     let (code, detail) = (refusal.code, &refusal.detail);
     if refusal.status.is_server_error() {
         tracing::warn!(code, request = ?id, "{detail}");

@@ -2,6 +2,7 @@
 
 use crate::connection::{self, Client};
 use crate::limits::{ACCEPT_BACKOFF, EdgeLimits, READER_THREADS_MAX, SWEEP_INTERVAL, UPSTREAM_IDLE_TIMEOUT};
+use crate::meter::Counts;
 use crate::outside::Outside;
 use crate::request_id::RequestIds;
 use crate::table::Table;
@@ -22,6 +23,7 @@ pub(crate) struct Worker {
     /// The generation of `table`: who waits for a change is told.
     pub(crate) generations: watch::Receiver<u64>,
     pub(crate) asks: Arc<Asks>,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) limits: EdgeLimits,
     pub(crate) request_ids: RequestIds,

@@ -21,6 +21,7 @@ pub mod secret;
 pub mod settings;
 pub mod site;
 pub mod source;
+pub mod traffic;
 
 pub use deployment::{DeploymentStatus, Phase, Trigger};
 pub use diagnosis::{Blame, Diagnosis};

@@ -79,6 +79,18 @@ async fn numbers_are_for_who_has_the_token_and_name_no_service() {
     world.fake.report(HostReport::Swept(SweepEnded { sweep: "swp-1".to_owned(), outcome })).await;
     until(&world, "slipway_layer_evictions_total", |count| count == 3.0).await;
 
+    for (series, value) in [
+        ("connections_accepted_total", 9.0),
+        ("connections_open", 4.0),
+        ("requests_open", 1.0),
+        ("answers_total{class=\"4xx\"}", 2.0),
+        ("refusals_total{code=\"no-such-host\"}", 2.0),
+        ("answer_head_seconds_bucket{le=\"0.01\"}", 4.0),
+        ("answer_head_seconds_bucket{le=\"+Inf\"}", 5.0),
+        ("answer_head_seconds_sum", 40.007),
+    ] {
+        assert_eq!(number(&world, &format!("slipway_edge_{series}")).await, Some(value), "{series}");
+    }
     let text = world.client.get("/metrics").await.text();
     assert!(text.ends_with("# EOF\n"), "{text}");
     for named in ["shop", "web", view.deployment.as_str()] {

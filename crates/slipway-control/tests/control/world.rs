@@ -7,12 +7,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
 use serde_json::{Value, json};
-use slipway_control::{ControlConfig, ControlError, EdgeLink, HostLink, run};
+use slipway_control::{ControlConfig, ControlError, EdgeLink, HostLink, TrafficReader, run};
 use slipway_store::Store;
-use slipway_types::Phase;
 use slipway_types::api::{DeploymentView, ServiceView};
 use slipway_types::host::HostCommand;
 use slipway_types::route::RouteTable;
+use slipway_types::traffic::Traffic;
+use slipway_types::{Phase, ReplicaId};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,7 +57,7 @@ impl World {
         let shutdown = CancellationToken::new();
         let address = config.api_listener.local_addr().unwrap();
         let host = HostLink { commands, reports: from_host };
-        let edge = EdgeLink { tables, reports: from_edge };
+        let edge = EdgeLink { tables, reports: from_edge, traffic: TrafficReader::new(traffic) };
         let running = tokio::spawn(run(config, store, host, edge, shutdown.clone()));
         let token_file = dir.path().join("client.json");
         wait(|| token_file.exists()).await;
@@ -109,6 +110,20 @@ impl World {
 
     pub(crate) async fn web(&self) -> ServiceView {
         self.client.get(WEB).await.json()
+    }
+
+    /// Waits until the service is as wanted.
+    pub(crate) async fn until_web(&self, wanted: impl Fn(&ServiceView) -> bool) -> ServiceView {
+        let looking = async {
+            loop {
+                let service = self.web().await;
+                if wanted(&service) {
+                    return service;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.expect("the service to come there")
     }
 
     /// Waits until the deployment's view is as wanted.
@@ -174,4 +189,23 @@ pub(crate) fn archive() -> Bytes {
     header.set_mode(0o644);
     builder.append_data(&mut header, "package.json", &b"{}"[..]).unwrap();
     gzip(&builder.into_inner().unwrap()).into()
+}
+
+pub(crate) fn replica(of: &DeploymentView, number: u32) -> ReplicaId {
+    ReplicaId::parse(format!("{}-{number}", of.deployment)).unwrap()
+}
+
+/// What an edge might have counted.
+fn traffic() -> Traffic {
+    let refusals = [("no-such-host".to_owned(), 2)].into();
+    let heads = [1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    Traffic {
+        connections_accepted: 9,
+        connections_open: 4,
+        requests_open: 1,
+        answers: [0, 3, 0, 2, 0],
+        refusals,
+        heads,
+        heads_us: 40_007_000,
+    }
 }

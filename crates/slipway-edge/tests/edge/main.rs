@@ -4,6 +4,7 @@
 
 mod bounds;
 mod client;
+mod count;
 mod drain;
 mod files;
 mod forward;

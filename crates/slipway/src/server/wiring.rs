@@ -5,13 +5,13 @@
 use super::claim::Listeners;
 use super::config::ServerConfig;
 use super::driver;
+use super::log;
 use super::signal::{StopSignal, Wish};
 use super::successor::Successor;
 use crate::client::ClientFile;
 use crate::failure::Failure;
-use crate::output::{self, Palette};
-use slipway_control::{ControlConfig, EdgeLink, HostLink};
-use slipway_edge::{EdgeConfig, EdgeListener};
+use slipway_control::{ControlConfig, EdgeLink, HostLink, TrafficReader};
+use slipway_edge::{EdgeConfig, EdgeListener, Meter};
 use slipway_store::Store;
 use slipway_types::route::RouteTable;
 use std::error::Error;
@@ -70,7 +70,7 @@ pub(super) async fn serve(mut config: ServerConfig, listeners: Listeners) -> Res
         (Wish::Stop, stopped) => stopped.map(|()| None),
         (Wish::Replace, stopped) => {
             // A part that hangs ends with this program.
-            stopped.unwrap_or_else(|failure| output::say(&format!("warning: {}", failure.in_one_line())));
+            stopped.unwrap_or_else(|failure| log::warn(&failure));
             Ok(Some(successor))
         }
     }
@@ -78,10 +78,10 @@ pub(super) async fn serve(mut config: ServerConfig, listeners: Listeners) -> Res
 
 fn announce_end(ended: &Result<Wish, Failure>) {
     if let Ok(Wish::Replace) = ended {
-        output::say("making place for the program that is installed now; apps go on");
+        log::say("making place for the program that is installed now; apps go on");
         super::notify::reloading();
     } else {
-        output::say("stopping; apps go on");
+        log::say("stopping; apps go on");
         super::notify::stopping();
     }
 }
@@ -113,10 +113,8 @@ async fn run_parts(
 
 /// The driver's guest and the base layer, made at the first start: minutes, so each step says what it does.
 async fn prepare(config: &mut ServerConfig) -> Result<(), Failure> {
-    let palette = Palette::of_stderr();
-    let step = |line: &str| output::say(&format!("{} {}", palette.dim("set-up"), output::printable(line)));
-    config.host.sandbox.driver = Box::pin(driver::choose(config, step)).await?;
-    let prepared = Box::pin(slipway_host::prepare(&config.host, step)).await;
+    config.host.sandbox.driver = Box::pin(driver::choose(config, log::step)).await?;
+    let prepared = Box::pin(slipway_host::prepare(&config.host, log::step)).await;
     prepared.map_err(|error| {
         Failure::server(format!("cannot prepare the base system: {error}"))
             .caused_by_all(error.source())
@@ -143,7 +141,8 @@ fn start_edge(
     let (tables, mut for_edge) = watch::channel(RouteTable::default());
     let (edge_reports, reports) = mpsc::channel(EDGE_REPORTS_MAX);
     let stop = shutdown.clone();
-    let edge = EdgeConfig { proxy: config.proxy.clone(), ..EdgeConfig::default() };
+    let meter = Meter::default();
+    let edge = EdgeConfig { proxy: config.proxy.clone(), meter: meter.clone(), ..EdgeConfig::default() };
     parts.spawn(async move {
         // Before that it could say nothing but 404: who connects waits in the kernel's queue.
         if let Some(Err(_)) = stop.run_until_cancelled(for_edge.changed()).await {
@@ -151,7 +150,7 @@ fn start_edge(
         }
         named("edge", Box::pin(slipway_edge::run(edge, listener, for_edge, edge_reports, stop)).await)
     });
-    EdgeLink { tables, reports }
+    EdgeLink { tables, reports, traffic: TrafficReader::new(move || meter.read()) }
 }
 
 /// Only once network and driver are there is there something to be ready for.
@@ -226,11 +225,10 @@ impl Addresses {
     }
 
     fn announce(self, config: &ServerConfig) {
-        let ready = Palette::of_stderr().green("ready");
         let (domain, port) = (&config.domain, self.edge.port());
-        output::say(&format!("{ready} API at http://{}", self.api));
-        output::say(&format!("{ready} services at http://<service>-<project>.{domain}:{port}"));
-        output::say(&format!("{ready} data in {}", config.data_dir.display()));
+        log::ready(&format!("API at http://{}", self.api));
+        log::ready(&format!("services at http://<service>-<project>.{domain}:{port}"));
+        log::ready(&format!("data in {}", config.data_dir.display()));
     }
 }
 

@@ -67,6 +67,7 @@ impl Server {
             editing: tokio::sync::Mutex::default(),
             data_dir: PathBuf::new(),
             metrics: Default::default(),
+            traffic: Default::default(),
             last_look: Default::default(),
         };
         let (to_host, from_control) = mpsc::channel(QUEUE);
@@ -75,7 +76,7 @@ impl Server {
         let (edge_reports, from_edge) = mpsc::channel(QUEUE);
         let (commands, for_executor) = mpsc::channel(QUEUE);
         let host = HostLink { commands: to_host, reports: from_host };
-        let edge = EdgeLink { tables, reports: from_edge };
+        let edge = EdgeLink { tables, reports: from_edge, traffic: Default::default() };
         let executor = Executor::new(Arc::new(shared), host, edge, for_executor);
         let host = HostEnd { commands: from_control, reports: host_reports };
         let edge = EdgeEnd { tables: for_edge, reports: edge_reports };
