@@ -7,6 +7,7 @@ pub(crate) mod budget;
 pub(crate) mod form;
 pub(crate) mod mask;
 pub(crate) mod restart;
+mod room;
 pub(crate) mod search;
 pub(crate) mod segment;
 
@@ -24,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const STEM: &str = "log";
 /// Of a service's log: so much of it is lost at most when its oldest segment goes.
 const SERVICE_SEGMENTS: u64 = 8;
-/// Of a deployment's log: what came first (the plan, the first error) and what came last are worth keeping.
-const DEPLOYMENT_SEGMENTS: u64 = 3;
+/// Of a deployment's log, of which each phase is a chapter: what came first there (the first error) and last is worth keeping.
+const DEPLOYMENT_SEGMENTS: u64 = 16;
 
 /// All logs of a data directory. Each is open at most once, so that its writers and followers meet.
 #[derive(Debug)]
@@ -45,13 +46,13 @@ impl Logs {
 
     pub(crate) fn deployment(&self, deployment: &DeploymentId) -> io::Result<Arc<SegmentLog>> {
         let bytes_max = self.limits.deployment_bytes;
-        let shape = Shape { segment_bytes: bytes_max / DEPLOYMENT_SEGMENTS, bytes_max, keep_head: true };
+        let shape = Shape { segment_bytes: bytes_max / DEPLOYMENT_SEGMENTS, bytes_max, keep_heads: true };
         self.log(self.dir.join("deployments").join(deployment.as_str()), shape)
     }
 
     pub(crate) fn service(&self, service: &ServiceId) -> io::Result<Arc<SegmentLog>> {
         let bytes_max = self.limits.service_bytes;
-        let shape = Shape { segment_bytes: bytes_max / SERVICE_SEGMENTS, bytes_max, keep_head: false };
+        let shape = Shape { segment_bytes: bytes_max / SERVICE_SEGMENTS, bytes_max, keep_heads: false };
         self.log(self.dir.join("services").join(service.as_str()), shape)
     }
 

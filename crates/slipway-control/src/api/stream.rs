@@ -180,7 +180,7 @@ mod tests {
 
     async fn stream(later: &[&str]) -> String {
         let dir = tempfile::tempdir().unwrap();
-        let shape = Shape { segment_bytes: 1000, bytes_max: 3000, keep_head: true };
+        let shape = Shape { segment_bytes: 1000, bytes_max: 3000, keep_heads: true };
         let log = Arc::new(SegmentLog::open(dir.path().to_owned(), "x", shape, Arc::default()).unwrap());
         log.append("first").unwrap();
         let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);

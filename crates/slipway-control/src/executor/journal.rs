@@ -40,8 +40,12 @@ impl Journal {
     }
 
     pub(crate) fn write(&self, event: &DeploymentEvent) {
-        let written =
-            serde_json::to_string(event).map_err(std::io::Error::other).and_then(|line| self.log.append(&line));
+        let written = serde_json::to_string(event).map_err(std::io::Error::other).and_then(|line| {
+            if let DeploymentEvent::PhaseStarted { .. } = event {
+                self.log.begin_chapter()?;
+            }
+            self.log.append(&line)
+        });
         if let Err(error) = written {
             tracing::error!(%error, "could not write to a deployment's log");
         }

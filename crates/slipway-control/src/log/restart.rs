@@ -204,7 +204,7 @@ mod tests {
     fn the_last_words_the_end_and_the_first_words_behind_it() {
         let dir = tempfile::tempdir().unwrap();
         // So small that both sides reach into other segments.
-        let shape = Shape { segment_bytes: 600, bytes_max: 1 << 20, keep_head: false };
+        let shape = Shape { segment_bytes: 600, bytes_max: 1 << 20, keep_heads: false };
         let log = SegmentLog::open(dir.path().to_owned(), crate::log::STEM, shape, Arc::default()).unwrap();
         filled(&log);
         let latest = texts(around(&log, &Which::Latest, None, 2).unwrap());

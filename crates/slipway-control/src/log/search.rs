@@ -168,7 +168,7 @@ mod tests {
     use crate::log::segment::Shape;
     use std::sync::Arc;
 
-    const SMALL: Shape = Shape { segment_bytes: 1000, bytes_max: 8000, keep_head: false };
+    const SMALL: Shape = Shape { segment_bytes: 1000, bytes_max: 8000, keep_heads: false };
 
     /// One line a minute.
     fn filled(dir: &std::path::Path, lines: i64) -> SegmentLog {

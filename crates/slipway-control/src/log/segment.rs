@@ -1,10 +1,10 @@
 //! An append-only log of lines in files of bounded size.
 //!
-//! Segment 0 is `<stem>.ndjson`, the next `<stem>.1.ndjson` and so on. When they take too much, the oldest goes; with
-//! `keep_head` that is the oldest but segment 0. Readers see whole lines only, in order, and are told of a gap. The instant of
+//! Segment 0 is `<stem>.ndjson`, the next `<stem>.1.ndjson` and so on. When they take too much, one goes ([`room`]). Readers see whole lines only, in order, and are told of a gap. The instant of
 //! a segment's first line is its index: a reader who wants what came after an instant opens no older segment.
 
 use super::budget::Budget;
+use super::room;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ pub(crate) struct Shape {
     pub(crate) segment_bytes: u64,
     /// All segments together.
     pub(crate) bytes_max: u64,
-    pub(crate) keep_head: bool,
+    /// The beginnings of all chapters stay.
+    pub(crate) keep_heads: bool,
 }
 
 #[derive(Debug)]
@@ -95,8 +96,7 @@ impl SegmentLog {
             if writer.bytes + whole.len() as u64 > 0 && writer.bytes + bytes > self.shape.segment_bytes {
                 self.write(&mut writer, &whole)?;
                 whole.clear();
-                *writer = Writer { segment: writer.segment + 1, bytes: 0, file: None };
-                self.drop_oldest()?;
+                self.begin(&mut writer, |segment| segment + 1)?;
                 self.reopen(&mut writer)?;
             }
             whole.push_str(line);
@@ -106,6 +106,20 @@ impl SegmentLog {
         drop(writer);
         self.ring();
         Ok(())
+    }
+
+    /// What is appended from now on is a chapter of its own.
+    pub(crate) fn begin_chapter(&self) -> io::Result<()> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.bytes_of(writer.segment)?.is_none() {
+            return Ok(());
+        }
+        self.begin(&mut writer, room::next_chapter)
+    }
+
+    fn begin(&self, writer: &mut Writer, next: impl Fn(u64) -> u64) -> io::Result<()> {
+        *writer = Writer { segment: next(writer.segment), bytes: 0, file: None };
+        self.make_room(writer.segment)
     }
 
     fn write(&self, writer: &mut Writer, text: &str) -> io::Result<()> {
@@ -124,7 +138,7 @@ impl SegmentLog {
         let at = segments.partition_point(|segment| *segment < cursor.segment);
         for segment in &segments[at..] {
             if *segment != cursor.segment {
-                gap |= *segment != cursor.segment + 1 || (cursor == Cursor::default() && *segment != 0);
+                gap |= !room::follows(cursor.segment, *segment) || (cursor == Cursor::default() && *segment != 0);
                 cursor = Cursor { segment: *segment, offset: 0 };
             }
             let bytes = match self.read_segment(cursor) {
@@ -244,21 +258,18 @@ impl SegmentLog {
         Ok(())
     }
 
-    /// Makes room for a whole new segment.
-    fn drop_oldest(&self) -> io::Result<()> {
+    /// For `coming`, a whole new segment.
+    fn make_room(&self, coming: u64) -> io::Result<()> {
         let mut kept = Vec::new();
         for segment in self.segments()? {
             kept.push((segment, self.bytes_of(segment)?.unwrap_or(0)));
         }
         let mut bytes: u64 = kept.iter().map(|(_, bytes)| bytes).sum();
-        for (segment, of_segment) in kept {
-            if bytes + self.shape.segment_bytes <= self.shape.bytes_max {
-                break;
-            }
-            if segment > 0 || !self.shape.keep_head {
-                remove_if_there(&self.path(segment))?;
-                bytes -= of_segment;
-            }
+        while bytes + self.shape.segment_bytes > self.shape.bytes_max {
+            let Some(index) = room::next_to_go(&kept, coming, self.shape.keep_heads) else { break };
+            let (segment, of_segment) = kept.remove(index);
+            remove_if_there(&self.path(segment))?;
+            bytes -= of_segment;
         }
         Ok(())
     }
@@ -266,7 +277,7 @@ impl SegmentLog {
     fn path(&self, segment: u64) -> PathBuf {
         match segment {
             0 => self.dir.join(format!("{}.ndjson", self.stem)),
-            n => self.dir.join(format!("{}.{n}.ndjson", self.stem)),
+            n => self.dir.join(format!("{}.{}.ndjson", self.stem, room::name(n))),
         }
     }
 
@@ -295,7 +306,7 @@ pub(crate) fn segments_in(dir: &Path, stem: &str) -> io::Result<Vec<u64>> {
 pub(crate) fn number(name: &str, prefix: &str) -> Option<u64> {
     match name.strip_prefix(prefix)? {
         "ndjson" => Some(0),
-        rest => rest.strip_suffix(".ndjson")?.parse().ok(),
+        rest => room::parse(rest.strip_suffix(".ndjson")?),
     }
 }
 
@@ -310,7 +321,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const SMALL: Shape = Shape { segment_bytes: 40, bytes_max: 120, keep_head: true };
+    const SMALL: Shape = Shape { segment_bytes: 40, bytes_max: 120, keep_heads: true };
 
     fn open(dir: &Path, shape: Shape) -> SegmentLog {
         SegmentLog::open(dir.to_owned(), "x", shape, Arc::default()).unwrap()
@@ -348,13 +359,39 @@ mod tests {
     #[test]
     fn a_service_keeps_the_newest_only() {
         let dir = tempfile::tempdir().unwrap();
-        let log = open(dir.path(), Shape { bytes_max: 80, keep_head: false, ..SMALL });
+        let log = open(dir.path(), Shape { bytes_max: 80, keep_heads: false, ..SMALL });
         for i in 0..20 {
             log.append(&format!("line {i:04} 123456789")).unwrap();
         }
         let (text, _) = read_all(&log, Cursor::default());
         assert!(text.starts_with("(gap)") && text.ends_with("line 0019 123456789\n"), "{text}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_flood_in_one_chapter_takes_nothing_of_a_small_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let shape = Shape { segment_bytes: 40, bytes_max: 400, keep_heads: true };
+        let log = open(dir.path(), shape);
+        for (chapter, lines) in [3, 100, 2, 100, 1].into_iter().enumerate() {
+            log.begin_chapter().unwrap();
+            for line in 0..lines {
+                log.append(&format!("c{chapter} line {line:04} 1234567")).unwrap();
+            }
+        }
+        // A server that starts anew goes on with the last one.
+        let log = open(dir.path(), shape);
+        log.append("c4 line 0001 1234567").unwrap();
+        let (text, _) = read_all(&log, Cursor::default());
+        let of = |chapter: &str| text.lines().filter(|line| line.starts_with(chapter)).collect::<Vec<_>>();
+        assert_eq!([of("c0").len(), of("c2").len(), of("c4").len()], [3, 2, 2], "{text}");
+        for flood in ["c1", "c3"] {
+            let lines = of(flood);
+            let ends = [lines[0], lines[lines.len() - 1]].map(|line| line[8..12].to_owned());
+            assert_eq!(ends, ["0000", "0099"], "{text}");
+        }
+        assert_eq!(of("(gap)").len(), 2, "{text}");
+        assert!(log.extent().unwrap().0 <= 400);
     }
 
     #[test]
@@ -374,7 +411,7 @@ mod tests {
     #[test]
     fn lines_that_are_appended_together_stay_within_the_bounds_too() {
         let dir = tempfile::tempdir().unwrap();
-        let log = open(dir.path(), Shape { keep_head: false, ..SMALL });
+        let log = open(dir.path(), Shape { keep_heads: false, ..SMALL });
         let lines: Vec<_> = (0..50).map(|i| format!("line {i:04} 123456789")).collect();
         log.append_all(&lines).unwrap();
         let (bytes, bytes_max) = log.extent().unwrap();
