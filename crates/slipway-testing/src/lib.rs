@@ -11,6 +11,7 @@ pub mod http;
 pub mod image;
 pub mod load;
 pub mod neighbour;
+pub mod phases;
 pub mod postgres;
 pub mod registry;
 pub mod s3;

@@ -26,6 +26,7 @@ pub struct TestServer {
     edge_port: u16,
     /// Of the edge, as a service manager would keep it.
     held: Option<TcpListener>,
+    log_format: &'static str,
     slot: Slot,
     /// Of a server that had this slot before and was not ended in order.
     pub(crate) former_cgroups: Vec<PathBuf>,
@@ -76,6 +77,7 @@ impl TestServer {
             process: None,
             edge_port,
             held: None,
+            log_format: "text",
             slot,
             former_cgroups: Vec::new(),
         };
@@ -108,6 +110,7 @@ impl TestServer {
             .arg(self.data())
             .arg("--config")
             .arg(self.dir.path().join("server.toml"))
+            .env("SLIPWAY_LOG_FORMAT", self.log_format)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -125,6 +128,11 @@ impl TestServer {
     pub fn hold_edge_socket(&mut self) {
         assert!(self.process.is_none(), "the server still has it");
         self.held = Some(TcpListener::bind(("127.0.0.1", self.edge_port)).unwrap());
+    }
+
+    /// From the next start on.
+    pub fn log_as_json(&mut self) {
+        self.log_format = "json";
     }
 
     /// SIGTERM, then waits: apps keep running.

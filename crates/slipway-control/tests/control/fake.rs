@@ -1,5 +1,6 @@
 //! A host and an edge that do at once what they are told, unless a test says otherwise.
 
+use slipway_testing::phases;
 use slipway_types::agent::Stream;
 use slipway_types::api::DeploymentView;
 use slipway_types::cache::{Retention, SweepOrder};
@@ -11,7 +12,7 @@ use slipway_types::log::{LogStream, ReplicaLine, ReplicaLines};
 use slipway_types::route::{EdgeReport, Endpoint, RouteTable};
 use slipway_types::settings::ReloadMode;
 use slipway_types::source::SourceFacts;
-use slipway_types::{DeploymentId, LayerKind, LayerRef, Phase, ReplicaId, RunId, ServiceId, SourceSpec, TreeListing};
+use slipway_types::{DeploymentId, Phase, ReplicaId, RunId, ServiceId, SourceSpec, TreeListing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
@@ -185,7 +186,7 @@ impl Fake {
                 default_branch: None,
                 tree: tree(&script),
             })),
-            _ => PhaseOutcome::Done(output(phase)),
+            _ => PhaseOutcome::Done(phases::output(phase)),
         })
     }
 
@@ -295,39 +296,10 @@ fn commit(source: &SourceSpec, script: &Script) -> Option<String> {
 }
 
 pub(crate) fn done(phase: Phase) -> PhaseOutcome {
-    PhaseOutcome::Done(output(phase))
-}
-
-fn output(phase: Phase) -> PhaseOutput {
-    match phase {
-        Phase::Environment => PhaseOutput::Environment {
-            layers: vec![LayerRef::new(LayerKind::Base, "b"), LayerRef::new(LayerKind::Toolchain, "t")],
-            runtime_versions: vec!["24.1.0".to_owned()],
-            package_manager_version: Some("11.0.0".to_owned()),
-            path: vec!["/opt/slipway/node-24.1.0/bin".to_owned()],
-        },
-        Phase::Install => PhaseOutput::Install { layer: LayerRef::new(LayerKind::Dependencies, "d"), reused: false },
-        Phase::Build => PhaseOutput::Build {
-            layers: vec![LayerRef::new(LayerKind::Source, "s"), LayerRef::new(LayerKind::Output, "o")],
-            site: None,
-        },
-        _ => PhaseOutput::PreDeploy,
-    }
+    PhaseOutcome::Done(phases::output(phase))
 }
 
 fn tree(script: &Script) -> TreeListing {
-    let package = r#"{"name":"shop","version":"1.0.0","engines":{"node":">=22"},
-        "scripts":{"build":"node build.js","start":"node server.js"},"dependencies":{"left-pad":"1.3.0"}}"#;
-    let lock = r#"{"name":"shop","version":"1.0.0","lockfileVersion":3,"packages":{
-        "":{"name":"shop","version":"1.0.0","dependencies":{"left-pad":"1.3.0"}},
-        "node_modules/left-pad":{"version":"1.3.0"}}}"#;
-    let mut texts = BTreeMap::from([
-        ("package.json".to_owned(), package.to_owned()),
-        ("package-lock.json".to_owned(), lock.to_owned()),
-    ]);
     let files = [("slipway.toml", &script.manifest), ("netlify.toml", &script.netlify)];
-    texts.extend(files.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))));
-    let mut paths: Vec<_> = texts.keys().cloned().chain(["server.js".to_owned(), "build.js".to_owned()]).collect();
-    paths.sort();
-    TreeListing { paths, texts, truncated: false }
+    phases::tree(files.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?))))
 }

@@ -2,7 +2,7 @@
 
 use crate::client::PATIENCE;
 use crate::fake::{Seen, exited, ready};
-use crate::world::{WEB, World, targets, wait};
+use crate::world::{WEB, World, replica, targets, wait};
 use serde_json::json;
 use slipway_types::api::{DeploymentView, EventView, ServiceView};
 use slipway_types::host::{Evidence, ExitFacts, HealthFacts, HostReport, ProbeResult, ReplicaState, Restart};
@@ -22,10 +22,6 @@ async fn live(world: &World, manifest: &str) -> DeploymentView {
     live
 }
 
-fn replica(of: &DeploymentView, number: u32) -> ReplicaId {
-    ReplicaId::parse(format!("{}-{number}", of.deployment)).unwrap()
-}
-
 async fn post(world: &World, order: &str) -> ServiceView {
     let answer = world.client.post(&format!("{WEB}/{order}"), json!({})).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -34,20 +30,6 @@ async fn post(world: &World, order: &str) -> ServiceView {
 
 async fn scale(world: &World, replicas: u32) -> ServiceView {
     world.client.post(&format!("{WEB}/scale"), json!({"replicas": replicas})).await.json()
-}
-
-/// Waits until the service is as wanted.
-async fn until(world: &World, wanted: impl Fn(&ServiceView) -> bool) -> ServiceView {
-    let looking = async {
-        loop {
-            let service = world.web().await;
-            if wanted(&service) {
-                return service;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, looking).await.expect("the service to come there")
 }
 
 /// Numbers of the replicas of each set that the host was given, without repetitions.
@@ -129,7 +111,7 @@ async fn a_restart_replaces_one_by_one_and_waits_for_what_is_in_flight() {
     world.fake.script(|script| script.hold_drain = false);
     report(&world, &replica(&live, 4), ready(&replica(&live, 4))).await;
     until_set(&world, &[3, 4]).await;
-    let over = until(&world, |service| service.restart.as_ref().is_some_and(|restart| restart.is_over())).await;
+    let over = world.until_web(|service| service.restart.as_ref().is_some_and(|restart| restart.is_over())).await;
     assert_eq!((over.replicas_wanted, over.restart.unwrap().failed), (2, None));
     let seen = world.fake.seen(|seen| sets(seen).split_off(before - 1));
     assert_eq!(seen, [vec![1, 2], vec![1, 2, 3], vec![1, 2, 3, 4], vec![2, 3, 4], vec![3, 4]]);
@@ -154,7 +136,7 @@ async fn a_restart_goes_on_when_the_server_comes_back() {
     // And the same ones after the next.
     let world = world.restart().await;
     until_set(&world, &[3, 4]).await;
-    until(&world, |service| service.replicas.len() == 2).await;
+    world.until_web(|service| service.replicas.len() == 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,7 +146,7 @@ async fn a_restart_whose_replica_does_not_come_up_leaves_the_old_ones() {
     world.fake.script(|script| script.fail_replicas = true);
     post(&world, "restart").await;
     let service =
-        until(&world, |service| service.restart.as_ref().is_some_and(|restart| restart.failed.is_some())).await;
+        world.until_web(|service| service.restart.as_ref().is_some_and(|restart| restart.failed.is_some())).await;
     assert_eq!(service.restart.unwrap().failed.unwrap().code, "app-exited");
     until_set(&world, &[1, 2]).await;
     let both = [replica(&live, 1).to_string(), replica(&live, 2).to_string()];
@@ -256,9 +238,9 @@ async fn what_crashes_soon_after_it_went_live_is_taken_back() {
     assert_eq!(world.web().await.newest, None);
     report(&world, &replica(&second, 1), crashed(1)).await;
     until_event(&world, "deployment-crashed").await;
-    let service =
-        until(&world, |service| service.newest.as_ref().is_some_and(|newest| newest.phase == Some(Phase::Health)))
-            .await;
+    let service = world
+        .until_web(|service| service.newest.as_ref().is_some_and(|newest| newest.phase == Some(Phase::Health)))
+        .await;
     let (live, back) = (service.live.unwrap(), service.newest.unwrap());
     assert_eq!((live.deployment, back.trigger, back.release), (second.deployment.clone(), Trigger::Rollback, Some(1)));
     // It crashes again and again: still there is something to wait for.
@@ -331,7 +313,7 @@ async fn when_none_is_ready_what_answers_still_serves_and_what_does_not_is_named
     report(&world, &one, crashed(3)).await;
     let table = world.until_routes(|table| targets(table, HOST).is_empty()).await;
     assert_eq!(sleep_of(&table), None, "a crash loop and a hung one are not waited for");
-    let service = until(&world, |service| service.replicas.iter().any(|one| one.state == "crash-looping")).await;
+    let service = world.until_web(|service| service.replicas.iter().any(|one| one.state == "crash-looping")).await;
     let looping = &service.replicas[0];
     let trouble = looping.trouble.clone().unwrap();
     assert_eq!((looping.replica.clone(), trouble.code.as_str(), trouble.crashes), (one.clone(), "app-exited", 3));
@@ -339,7 +321,7 @@ async fn when_none_is_ready_what_answers_still_serves_and_what_does_not_is_named
     assert!(trouble.next_start_at.is_some_and(|at| at > service.replicas[0].since), "{trouble:?}");
     assert_eq!(service.replicas[1].state, "unready");
     report(&world, &one, ready(&one)).await;
-    until(&world, |service| service.replicas[0].trouble.is_none()).await;
+    world.until_web(|service| service.replicas[0].trouble.is_none()).await;
     until_event(&world, "replica-ready").await;
     let kinds = kinds(&world).await;
     for kind in ["replica-unready", "replica-exited", "replica-crash-looping", "replica-ready"] {

@@ -2,10 +2,10 @@
 
 use crate::client::PATIENCE;
 use crate::fake::ready;
-use crate::world::{WEB, World, targets, wait};
+use crate::world::{WEB, World, replica, targets, wait};
 use http::Method;
 use serde_json::json;
-use slipway_types::api::{DeploymentView, EnvAction, EnvApplyView, EventView, ServiceView};
+use slipway_types::api::{DeploymentView, EnvAction, EnvApplyView, EventView};
 use slipway_types::host::{Evidence, ExitFacts, HostReport, ReplicaSpec, ReplicaState, Restart};
 use slipway_types::route::EdgeReport;
 use slipway_types::{DeploymentStatus, Phase, ReplicaId};
@@ -33,23 +33,6 @@ async fn apply(world: &World) -> EnvApplyView {
     let answer = world.client.post(&format!("{WEB}/env/apply"), json!({})).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
-}
-
-async fn until(world: &World, wanted: impl Fn(&ServiceView) -> bool) -> ServiceView {
-    let looking = async {
-        loop {
-            let service = world.web().await;
-            if wanted(&service) {
-                return service;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, looking).await.expect("the service to come there")
-}
-
-fn replica(of: &DeploymentView, number: u32) -> ReplicaId {
-    ReplicaId::parse(format!("{}-{number}", of.deployment)).unwrap()
 }
 
 /// Of the set that the host has now.
@@ -97,7 +80,7 @@ async fn changed_variables_come_with_new_replicas_one_by_one_and_a_rollback_undo
     // A server that comes back in the middle of it goes on.
     let world = world.restart_with(|fake| fake.script(|script| script.hold_replicas = false)).await;
     until_values(&world, &[("3", Some("new")), ("4", Some("new"))]).await;
-    let service = until(&world, |service| service.replicas.len() == 2).await;
+    let service = world.until_web(|service| service.replicas.len() == 2).await;
     assert_eq!(service.live.unwrap().release, Some(2));
     assert_eq!(world.fake.seen(|seen| seen.work.len()), 4, "nothing was built again");
     assert!(
@@ -127,11 +110,12 @@ async fn variables_that_no_replica_starts_with_are_not_taken() {
     world.fake.script(|script| script.fail_replicas = true);
     set(&world, "A", "bad", false).await;
     assert!(matches!(apply(&world).await.action, EnvAction::Restarting { .. }));
-    until(&world, |service| {
-        let failed = service.restart.as_ref().is_some_and(|restart| restart.failed.is_some());
-        failed && service.live.as_ref().is_some_and(|live| live.release == Some(1))
-    })
-    .await;
+    world
+        .until_web(|service| {
+            let failed = service.restart.as_ref().is_some_and(|restart| restart.failed.is_some());
+            failed && service.live.as_ref().is_some_and(|live| live.release == Some(1))
+        })
+        .await;
     until_values(&world, &[("1", Some("old")), ("2", Some("old"))]).await;
     world.fake.script(|script| script.fail_replicas = false);
     // A replica that comes later has what is in force, after a restart of the server too.
@@ -185,7 +169,7 @@ async fn a_service_that_wants_it_is_told_while_it_runs() {
     wait(|| world.fake.seen(|seen| seen.running.keys().all(|replica| seen.values[replica] == 2))).await;
     set(&world, "A", "newer", false).await;
     apply(&world).await;
-    let service = until(&world, |service| service.reload.as_ref().is_some_and(|reload| reload.is_over())).await;
+    let service = world.until_web(|service| service.reload.as_ref().is_some_and(|reload| reload.is_over())).await;
     assert_eq!((service.reload.unwrap().failed, service.replicas.len()), (None, 2));
     until_values(&world, &[("1", Some("newer")), ("2", Some("newer"))]).await;
 }
@@ -201,7 +185,7 @@ async fn what_can_not_be_told_is_restarted_and_what_dies_of_it_is_named() {
     let kinds: Vec<_> = events(&world).await.into_iter().map(|event| event.kind).collect();
     assert_eq!(kinds.iter().filter(|kind| *kind == "replica-not-told").count(), 1, "{kinds:?}");
 
-    until(&world, |service| service.replicas.len() == 2).await;
+    world.until_web(|service| service.replicas.len() == 2).await;
     world.fake.script(|script| script.hold_values = true);
     set(&world, "A", "two", false).await;
     apply(&world).await;
@@ -209,12 +193,13 @@ async fn what_can_not_be_told_is_restarted_and_what_dies_of_it_is_named() {
     let restart = Some(Restart { crashes: 1, pause_ms: 1000 });
     let evidence = Box::new(Evidence { exit, restart, was_signaled: true, ..Evidence::default() });
     report(&world, &replica(&live, 3), ReplicaState::Unready { evidence }).await;
-    let service = until(&world, |service| service.reload.as_ref().is_some_and(|reload| reload.failed.is_some())).await;
+    let service =
+        world.until_web(|service| service.reload.as_ref().is_some_and(|reload| reload.failed.is_some())).await;
     assert!(service.reload.unwrap().failed.unwrap().contains("SIGUSR1"));
     let trouble = service.replicas.iter().find_map(|replica| replica.trouble.clone()).unwrap();
     assert_eq!(trouble.code, "app-exited");
     report(&world, &replica(&live, 3), ready(&replica(&live, 3))).await;
-    until(&world, |service| service.replicas.iter().all(|replica| replica.state == "ready")).await;
+    world.until_web(|service| service.replicas.iter().all(|replica| replica.state == "ready")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -226,7 +211,7 @@ async fn what_is_stopped_or_asleep_begins_with_them() {
     assert_eq!(apply(&world).await.action, EnvAction::NextStart { release: 2 });
     world.client.post(&format!("{WEB}/start"), json!({})).await;
     until_values(&world, &[("2", Some("one"))]).await;
-    until(&world, |service| service.replicas.iter().any(|replica| replica.state == "ready")).await;
+    world.until_web(|service| service.replicas.iter().any(|replica| replica.state == "ready")).await;
     let asleep = async {
         while world.web().await.sleep != Some(slipway_types::api::SleepView::Asleep) {
             world.fake.report_of_edge(EdgeReport::Idle { deployment: live.deployment.clone() }).await;

@@ -5,11 +5,15 @@ const crypto = require("node:crypto");
 const VERSION = "@VERSION@";
 const WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455, section 1.3
 
+// Variables: those of the start, or, told by signal, what they are now.
+let values = process.env;
+process.on("SIGUSR1", () => { values = JSON.parse(require("node:fs").readFileSync(process.env.SLIPWAY_ENV_FILE, "utf8")); });
+
 const server = http.createServer((request, response) => {
   const path = request.url.split("?")[0];
   if (path === "/stream") return stream(response);
   if (path === "/headers") return response.end(JSON.stringify(request.headers));
-  if (path === "/env") return response.end(String(process.env[new URLSearchParams(request.url.split("?")[1]).get("name")] ?? ""));
+  if (path === "/env") return response.end(String(values[new URLSearchParams(request.url.split("?")[1]).get("name")] ?? ""));
   if (path === "/echo") return request.pipe(response);
   if (path === "/whoami") return response.end(JSON.stringify({ uid: process.getuid(), pid: process.pid, cwd: process.cwd() }));
   if (path === "/address") return response.end(ownAddress());

@@ -5,7 +5,7 @@
 mod worker;
 
 use super::Planted;
-use super::source;
+use slipway_testing::phases;
 use slipway_types::host::{
     Evidence, ExitFacts, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaSet,
     ReplicaSpec, ReplicaState,
@@ -439,8 +439,8 @@ fn output(work: &PhaseWork) -> PhaseOutput {
             commit: Some("1234567890123456789012345678901234567890".to_owned()),
             branch: Some("main".to_owned()),
             default_branch: Some("main".to_owned()),
-            tree: source::tree(),
+            tree: phases::tree([]),
         }),
-        other => source::output(other.phase()),
+        other => phases::output(other.phase()),
     }
 }
