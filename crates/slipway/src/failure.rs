@@ -99,6 +99,10 @@ impl Failure {
             .join(": ")
     }
 
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// Says it on standard error.
     pub(crate) fn report(&self) {
         if self.message.is_empty() {

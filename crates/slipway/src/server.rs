@@ -6,6 +6,7 @@ mod cold_check;
 mod config;
 mod driver;
 mod handed;
+mod log;
 mod notify;
 mod signal;
 mod successor;
@@ -13,9 +14,8 @@ mod trial;
 mod wiring;
 
 use crate::backup;
-use crate::cli::{Check, GlobalOptions, LogFormat, ServerOptions};
+use crate::cli::{Check, GlobalOptions, ServerOptions};
 use crate::failure::Failure;
-use crate::output;
 pub(crate) use claim::DataDir;
 use claim::Listeners;
 use config::ServerConfig;
@@ -24,14 +24,11 @@ use handed::Handed;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 pub(crate) use trial::try_database;
 pub(crate) use wiring::DATABASE_NAME;
 
 /// The edge has threads of its own; API, executor and supervisor mostly wait.
 const RUNTIME_THREADS: usize = 2;
-const LOG_FILTER_VARIABLE: &str = "SLIPWAY_LOG";
-const LOG_FILTER_DEFAULT: &str = "info";
 
 /// Runs until it is asked to stop.
 ///
@@ -40,7 +37,11 @@ const LOG_FILTER_DEFAULT: &str = "info";
 pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<ExitCode, Failure> {
     let handed = Handed::take()?;
     let config = ServerConfig::resolve(global, options)?;
-    start_log(options.log_format)?;
+    log::start(options.log_format)?;
+    log::end(run_logged(config, handed))
+}
+
+fn run_logged(config: ServerConfig, handed: Handed) -> Result<ExitCode, Failure> {
     let _data_dir = DataDir::claim(&config.data_dir)?;
     if backup::is_unfinished(&config.data_dir) {
         return Err(backup::unfinished(&config.data_dir));
@@ -124,16 +125,4 @@ pub(crate) fn configured_edge(config: &Path) -> Result<SocketAddr, Failure> {
     let config = Some(config.to_owned());
     let options = ServerOptions { config, ..ServerOptions::default() };
     ServerConfig::resolve(&global, &options).map(|config| config.edge_listen)
-}
-
-fn start_log(format: LogFormat) -> Result<(), Failure> {
-    let text = std::env::var(LOG_FILTER_VARIABLE).unwrap_or_else(|_| LOG_FILTER_DEFAULT.to_owned());
-    let filter = EnvFilter::try_new(&text)
-        .map_err(|error| Failure::usage(format!("`{LOG_FILTER_VARIABLE}={text}` is no filter")).caused_by(&error))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    match format {
-        LogFormat::Text => log.with_ansi(output::Palette::of_stderr().is_enabled()).init(),
-        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
-    }
-    Ok(())
 }

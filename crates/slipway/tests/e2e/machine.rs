@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Room for a processor that is translated, with tests beside it.
 const SETTINGS: &str = "[build]\ncommand = \"mkdir -p out && cp server.js out/ && uname -r > out/kernel.txt && cat /proc/mounts > out/mounts.txt\"\n\
-    [health]\npath = \"/\"\ninterval = \"500ms\"\ntimeout = \"20s\"\nstart_timeout = \"180s\"\nstable_window = \"500ms\"";
+    [health]\npath = \"/\"\ninterval = \"500ms\"\ntimeout = \"20s\"\nstart_timeout = \"180s\"\nstable_window = \"500ms\"\n[run]\nreload = \"signal\"";
 
 /// With the `qemu` driver, or why there is none. Its kernel is fetched once for all tests.
 fn server() -> Result<TestServer, String> {
@@ -54,6 +54,12 @@ fn an_app_is_built_in_one_machine_and_runs_in_another() {
     assert_eq!(body(), "two\n");
     assert!(server.run_in(app.path(), &["rollback", "v1"]).expect_code(0).stderr.contains("v1"));
     assert_eq!(body(), "one\n");
+
+    let before = server.sandboxes();
+    let set = server.run_in(app.path(), &["env", "set", "COLOUR=blue"]).expect_code(0).stderr;
+    assert!(set.contains("1 replica has the new values"), "{set}");
+    assert_eq!(server.get("web-machine.localhost", "/env?name=COLOUR").body, "blue");
+    assert_eq!(server.sandboxes(), before, "told while it runs");
     let doctor = server.run(&["doctor"]).stdout;
     assert!(doctor.contains("in sandboxes of the qemu driver") && doctor.contains("driver qemu"), "{doctor}");
 }

@@ -159,10 +159,17 @@ fn new_variables_reach_an_app_that_listens_for_them_and_end_one_that_does_not() 
     assert_eq!(seen(&server), format!("blue 8 1 {pid}"));
     // Not again because the server comes back, but for what it had not brought.
     server.stop_process();
+    let text_bytes = server.log().len();
+    server.log_as_json();
     server.start_process();
     wait::until("the replica", BOUND, || (server.get(HOST, "/").status == 200).then_some(()));
     let _ = server.run_in(app.path(), &["env", "set", "COLOUR=green"]).expect_code(0);
     assert_eq!((seen(&server), server.sandboxes()), (format!("green 8 2 {pid}"), before));
+    let log = server.log().split_off(text_bytes);
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.iter().all(|line| line["level"].is_string() && line["timestamp"].is_string()), "{log}");
+    assert!(lines.iter().any(|line| line["message"].as_str().is_some_and(|text| text.starts_with("ready: API at"))));
+    assert!(lines.iter().any(|line| line["message"] == "route table applied" && line["generation"].is_u64()));
 
     let worker = App::node("deaf", "v1").settings(
         "kind = \"worker\"\nstart_command = \"exec sleep 100000\"\n[health]\nrollback_window = \"0s\"\n\
