@@ -1,7 +1,8 @@
-//! Benchmarks, run by `./x bench`, the simulation at length, run by `./x simulate`, and the examples of a peer, run by `./x railpack`. The house rules are this crate's tests.
+//! Benchmarks, run by `./x bench`, the simulation at length, run by `./x simulate`, a whole machine of a user, run by `./x machine`, and the examples of a peer, run by `./x railpack`. The house rules are this crate's tests.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod machine;
 mod railpack;
 mod simulate;
 
@@ -18,11 +19,12 @@ fn main() -> Result<()> {
         ["bench", "reliability", words @ ..] => bench::run_reliability(words),
         ["railpack", checkout] => railpack::run(checkout.as_ref(), ""),
         ["railpack", checkout, filter] => railpack::run(checkout.as_ref(), filter),
+        ["machine"] => machine::run(),
         ["simulate", rest @ ..] => simulate::run(rest),
         // The edge alone, in a process of its own so that its figures are its own.
         ["edge", listen, upstream] => bench::edge::serve(listen.parse()?, upstream.parse()?),
         _ => bail!(
-            "usage: xtask bench deploy|build|layers|sandbox|reliability | xtask simulate … | xtask railpack CHECKOUT [FILTER]"
+            "usage: xtask bench deploy|build|layers|sandbox|reliability | xtask simulate … | xtask machine | xtask railpack CHECKOUT [FILTER]"
         ),
     }
 }
