@@ -174,7 +174,8 @@ fn every_promise_names_a_test_or_benchmark_that_exists() {
     for line in specification.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
         let holder = line.trim_end_matches('|').rsplit('|').next().unwrap();
         for name in holder.split('`').skip(1).step_by(2) {
-            let exists = name.starts_with("./x bench") || sources.contains(&format!("fn {name}("));
+            let exists = ["./x bench", "./x machine"].iter().any(|command| name.starts_with(command))
+                || sources.contains(&format!("fn {name}("));
             assert!(exists, "SPECIFICATION.md names `{name}`, which does not exist");
             promises += 1;
         }

@@ -252,6 +252,13 @@ pub(crate) async fn base() -> LayerRef {
 async fn base_made(base: &BaseConfig) {
     let lock = File::create(scratch().join("host-base.lock")).unwrap();
     let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await.unwrap().unwrap();
+    let name = format!("{}.img", slipway_host::base_layer(base));
+    // That of the servers that are tested is the same one, where they came first.
+    let of_servers = scratch().with_file_name("debug/test-shared/layers").join(&name);
+    if of_servers.exists() && !layers_dir().join(&name).exists() {
+        std::fs::create_dir_all(layers_dir()).unwrap();
+        std::fs::hard_link(of_servers, layers_dir().join(&name)).unwrap();
+    }
     let placeholder = Path::new("/nowhere");
     let config = HostConfig {
         up: CancellationToken::new(),

@@ -1,12 +1,15 @@
 //! The whole way in virtual machines: QEMU's, translated where the machine has no KVM, which is slow and must be right all the same.
 
 use crate::{BINARY, up};
-use slipway_testing::{App, TestServer};
+use slipway_testing::{App, TestServer, wait};
 use std::path::Path;
+use std::time::Duration;
 
 /// Room for a processor that is translated, with tests beside it.
 const SETTINGS: &str = "[build]\ncommand = \"mkdir -p out && cp server.js out/ && uname -r > out/kernel.txt && cat /proc/mounts > out/mounts.txt\"\n\
     [health]\npath = \"/\"\ninterval = \"500ms\"\ntimeout = \"20s\"\nstart_timeout = \"180s\"\nstable_window = \"500ms\"\n[run]\nreload = \"signal\"";
+
+const STOP_BOUND: Duration = Duration::from_secs(60);
 
 /// With the `qemu` driver, or why there is none. Its kernel is fetched once for all tests.
 fn server() -> Result<TestServer, String> {
@@ -55,7 +58,8 @@ fn an_app_is_built_in_one_machine_and_runs_in_another() {
     assert!(server.run_in(app.path(), &["rollback", "v1"]).expect_code(0).stderr.contains("v1"));
     assert_eq!(body(), "one\n");
 
-    let before = server.sandboxes();
+    let before =
+        wait::until("the others to be gone", STOP_BOUND, || Some(server.sandboxes()).filter(|all| all.len() == 1));
     let set = server.run_in(app.path(), &["env", "set", "COLOUR=blue"]).expect_code(0).stderr;
     assert!(set.contains("1 replica has the new values"), "{set}");
     assert_eq!(server.get("web-machine.localhost", "/env?name=COLOUR").body, "blue");
