@@ -9,7 +9,7 @@ mkdir -p "$STATE"
 exec >/dev/ttyS0 2>&1
 
 say() { printf '# %s\n' "$*"; }
-end() { printf '1..%s\n' "$(cat "$STATE/count" 2>/dev/null || echo 0)"; sync; systemctl poweroff --force --force; exit; }
+end() { printf '1..%s\n' "$(cat "$STATE/count" 2>/dev/null || echo 0)"; sync; sleep 3; systemctl poweroff --force --force; exit; } # the console takes its time
 counted() { echo $(($(cat "$STATE/count" 2>/dev/null || echo 0) + 1)) >"$STATE/count"; }
 
 # check WHAT COMMAND…: what it prints is shown when it fails.
@@ -21,6 +21,8 @@ check() {
   printf '%s\n' "$out" | tail -n 40 | sed 's/^/# /'
   say "--- the server's log"; journalctl --namespace slipway -n 60 --no-pager -o cat | sed 's/^/# /'
   say "--- units"; systemctl --no-pager status slipway.service slipway-edge.socket 2>&1 | head -n 40 | sed 's/^/# /'
+  say "--- history"; slipway events 2>&1 | tail -n 20 | sed 's/^/# /'
+  say "--- processes"; ps axo pid,ppid,stat,wchan:24,args --cols 200 | grep -v '\]$' | sed 's/^/# /'
   say "--- cgroups"; find /sys/fs/cgroup -path '*slipway*' -name cgroup.procs | head -n 30 | sed 's/^/# /'
   end
 }
@@ -98,7 +100,7 @@ first_boot() {
   check "the units are active" systemctl is-active slipway.service slipway-edge.socket slipway-firewall.service
   check "the firewall is in force" nft list table inet slipway_firewall
   check "nothing is missing" slipway doctor
-  check "the app of the backup answers" within 300 answers one
+  check "the app of the backup answers" within 90 answers one
   check "its memory and processes are limited" is_limited
   check "others reach the apps, and no other port" has_a_firewall
   mkdir -p "$APP" && cp /payload/app/* "$APP" && cd "$APP" || end

@@ -35,7 +35,10 @@ fn start(system: &image::System, payload: &Path) -> Result<Child> {
     command.args(["-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
     command.args(["-nodefaults", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"]);
     command.arg("-kernel").arg(&system.kernel).arg("-initrd").arg(&system.initrd);
-    command.args(["-append", "root=/dev/vda rw console=ttyS0 quiet mitigations=off"]);
+    command.args([
+        "-append",
+        "root=/dev/vda rw console=ttyS0 quiet mitigations=off systemd.mask=serial-getty@ttyS0.service",
+    ]);
     // The system's image stays as it is: what is written is gone with QEMU.
     command.arg("-drive").arg(drive(&system.disk, "snapshot=on"));
     command.arg("-drive").arg(drive(payload, "readonly=on"));

@@ -8,6 +8,8 @@ use crate::wait;
 use serde_json::Value;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -27,6 +29,7 @@ pub struct TestServer {
     /// Of the edge, as a service manager would keep it.
     held: Option<TcpListener>,
     log_format: &'static str,
+    manager: Option<UnixDatagram>,
     slot: Slot,
     /// Of a server that had this slot before and was not ended in order.
     pub(crate) former_cgroups: Vec<PathBuf>,
@@ -78,6 +81,7 @@ impl TestServer {
             edge_port,
             held: None,
             log_format: "text",
+            manager: None,
             slot,
             former_cgroups: Vec::new(),
         };
@@ -96,7 +100,7 @@ impl TestServer {
                 let mut command = Command::new("sh");
                 let script =
                     "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=edge; exec \"$0\" \"$@\"";
-                command.args(["-c", script]).arg(&self.binary);
+                command.args(["-c", script]).arg(&self.binary).env("NOTIFY_SOCKET", self.manager_name());
                 command.stdin(OwnedFd::from(held.try_clone().unwrap()));
                 command
             }
@@ -124,10 +128,26 @@ impl TestServer {
         });
     }
 
-    /// From the next start on, the edge's socket is handed to the server, and outlives it.
+    /// From the next start on there is a service manager: it hands the edge's socket to the server, which outlives it, and is told.
     pub fn hold_edge_socket(&mut self) {
         assert!(self.process.is_none(), "the server still has it");
         self.held = Some(TcpListener::bind(("127.0.0.1", self.edge_port)).unwrap());
+        let name = SocketAddr::from_abstract_name(&self.manager_name()[1..]).unwrap();
+        let manager = UnixDatagram::bind_addr(&name).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        self.manager = Some(manager);
+    }
+
+    fn manager_name(&self) -> String {
+        format!("@slipway-test-manager-{}", self.edge_port)
+    }
+
+    /// What the server has told its service manager since the last question.
+    pub fn told(&self) -> Vec<String> {
+        let mut bytes = [0; 512];
+        let next =
+            || self.manager.as_ref()?.recv(&mut bytes).ok().map(|n| String::from_utf8_lossy(&bytes[..n]).into_owned());
+        std::iter::from_fn(next).collect()
     }
 
     /// From the next start on.

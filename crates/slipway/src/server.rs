@@ -35,6 +35,7 @@ const RUNTIME_THREADS: usize = 2;
 /// # Errors
 /// When the server cannot start, or one of its parts ended on its own.
 pub(crate) fn run(global: &GlobalOptions, options: &ServerOptions) -> Result<ExitCode, Failure> {
+    notify::take();
     let handed = Handed::take()?;
     let config = ServerConfig::resolve(global, options)?;
     log::start(options.log_format)?;

@@ -75,7 +75,10 @@ pub(super) fn payload(directory: &Path) -> Result<PathBuf> {
         .settings("[health]\npath = \"/\"\nstart_timeout = \"180s\"\ntimeout = \"20s\"\nstable_window = \"2s\"");
     let server = TestServer::start_on(&slipway.to_string_lossy(), &directory.join("layers"), "", "", |_| {});
     let _ = server.run_in(app.path(), &["up"]).expect_code(0);
-    let _ = server.run(&["backup", &tree.join("hello.backup").to_string_lossy()]).expect_code(0);
+    let backup = tree.join("hello.backup");
+    let _ = server
+        .run(&["backup", "--config", &server.config_path().to_string_lossy(), &backup.to_string_lossy()])
+        .expect_code(0);
     drop(server);
     for file in ["package.json", "server.js", "slipway.toml"] {
         fs::copy(app.path().join(file), tree.join("app").join(file)).with_context(|| format!("the app's `{file}`"))?;

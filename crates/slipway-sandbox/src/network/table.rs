@@ -73,6 +73,7 @@ fn element(slot: &Slot) -> String {
     format!("\"{}\" . {}", slot.device, slot.guest)
 }
 
+/// Protocols are numbers (6 is TCP, 17 is UDP): a small system has no `/etc/protocols` with their names.
 fn script(layout: &Layout, allow: &[Cidr], dns: &[Ipv4Addr], in_use: &[Slot]) -> String {
     let (table, subnet) = (name(layout), layout.subnet);
     let mine = format!("\"{}*\"", layout.device_prefix());
@@ -93,7 +94,7 @@ fn script(layout: &Layout, allow: &[Cidr], dns: &[Ipv4Addr], in_use: &[Slot]) ->
     type filter hook input priority filter - 5; policy accept;
     iifname != {mine} accept
     ct state established,related accept
-    ip daddr @resolvers meta l4proto {{ tcp, udp }} th dport 53 accept
+    ip daddr @resolvers meta l4proto {{ 6, 17 }} th dport 53 accept
     drop
   }}
   chain forward {{
@@ -105,14 +106,14 @@ fn script(layout: &Layout, allow: &[Cidr], dns: &[Ipv4Addr], in_use: &[Slot]) ->
   chain outward {{
     ct state established,related accept
     oifname "slp*" reject with icmpx admin-prohibited
-    ip daddr @resolvers meta l4proto {{ tcp, udp }} th dport 53 accept
+    ip daddr @resolvers meta l4proto {{ 6, 17 }} th dport 53 accept
     ip daddr @allowed accept
     ip daddr @private reject with icmpx admin-prohibited
     accept
   }}
   chain output {{
     type filter hook output priority filter - 5; policy accept;
-    ip daddr {subnet} oifname != {mine} oifname != "lo" meta l4proto tcp reject with tcp reset
+    ip daddr {subnet} oifname != {mine} oifname != "lo" meta l4proto 6 reject with tcp reset
   }}
   chain translate {{
     type nat hook postrouting priority srcnat; policy accept;

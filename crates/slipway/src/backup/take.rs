@@ -47,6 +47,7 @@ pub(crate) async fn take(places: &Places, target: &Path, with_layers: bool) -> R
     check_target(target)?;
     let work = WorkArea::claim(target)?;
     let (copy, schema, held) = consistent_copy(places, &database, &work, with_layers).await?;
+    check_layers(places, &held)?;
     let header = Header {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -60,6 +61,19 @@ pub(crate) async fn take(places: &Places, target: &Path, with_layers: bool) -> R
     fs::rename(&archive, target).map_err(failed("write the backup", target))?;
     sync_directory(parent(target)).map_err(failed("write the backup", target))?;
     Ok(taken)
+}
+
+/// Where none of what releases stand on is found, this is not the directory that the server uses: nothing would start from the backup.
+fn check_layers(places: &Places, held: &Held) -> Result<(), Failure> {
+    if held.missing.is_empty() || !held.layers.is_empty() {
+        return Ok(());
+    }
+    let layers = places.layers_dir.display();
+    Err(Failure::usage(format!(
+        "none of the layers of the releases is in `{layers}`, so nothing could be started from the backup"
+    ))
+    .hint("`--config FILE` names the configuration that the server was started with, in which `layers.dir` may stand")
+    .hint("`--without-layers` is for servers whose cold tier has them, or whose sources can all be deployed again"))
 }
 
 /// Any file but a backup that stands there is there by mistake.

@@ -34,7 +34,8 @@ table inet {TABLE} {{
     iifname "lo" accept
     # Sandboxes: what of this machine they reach is in the server's own table.
     iifname "slp*" accept
-    meta l4proto {{ icmp, ipv6-icmp }} accept
+    # ICMP and ICMPv6, by number: a small system has no names of protocols.
+    meta l4proto {{ 1, 58 }} accept
     # Answers to this machine's own questions for an address come to an address that it does not have yet.
     udp sport 67 udp dport 68 accept
     ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept

@@ -4,6 +4,7 @@
 
 use super::claim::Listeners;
 use super::handed::FIRST;
+use super::notify;
 use crate::failure::Failure;
 use rustix::io::fcntl_dupfd_cloexec;
 use std::ffi::OsString;
@@ -71,6 +72,7 @@ impl Successor {
             .env("LISTEN_PID", std::process::id().to_string())
             .env("LISTEN_FDS", names.len().to_string())
             .env("LISTEN_FDNAMES", names.join(":"))
+            .envs(notify::socket().map(|socket| (notify::VARIABLE, socket)))
             .exec();
         failed(error)
     }

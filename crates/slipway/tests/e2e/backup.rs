@@ -44,6 +44,8 @@ fn a_second_server_is_made_of_a_backup_of_a_running_one() {
     fs::write(dir.path().join("first.toml"), config).unwrap();
     let config = dir.path().join("first.toml");
     let config = config.to_str().unwrap();
+    let without = first.run_in(app.path(), &["backup", file.to_str().unwrap()]).expect_code(2).stderr;
+    assert!(without.contains("none of the layers") && without.contains("--config"), "{without}");
     let taken = run(&["backup", file.to_str().unwrap(), "--config", config]);
     assert!(taken.stderr.contains("backed up") && !taken.stderr.contains("not on the disk"), "{}", taken.stderr);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);

@@ -17,6 +17,7 @@ fn no_connection_is_refused_while_the_server_restarts_on_a_socket_that_is_handed
     server.stop_process();
     server.hold_edge_socket();
     server.start_process();
+    assert_eq!(server.told(), ["READY=1"]);
     let app = App::node("held", "v1");
     up(&server, app.path());
     let load = Load::start(server.edge_port(), "web-held.localhost", &[Kind::Close, Kind::Close, Kind::Close]);
@@ -30,6 +31,7 @@ fn no_connection_is_refused_while_the_server_restarts_on_a_socket_that_is_handed
     wait::until("requests after the last one", BOUND, || (load.answered() > answered + 20).then_some(()));
     let tally = load.stop();
     assert_eq!(tally.lost, Vec::<String>::new(), "{} were answered\n{}", tally.answered, server.log());
+    assert_eq!(server.told(), ["STOPPING=1", "READY=1"].repeat(3));
     // A deployment goes on as ever on such a socket.
     app.set_version("v2");
     up(&server, app.path());
