@@ -100,7 +100,7 @@ first_boot() {
   check "the units are active" systemctl is-active slipway.service slipway-edge.socket slipway-firewall.service
   check "the firewall is in force" nft list table inet slipway_firewall
   check "nothing is missing" slipway doctor
-  check "the app of the backup answers" within 90 answers one
+  check "the app of the backup answers" within 300 answers one
   check "its memory and processes are limited" is_limited
   check "others reach the apps, and no other port" has_a_firewall
   mkdir -p "$APP" && cp /payload/app/* "$APP" && cd "$APP" || end

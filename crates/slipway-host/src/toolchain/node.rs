@@ -39,7 +39,12 @@ impl Toolchains {
             let npm = self.catalogs.load("node").and_then(|catalog| npm_of(&catalog, &node.version));
             return Ok((node, npm));
         }
-        let catalog = self.catalog("node", work, self.fetch_catalog(work)).await?;
+        let catalog = match self.catalog("node", work, self.fetch_catalog(work)).await {
+            Err(ToolchainError::Unavailable { what, why }) => {
+                return Ok((self.node_at_hand(range, what, why, work).await?, None));
+            }
+            catalog => catalog?,
+        };
         let node = version::newest(range, catalog.names(), true).map(tool).ok_or_else(|| ToolchainError::Version {
             tool: "Node.js".to_owned(),
             range: range.to_owned(),
@@ -52,6 +57,22 @@ impl Toolchains {
             self.fetch_node(&node, npm.as_deref(), &catalog.source, work).await?;
         }
         Ok((node, npm))
+    }
+
+    /// Where nobody says which versions there are: the newest that was fetched before.
+    async fn node_at_hand(
+        &self,
+        range: &str,
+        what: String,
+        why: String,
+        work: &Work<'_, impl LineSink>,
+    ) -> Result<Tool, ToolchainError> {
+        let Some(node) = self.newest_at_hand("node", range) else {
+            return Err(ToolchainError::Unavailable { what, why });
+        };
+        let line = format!("cannot get `{what}`: {why}; taking Node.js {}, which is at hand", node.version);
+        work.sink.line(Stream::Stderr, line).await;
+        Ok(node)
     }
 
     async fn fetch_catalog(&self, work: &Work<'_, impl LineSink>) -> Result<Catalog, ToolchainError> {

@@ -1,5 +1,6 @@
 //! Against a site on loopback with the layout of nodejs.org, and against the npm registry.
 
+use super::catalog::Catalogs;
 use super::*;
 use flate2::{Compression, write::GzEncoder};
 use slipway_layers::{SweepMode, image};
@@ -212,6 +213,20 @@ async fn an_archive_with_another_digest_is_refused() {
     let error = bench.ensure("24", None).await.unwrap_err();
     assert!(matches!(error, ToolchainError::Digest { .. }), "{error:?}");
     assert!(bench.toolchains.store.list().unwrap().is_empty());
+}
+
+/// As on a server that was made of a backup, whose lists of versions are not in it.
+#[tokio::test]
+async fn a_runtime_that_is_at_hand_is_taken_when_nobody_says_which_there_are() {
+    let (base_url, _) = site_of_node(&sha256(&node_archive()));
+    let mut bench = Bench::new(NodeSource::NodejsOrg { base_url });
+    let fetched = bench.ensure("24", None).await.unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    bench.toolchains.catalogs = Catalogs::new(empty.path().to_owned());
+    bench.toolchains.node = NodeSource::NodejsOrg { base_url: "http://127.0.0.1:1".to_owned() };
+    assert_eq!(bench.ensure("24", None).await.unwrap().layers, fetched.layers);
+    let error = bench.ensure("22", None).await.unwrap_err();
+    assert_eq!(error.code(), "toolchain-unavailable");
 }
 
 #[tokio::test]

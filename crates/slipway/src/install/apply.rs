@@ -13,8 +13,12 @@ use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// Started with the machine, in this order. The socket leaves first: who connects to it would start the server again.
+/// Apps have ten seconds to stop by default.
+const STOPPING_WAIT_MAX: Duration = Duration::from_secs(15);
+const STOPPING_LOOK: Duration = Duration::from_millis(100);
 const UNITS: [&str; 3] = ["slipway-firewall.service", "slipway-edge.socket", "slipway.service"];
 
 /// # Errors
@@ -219,6 +223,19 @@ fn systemctl(arguments: &[&str]) -> Result<(), Failure> {
         .hint("`journalctl --namespace slipway` has the server's own words"))
 }
 
+/// Those that are left after a moment: what was just destroyed is still being stopped.
+fn apps_that_stay(data_dir: &Path) -> usize {
+    output::say("waiting for what is being stopped");
+    let begun = Instant::now();
+    loop {
+        let left = apps(data_dir);
+        if left == 0 || begun.elapsed() > STOPPING_WAIT_MAX {
+            return left;
+        }
+        std::thread::sleep(STOPPING_LOOK);
+    }
+}
+
 /// Removes what was installed; with `purge`, the configuration that was changed and the data too.
 ///
 /// # Errors
@@ -226,10 +243,14 @@ fn systemctl(arguments: &[&str]) -> Result<(), Failure> {
 pub(crate) fn uninstall(spec: &InstallSpec, data_dir: &Path, purge: bool) -> Result<(), Failure> {
     let record_path = spec.below(RECORD);
     let record = Record::read(&record_path)?;
-    let apps = if spec.is_this_machine() { apps(data_dir) } else { 0 };
+    let mut apps = if spec.is_this_machine() { apps(data_dir) } else { 0 };
+    if purge && apps > 0 && !spec.dry_run {
+        apps = apps_that_stay(data_dir);
+    }
     if purge && apps > 0 {
+        let sandboxes = if apps == 1 { "sandbox" } else { "sandboxes" };
         return Err(Failure::usage(format!(
-            "{apps} sandboxes of apps and builds still run on the data in `{}`",
+            "{apps} {sandboxes} of apps and builds still run on the data in `{}`",
             data_dir.display()
         ))
         .hint("`slipway destroy --all` ends them, with all services; then uninstall"));
