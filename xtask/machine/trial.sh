@@ -80,8 +80,8 @@ has_a_firewall() {
 nothing_is_left() {
   local left
   left=$(
-    pgrep -af 'slipway|node' | grep -v trial
-    ls -d /etc/slipway /usr/local/lib/slipway /usr/local/bin/slipway /etc/systemd/system/slipway* /var/lib/slipway 2>/dev/null
+    pgrep -af 'slipway|node server'
+    ls -d /var/log/journal/*.slipway /etc/slipway /usr/local/lib/slipway /usr/local/bin/slipway /etc/systemd/system/slipway* /var/lib/slipway 2>/dev/null
     nft list tables | grep -i slipway
     ip netns list; ip -o link | grep -v ': lo:'
     find /sys/fs/cgroup -type d -name '*slipway*' | grep -v journal

@@ -43,6 +43,7 @@ pub use error::SandboxError;
 pub use event::{STOPPED, SandboxEvent, TaskState};
 pub use guest::GuestImage;
 pub use network::cidr::{Cidr, CidrError};
+pub use network::{NetworkError, remove_rules};
 pub use sandbox::{Events, Sandbox};
 pub use sandboxes::Sandboxes;
 pub use shim::shim_main;

@@ -47,6 +47,14 @@ pub enum NetworkError {
     Background { why: String },
 }
 
+/// Takes away the rules that servers with this network leave in force, when nothing of theirs runs any more.
+///
+/// # Errors
+/// When the subnet is none for sandboxes, or `nft` is missing or fails.
+pub fn remove_rules(config: &NetworkConfig) -> Result<(), NetworkError> {
+    table::remove(&Layout::new(config.subnet)?)
+}
+
 /// All slots of one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {

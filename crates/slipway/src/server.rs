@@ -21,12 +21,15 @@ use claim::Listeners;
 use config::ServerConfig;
 pub(crate) use config::check_domain;
 use handed::Handed;
+use slipway_sandbox::NetworkConfig;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 pub(crate) use trial::try_database;
 pub(crate) use wiring::DATABASE_NAME;
 
+const NO_OPTIONS: GlobalOptions =
+    GlobalOptions { data: None, url: None, token: None, project: None, service: None, json: false };
 /// The edge has threads of its own; API, executor and supervisor mostly wait.
 const RUNTIME_THREADS: usize = 2;
 
@@ -122,8 +125,15 @@ impl Places {
 /// # Errors
 /// When the file is not usable.
 pub(crate) fn configured_edge(config: &Path) -> Result<SocketAddr, Failure> {
-    let global = GlobalOptions { data: None, url: None, token: None, project: None, service: None, json: false };
     let config = Some(config.to_owned());
     let options = ServerOptions { config, ..ServerOptions::default() };
-    ServerConfig::resolve(&global, &options).map(|config| config.edge_listen)
+    ServerConfig::resolve(&NO_OPTIONS, &options).map(|config| config.edge_listen)
+}
+
+/// The network of a server with the configuration file that it would find.
+///
+/// # Errors
+/// When the file is not usable.
+pub(crate) fn configured_network() -> Result<NetworkConfig, Failure> {
+    ServerConfig::resolve(&NO_OPTIONS, &ServerOptions::default()).map(|config| config.host.sandbox.network)
 }

@@ -48,6 +48,14 @@ pub(super) fn install(layout: &Layout, allow: &[Cidr], dns: &[Ipv4Addr], in_use:
     Ok(())
 }
 
+/// What a server leaves in force when it stops, for the apps that go on.
+pub(super) fn remove(layout: &Layout) -> Result<(), NetworkError> {
+    let table = name(layout);
+    // Adding first makes deleting succeed when it was not there.
+    run(Command::new("nft").args(["-f", "-"]), &format!("table inet {table}\ndelete table inet {table}\n"))?;
+    Ok(())
+}
+
 /// Lets the slot send from its own address.
 pub(super) fn admit(layout: &Layout, slot: &Slot) -> Result<(), NetworkError> {
     change(layout, &["add"], slot)

@@ -6,6 +6,7 @@ use super::record::{RECORD, Record, beside, replace};
 use super::{InstallSpec, unit};
 use crate::failure::Failure;
 use crate::output;
+use crate::server::configured_network;
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, IsTerminal};
@@ -15,10 +16,10 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Started with the machine, in this order. The socket leaves first: who connects to it would start the server again.
 /// Apps have ten seconds to stop by default.
 const STOPPING_WAIT_MAX: Duration = Duration::from_secs(15);
 const STOPPING_LOOK: Duration = Duration::from_millis(100);
+/// Started with the machine, in this order. The socket leaves first: who connects to it would start the server again.
 const UNITS: [&str; 3] = ["slipway-firewall.service", "slipway-edge.socket", "slipway.service"];
 
 /// # Errors
@@ -255,6 +256,8 @@ pub(crate) fn uninstall(spec: &InstallSpec, data_dir: &Path, purge: bool) -> Res
         ))
         .hint("`slipway destroy --all` ends them, with all services; then uninstall"));
     }
+    // Read before it is removed.
+    let network = (purge && !spec.dry_run && spec.is_this_machine()).then(configured_network).transpose()?;
     if let Some(record) = record {
         if spec.dry_run {
             record.files.keys().for_each(|path| output::say(&format!("would remove `{}`", spec.below(path).display())));
@@ -266,6 +269,9 @@ pub(crate) fn uninstall(spec: &InstallSpec, data_dir: &Path, purge: bool) -> Res
     }
     match (purge, spec.dry_run) {
         (true, false) => {
+            if let Some(Err(error)) = network.as_ref().map(slipway_sandbox::remove_rules) {
+                output::say(&format!("warning: the rules of the sandboxes' network are left: {error}"));
+            }
             remove_tree(&spec.below(&data_dir.to_string_lossy()))?;
             output::say(&format!("removed the data in `{}`", data_dir.display()));
         }
@@ -288,6 +294,12 @@ fn remove_installed(spec: &InstallSpec, mut record: Record, record_path: &Path, 
             .filter(|unit| record.files.keys().any(|path| path.ends_with(**unit)))
         {
             systemctl(&["disable", "--now", unit])?;
+        }
+        // It came with the first line of the server's log. Where it is not there, there is nothing to stop.
+        let _ = systemctl(&["stop", "systemd-journald@slipway.service", "systemd-journald@slipway.socket"]);
+        let _ = systemctl(&["stop", "systemd-journald-varlink@slipway.socket"]);
+        if purge {
+            remove_journal()?;
         }
     }
     if spec.is_this_machine() && record.files.contains_key(unit::FIREWALL) {
@@ -318,6 +330,17 @@ fn remove_installed(spec: &InstallSpec, mut record: Record, record_path: &Path, 
         let _ = fs::remove_dir(spec.below(directory));
     }
     if has_systemd { systemctl(&["daemon-reload"]) } else { Ok(()) }
+}
+
+/// Of each machine id that the system has had.
+fn remove_journal() -> Result<(), Failure> {
+    for parent in ["/var/log/journal", "/run/log/journal"] {
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().as_encoded_bytes().ends_with(b".slipway")) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_tree(path: &Path) -> Result<(), Failure> {
