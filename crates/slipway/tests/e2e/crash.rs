@@ -77,8 +77,9 @@ fn a_server_killed_in_any_phase_ends_what_it_began() {
     for phases in [&["environment", "install"][..], &["build"], &["start", "health"], &["route", "drain", "clean-up"]] {
         let version = format!("after-{}", phases[0]);
         app.set_version(&version);
-        // What is installed and built again each time.
-        app.settings_again(&commands.replace(WHILE, &format!("{WHILE}; true {version}")));
+        // What is installed and built again each time, also where an earlier run has left its layers.
+        let once = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        app.settings_again(&commands.replace(WHILE, &format!("{WHILE}; true {once}")));
         let deployment = begin(&server, &app);
         if phases[0] != "route" {
             until_phase(&server, &app, &deployment, phases);
