@@ -120,6 +120,7 @@ impl Hold {
         state.connected = true;
         state.ahead.clear();
         state.ahead_bytes = 0;
+        state.ring.give(after.unwrap_or(0));
         if let Some(after) = after {
             state.acknowledge(after);
         }
@@ -447,6 +448,7 @@ impl State {
         let may_send = self.ahead_bytes < AHEAD_BYTES_MAX || self.gone;
         let record = self.ring.after(after).filter(|_| may_send)?;
         let bytes = ring::size(&record.event);
+        self.ring.give(record.sequence);
         self.ahead.push_back((record.sequence, bytes));
         self.ahead_bytes += bytes;
         Some(record)
