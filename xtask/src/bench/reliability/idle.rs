@@ -20,7 +20,8 @@ pub(super) fn many_services() -> Result<()> {
     for number in 0..SERVICES {
         let app = App::empty(&format!("tiny{number}"))
             .with("server.pl", TINY)
-            .settings("start_command = \"perl server.pl\"\n[resources]\nmemory = \"32MB\"");
+            .with("package.json", r#"{"name":"tiny","private":true,"scripts":{"start":"perl server.pl"}}"#)
+            .settings("[resources]\nmemory = \"32MB\"\n[health]\nstable_window = \"100ms\"");
         let _ = server.run_in(app.path(), &["up", "--json"]).expect_code(0);
     }
     std::thread::sleep(REST);
