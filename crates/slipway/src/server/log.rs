@@ -33,7 +33,7 @@ fn is_json() -> bool {
     FORMAT.get() == Some(&LogFormat::Json)
 }
 
-/// A line of the server's start or end, whatever the filter lets through of the log.
+/// A line of the server's start or end. As text it is no part of the log, and no filter hides it.
 pub(super) fn say(line: &str) {
     match is_json() {
         true => tracing::info!("{line}"),
