@@ -18,8 +18,9 @@ pub(crate) async fn a_kept_image_is_a_layer_and_lower_layers_stay_as_they_were(p
     let script = "echo changed > /etc/base-file && echo new > /etc/new-file && echo x > /tmp/garbage && rm /bin/ln && \
                   [ ! -e /bin/ln ]";
     assert_eq!(run_as_root(&sandbox, script).await.facts.code, Some(0));
-    let running = "(while :; do echo x >> /app/log; done) > /dev/null 2>&1 & echo started";
-    assert_eq!(run(&sandbox, running).await.stdout, "started\n");
+    let running = "(while :; do echo x >> /app/log; done) > /dev/null 2>&1 &";
+    let writing = format!("{running} until [ -s /app/log ]; do sleep 0.01; done; echo writing");
+    assert_eq!(run(&sandbox, &writing).await.stdout, "writing\n");
     sandbox.stop(Duration::ZERO).await.unwrap();
 
     // It is whole and clean, whoever was writing when it ended.
