@@ -200,8 +200,6 @@ fn run_runtime(home: &Home, boot: &BootSpec) -> Result<Pid, DriverError> {
     let mut command = Command::new(&boot.runtime_program);
     command.arg("--root").arg(home.runtime_dir()).args(["run", "--detach", "--pid-file"]).arg(&pid_file);
     command.arg("--bundle").arg(home.bundle_dir()).arg(&boot.spec.id);
-    // With it the runtime would wait until the app tells a service manager that it is ready.
-    command.env_remove("NOTIFY_SOCKET");
     command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed)?).stderr(log);
     let status = command.status().map_err(failed)?;
     if !status.success() {

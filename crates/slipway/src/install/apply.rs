@@ -7,6 +7,7 @@ use super::{InstallSpec, unit};
 use crate::failure::Failure;
 use crate::output;
 use crate::server::configured_network;
+use slipway_sandbox::NetworkConfig;
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, IsTerminal};
@@ -256,8 +257,8 @@ pub(crate) fn uninstall(spec: &InstallSpec, data_dir: &Path, purge: bool) -> Res
         ))
         .hint("`slipway destroy --all` ends them, with all services; then uninstall"));
     }
-    // Read before it is removed.
-    let network = (purge && !spec.dry_run && spec.is_this_machine()).then(configured_network).transpose()?;
+    // Read before it is removed. One that is not usable keeps nobody from removing it.
+    let network = (purge && !spec.dry_run && spec.is_this_machine()).then(configured_network);
     if let Some(record) = record {
         if spec.dry_run {
             record.files.keys().for_each(|path| output::say(&format!("would remove `{}`", spec.below(path).display())));
@@ -269,8 +270,8 @@ pub(crate) fn uninstall(spec: &InstallSpec, data_dir: &Path, purge: bool) -> Res
     }
     match (purge, spec.dry_run) {
         (true, false) => {
-            if let Some(Err(error)) = network.as_ref().map(slipway_sandbox::remove_rules) {
-                output::say(&format!("warning: the rules of the sandboxes' network are left: {error}"));
+            if let Some(network) = network {
+                remove_rules(network);
             }
             remove_tree(&spec.below(&data_dir.to_string_lossy()))?;
             output::say(&format!("removed the data in `{}`", data_dir.display()));
@@ -330,6 +331,16 @@ fn remove_installed(spec: &InstallSpec, mut record: Record, record_path: &Path, 
         let _ = fs::remove_dir(spec.below(directory));
     }
     if has_systemd { systemctl(&["daemon-reload"]) } else { Ok(()) }
+}
+
+/// Of the sandboxes' network. Those that are left are gone after the next boot.
+fn remove_rules(network: Result<NetworkConfig, Failure>) {
+    let removed = network.map_err(|failure| failure.in_one_line());
+    let removed =
+        removed.and_then(|network| slipway_sandbox::remove_rules(&network).map_err(|error| error.to_string()));
+    if let Err(why) = removed {
+        output::say(&format!("warning: the rules of the sandboxes' network are left: {why}"));
+    }
 }
 
 /// Of each machine id that the system has had.
