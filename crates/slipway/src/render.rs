@@ -43,16 +43,20 @@ pub(crate) struct UploadFacts {
     pub(crate) duration_ms: u64,
 }
 
-/// How a deployment is shown. Progress goes to standard error, data to standard output.
-pub(crate) trait Progress: Send {
-    /// So many compressed bytes are on their way.
-    fn uploading(&mut self, sent_bytes: u64);
-    fn uploaded(&mut self, facts: UploadFacts);
-    fn created(&mut self, deployment: &DeploymentView);
+/// Who is told of a deployment's stream.
+pub(crate) trait Listener: Send {
     /// Every event but the last.
     fn event(&mut self, received: &Received) -> Result<(), Failure>;
     /// The last event: deployed, failed or deploying.
     fn outcome(&mut self, event: &DeploymentEvent) -> Result<(), Failure>;
+}
+
+/// How a deployment is shown. Progress goes to standard error, data to standard output.
+pub(crate) trait Progress: Listener {
+    /// So many compressed bytes are on their way.
+    fn uploading(&mut self, sent_bytes: u64);
+    fn uploaded(&mut self, facts: UploadFacts);
+    fn created(&mut self, deployment: &DeploymentView);
     /// Something to know that is no event.
     fn note(&mut self, text: &str);
     /// Leaves the terminal as it was found.

@@ -6,7 +6,7 @@
 use super::args::FollowOptions;
 use crate::client::{Client, ClientError, Lines};
 use crate::failure::{Exit, Failure};
-use crate::render::{Progress, Received};
+use crate::render::{Listener, Progress, Received};
 use slipway_types::DeploymentId;
 use slipway_types::api::{DeploymentEvent, DeploymentView};
 use std::process::ExitCode;
@@ -32,22 +32,33 @@ pub(super) async fn follow(
         progress.outcome(&deploying(&deployment))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut watch = Watch { client, deployment: deployment.deployment.clone(), shown: 0, progress };
     let watched = tokio::select! {
-        watched = watch.until_outcome() => watched,
+        watched = until_outcome(client, &deployment.deployment, progress) => watched.map(Some),
         _ = tokio::signal::ctrl_c() => Ok(None),
     };
-    watch.progress.close();
+    progress.close();
     match watched {
         Ok(Some(code)) => Ok(code),
-        Ok(None) => interrupted(&deployment, watch.progress),
+        Ok(None) => interrupted(&deployment, progress),
         Err(failure) if failure.exit == Exit::OutputClosed => Err(failure),
         Err(failure) => {
             // As far as is known it goes on: the last line of `--json` says so, the exit code that it is unknown.
-            watch.progress.outcome(&deploying(&deployment))?;
+            progress.outcome(&deploying(&deployment))?;
             Err(failure)
         }
     }
+}
+
+/// Tells of `deployment` to its end.
+///
+/// # Errors
+/// When the stream is lost for good, and of the listener. What the deployment did is no error but the exit code.
+pub(super) async fn until_outcome(
+    client: &Client,
+    deployment: &DeploymentId,
+    listener: &mut dyn Listener,
+) -> Result<ExitCode, Failure> {
+    Watch { client, deployment, shown: 0, listener }.until_outcome().await
 }
 
 fn interrupted(deployment: &DeploymentView, progress: &mut dyn Progress) -> Result<ExitCode, Failure> {
@@ -63,18 +74,18 @@ fn deploying(deployment: &DeploymentView) -> DeploymentEvent {
 
 struct Watch<'a> {
     client: &'a Client,
-    deployment: DeploymentId,
+    deployment: &'a DeploymentId,
     /// Events of the stream that were shown.
     shown: usize,
-    progress: &'a mut dyn Progress,
+    listener: &'a mut dyn Listener,
 }
 
 impl Watch<'_> {
-    async fn until_outcome(&mut self) -> Result<Option<ExitCode>, Failure> {
+    async fn until_outcome(&mut self) -> Result<ExitCode, Failure> {
         let mut give_up_at = None;
         loop {
             let (shown_before, error) = match self.connection().await {
-                Ok(outcome) => return outcome.map(Some),
+                Ok(outcome) => return outcome,
                 Err(broken) => broken,
             };
             if self.shown > shown_before {
@@ -82,7 +93,7 @@ impl Watch<'_> {
             }
             let deadline = *give_up_at.get_or_insert_with(|| Instant::now() + RECONNECT_WAIT_MAX);
             if Instant::now() >= deadline {
-                return Err(error.map_or_else(|| ended_early(&self.deployment), Failure::from));
+                return Err(error.map_or_else(|| ended_early(self.deployment), Failure::from));
             }
             if let Some(error) = error
                 && !error.is_passing()
@@ -108,12 +119,12 @@ impl Watch<'_> {
     async fn connection(&mut self) -> Result<Result<ExitCode, Failure>, (usize, Option<ClientError>)> {
         let before = self.shown;
         let broken = |error| (before, Some(error));
-        let mut lines = self.client.deployment_events(&self.deployment, true).await.map_err(broken)?;
+        let mut lines = self.client.deployment_events(self.deployment, true).await.map_err(broken)?;
         let mut index = 0;
         while let Some(received) = next(&mut lines).await.map_err(broken)? {
             if let Some(code) = outcome(&received) {
                 let shown = match &received.event {
-                    Some(event) => self.progress.outcome(event),
+                    Some(event) => self.listener.outcome(event),
                     None => Ok(()),
                 };
                 return Ok(shown.map(|()| code));
@@ -121,7 +132,7 @@ impl Watch<'_> {
             index += 1;
             if index > self.shown {
                 self.shown = index;
-                if let Err(failure) = self.progress.event(&received) {
+                if let Err(failure) = self.listener.event(&received) {
                     return Ok(Err(failure));
                 }
             }

@@ -3,10 +3,10 @@
 use super::args::{GlobalOptions, LogsOptions, ReplicaLogOptions};
 use super::reconnect::{Away, Next};
 use super::{Session, follow, listing};
-use crate::client::{Client, Lines, Query};
+use crate::client::{Client, Query};
 use crate::failure::Failure;
 use crate::output::{self, Palette, printable};
-use crate::render::clock;
+use crate::render::{Listener, Received, clock};
 use serde::Deserialize;
 use slipway_types::api::DeploymentEvent;
 use slipway_types::log::{LogLine, LogMark, LogStream};
@@ -155,24 +155,37 @@ async fn phases(
     deployment: &DeploymentId,
     options: &LogsOptions,
 ) -> Result<(), Failure> {
-    let lines = client.deployment_events(deployment, options.follow).await?;
-    phase_lines(global, lines, options.phase).await
-}
-
-async fn phase_lines(global: &GlobalOptions, mut lines: Lines, only: Option<Phase>) -> Result<(), Failure> {
-    let palette = Palette::of_stdout();
+    let mut printer = PhasePrinter { json: global.json, palette: Palette::of_stdout(), only: options.phase };
+    if options.follow {
+        return follow::until_outcome(client, deployment, &mut printer).await.map(|_| ());
+    }
+    let mut lines = client.deployment_events(deployment, false).await?;
     while let Some(received) = follow::next(&mut lines).await? {
-        let Some(DeploymentEvent::Log { phase, line, .. }) = &received.event else {
-            continue;
-        };
-        if only.is_some_and(|only| only != *phase) {
-            continue;
-        }
-        if global.json {
-            output::data(&received.line)?;
-        } else {
-            output::data(&format!("{} {}", palette.dim(&format!("[{phase}]")), printable(line)))?;
-        }
+        printer.event(&received)?;
     }
     Ok(())
+}
+
+/// Of a deployment: what its phases print, and nothing else.
+struct PhasePrinter {
+    json: bool,
+    palette: Palette,
+    only: Option<Phase>,
+}
+
+impl Listener for PhasePrinter {
+    fn event(&mut self, received: &Received) -> Result<(), Failure> {
+        match &received.event {
+            Some(DeploymentEvent::Log { phase, .. }) if self.only.is_some_and(|only| only != *phase) => Ok(()),
+            Some(DeploymentEvent::Log { .. }) if self.json => output::data(&received.line),
+            Some(DeploymentEvent::Log { phase, line, .. }) => {
+                output::data(&format!("{} {}", self.palette.dim(&format!("[{phase}]")), printable(line)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn outcome(&mut self, _: &DeploymentEvent) -> Result<(), Failure> {
+        Ok(())
+    }
 }

@@ -1,7 +1,7 @@
 //! `--json`: a deployment's stream as it came, one object a line, on standard output. The last line is exactly one of
 //! `deployed`, `failed` and `deploying`, with `status`, `url` and `diagnosis` beside the nested deployment.
 
-use super::{Progress, Received, UploadFacts};
+use super::{Listener, Progress, Received, UploadFacts};
 use crate::failure::Failure;
 use crate::output;
 use serde_json::{Value, json};
@@ -10,13 +10,7 @@ use slipway_types::api::{DeploymentEvent, DeploymentView};
 #[derive(Debug)]
 pub(crate) struct Json;
 
-impl Progress for Json {
-    fn uploading(&mut self, _: u64) {}
-
-    fn uploaded(&mut self, _: UploadFacts) {}
-
-    fn created(&mut self, _: &DeploymentView) {}
-
+impl Listener for Json {
     fn event(&mut self, received: &Received) -> Result<(), Failure> {
         output::data(&received.line)
     }
@@ -24,6 +18,14 @@ impl Progress for Json {
     fn outcome(&mut self, event: &DeploymentEvent) -> Result<(), Failure> {
         output::data(&last_line(event).to_string())
     }
+}
+
+impl Progress for Json {
+    fn uploading(&mut self, _: u64) {}
+
+    fn uploaded(&mut self, _: UploadFacts) {}
+
+    fn created(&mut self, _: &DeploymentView) {}
 
     fn note(&mut self, text: &str) {
         output::say(text);

@@ -3,7 +3,7 @@
 
 use super::plain::upload_text;
 use super::quantity::{bytes, duration};
-use super::{Progress, Received, UploadFacts, diagnosis, phase};
+use super::{Listener, Progress, Received, UploadFacts, diagnosis, phase};
 use crate::failure::Failure;
 use crate::output::{self, Palette, printable};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -77,30 +77,7 @@ impl Live {
     }
 }
 
-impl Progress for Live {
-    fn uploading(&mut self, sent_bytes: u64) {
-        if self.bar.is_none() {
-            self.start("upload");
-        }
-        self.show(bytes(sent_bytes));
-    }
-
-    fn uploaded(&mut self, facts: UploadFacts) {
-        self.close();
-        let mark = self.palette.green("✓");
-        output::say(&phase::line(&mark, "upload", &duration(facts.duration_ms), &upload_text(facts), self.palette));
-    }
-
-    fn created(&mut self, deployment: &DeploymentView) {
-        self.close();
-        let service = self.palette.bold(&format!("{}/{}", deployment.project, deployment.service));
-        output::say(&format!("{service} {}", self.palette.dim(deployment.deployment.as_str())));
-        if deployment.joined {
-            output::say(super::JOINED);
-        }
-        self.start("queued");
-    }
-
+impl Listener for Live {
     fn event(&mut self, received: &Received) -> Result<(), Failure> {
         match &received.event {
             Some(DeploymentEvent::Waits { because, .. }) => self.show(printable(because)),
@@ -123,6 +100,31 @@ impl Progress for Live {
     fn outcome(&mut self, event: &DeploymentEvent) -> Result<(), Failure> {
         self.close();
         diagnosis::outcome(event, self.palette)
+    }
+}
+
+impl Progress for Live {
+    fn uploading(&mut self, sent_bytes: u64) {
+        if self.bar.is_none() {
+            self.start("upload");
+        }
+        self.show(bytes(sent_bytes));
+    }
+
+    fn uploaded(&mut self, facts: UploadFacts) {
+        self.close();
+        let mark = self.palette.green("✓");
+        output::say(&phase::line(&mark, "upload", &duration(facts.duration_ms), &upload_text(facts), self.palette));
+    }
+
+    fn created(&mut self, deployment: &DeploymentView) {
+        self.close();
+        let service = self.palette.bold(&format!("{}/{}", deployment.project, deployment.service));
+        output::say(&format!("{service} {}", self.palette.dim(deployment.deployment.as_str())));
+        if deployment.joined {
+            output::say(super::JOINED);
+        }
+        self.start("queued");
     }
 
     fn note(&mut self, text: &str) {

@@ -1,13 +1,26 @@
 //! Plain lines on standard error, for a pipe or a file: nothing is drawn over, every log line is there.
 
 use super::quantity::{bytes, duration};
-use super::{Progress, Received, UploadFacts, diagnosis, phase};
+use super::{Listener, Progress, Received, UploadFacts, diagnosis, phase};
 use crate::failure::Failure;
 use crate::output::{self, Palette, printable};
 use slipway_types::api::{DeploymentEvent, DeploymentView};
 
 #[derive(Debug)]
 pub(crate) struct Plain;
+
+impl Listener for Plain {
+    fn event(&mut self, received: &Received) -> Result<(), Failure> {
+        if let Some(line) = received.event.as_ref().and_then(line) {
+            output::say(&line);
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, event: &DeploymentEvent) -> Result<(), Failure> {
+        diagnosis::outcome(event, Palette::of_stderr())
+    }
+}
 
 impl Progress for Plain {
     fn uploading(&mut self, _: u64) {}
@@ -21,17 +34,6 @@ impl Progress for Plain {
         if deployment.joined {
             output::say(super::JOINED);
         }
-    }
-
-    fn event(&mut self, received: &Received) -> Result<(), Failure> {
-        if let Some(line) = received.event.as_ref().and_then(line) {
-            output::say(&line);
-        }
-        Ok(())
-    }
-
-    fn outcome(&mut self, event: &DeploymentEvent) -> Result<(), Failure> {
-        diagnosis::outcome(event, Palette::of_stderr())
     }
 
     fn note(&mut self, text: &str) {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use tempfile::TempDir;
 
 fn view(status: &str, diagnosis: Value) -> Value {
@@ -179,6 +180,31 @@ fn a_broken_stream_is_taken_up_where_it_was() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.json_lines().len(), 6, "{}", run.stdout);
     assert_eq!(run.json_lines()[..5], begun());
+}
+
+#[test]
+fn the_log_of_a_build_goes_on_where_it_was() {
+    let more = || {
+        let mut events = deployed();
+        let at = events.len() - 1;
+        events.insert(
+            at,
+            json!({"event": "log", "at": 9, "phase": "pre-deploy", "stream": "stdout", "line": "migrated"}),
+        );
+        events
+    };
+    let server = server_with(move |stream| match stream {
+        0 => Reply::Broken(begun()[..3].to_vec()),
+        1 => Reply::Lines(begun()),
+        _ => Reply::Lines(more()),
+    });
+    let run = run_with(&server, Path::new("/"), &["logs", "dpl-1", "--follow"]);
+    assert_eq!(
+        (run.code, run.stdout.as_str()),
+        (Some(0), "[build] Compiled\n[pre-deploy] migrated\n"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
