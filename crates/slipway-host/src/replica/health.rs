@@ -64,6 +64,7 @@ impl Replica {
         let window = if is_adopted { Duration::ZERO } else { self.spec.stable_window.as_duration() };
         let interval = health.interval.as_duration().max(INTERVAL_MIN);
         let mut healthy_since: Option<Instant> = None;
+        let mut last_answer = None;
         loop {
             // A probe that is under way when the time is over has had its chance: only its rest is cut.
             let left = start_timeout.saturating_sub(began.elapsed());
@@ -77,8 +78,14 @@ impl Replica {
                 }
             } else {
                 healthy_since = None;
+                let is_cut = result == ProbeResult::TimedOut && bound < timeout;
                 if began.elapsed() >= start_timeout {
-                    return Err(End::Unhealthy { last_probe: Some(result), waited: began.elapsed() });
+                    // One that had less than its time says less than the answer before it.
+                    let last_probe = last_answer.filter(|_| is_cut).or(Some(result));
+                    return Err(End::Unhealthy { last_probe, waited: began.elapsed() });
+                }
+                if matches!(result, ProbeResult::Status { .. } | ProbeResult::Broken { .. }) {
+                    last_answer = Some(result);
                 }
             }
             // Nothing listens yet: asking again soon costs a refused connection, and shows the moment when it does.

@@ -7,7 +7,7 @@ pub(crate) const CASES: &[Case<'_>] = &[Case {
     code: "health-not-http",
     place: "port 3000",
     says: &["HTTP"],
-    settings: "start_command = \"node start.js\"\n[health]\npath = \"/up\"\nstart_timeout = \"3s\"",
+    settings: "start_command = \"node start.js\"\n[health]\npath = \"/up\"\nstart_timeout = \"8s\"",
     files: &[
         ("package.json", r#"{"name":"x"}"#),
         (

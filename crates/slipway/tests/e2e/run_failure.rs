@@ -13,7 +13,7 @@ fn fails_and_v1_stays(name: &str, code: &str, server_js: &str, settings: &str) {
     assert_eq!(server.get(&format!("web-{name}.localhost"), "/").body, "v1\n", "what was live still serves");
 }
 
-const QUICK: &str = "[health]\npath = \"/healthz\"\nstart_timeout = \"3s\"\n";
+const QUICK: &str = "[health]\npath = \"/healthz\"\nstart_timeout = \"8s\"\n";
 
 fn listens_on(host: &str, port: &str, status: u16) -> String {
     format!(
@@ -23,7 +23,7 @@ fn listens_on(host: &str, port: &str, status: u16) -> String {
 
 #[test]
 fn app_exits_at_start() {
-    fails_and_v1_stays("exits", "app-exited", "console.error('cannot find the moon'); process.exit(4);", QUICK);
+    fails_and_v1_stays("exits", "app-exited", "console.error('cannot find the moon'); process.exit(4);", "");
 }
 
 #[test]
@@ -51,9 +51,18 @@ fn health_path_answers_500() {
     fails_and_v1_stays("h500", "health-path-status", &listens_on("0.0.0.0", "process.env.PORT", 500), QUICK);
 }
 
+/// What it said is told, not that the last probe had no time.
+#[test]
+fn health_path_answers_500_and_then_nothing() {
+    let falls_silent = "let asked = 0; require('node:http').createServer((q, r) => {\n\
+        if (++asked > 3) return; r.statusCode = 500; r.end('answer');\n}).listen(process.env.PORT, '0.0.0.0');";
+    let settings = "[health]\npath = \"/healthz\"\nstart_timeout = \"8s\"\ntimeout = \"20s\"\n";
+    fails_and_v1_stays("silenced", "health-path-status", falls_silent, settings);
+}
+
 #[test]
 fn health_times_out() {
     let silent = "require('node:http').createServer(() => {}).listen(process.env.PORT, '0.0.0.0');";
-    let settings = "[health]\npath = \"/healthz\"\nstart_timeout = \"3s\"\ntimeout = \"500ms\"\n";
+    let settings = "[health]\npath = \"/healthz\"\nstart_timeout = \"8s\"\ntimeout = \"2s\"\n";
     fails_and_v1_stays("silent", "health-timeout", silent, settings);
 }
