@@ -156,9 +156,15 @@ impl Guard {
         }
         // A group of its own, by `setsid`: the wait in it ends too.
         let group = rustix::process::Pid::from_child(&self.0);
-        let ended = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        while rustix::process::kill_process_group(group, rustix::process::Signal::KILL).is_err() {
+            match self.0.try_wait() {
+                // It has not come to its `setsid` yet.
+                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+                _ => return Err(gone()),
+            }
+        }
         let _ = self.0.wait();
-        ended.map_err(|_| gone())
+        Ok(())
     }
 
     /// Waits until they are taken back.
@@ -221,7 +227,7 @@ mod tests {
             let reached = Self::inside(&format!("{}-n", self.0), || {
                 let open = |port: &u16| {
                     let to = SocketAddr::from((address, *port));
-                    TcpStream::connect_timeout(&to, Duration::from_millis(700)).is_ok()
+                    TcpStream::connect_timeout(&to, Duration::from_secs(3)).is_ok()
                 };
                 ports.iter().copied().filter(open).collect()
             });
@@ -273,8 +279,8 @@ mod tests {
         let nft = machine.nft();
         nft.apply(&rules(&BTreeSet::from([22]))).unwrap();
         let former = nft.present().unwrap();
-        let guard = nft.guard(Some(&former), Duration::from_millis(300)).unwrap();
         nft.apply(&rules(&BTreeSet::from([443]))).unwrap();
+        let guard = nft.guard(Some(&former), Duration::from_millis(300)).unwrap();
         guard.wait();
         assert_eq!(nft.present().unwrap(), former);
 

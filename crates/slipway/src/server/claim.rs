@@ -16,7 +16,9 @@ use tokio::net::TcpListener;
 const LOCK_NAME: &str = "server.lock";
 /// A server that was killed while it started a program left a process that has all of its files until that program begins:
 /// its lock and its ports come free a moment later.
-const LET_GO_WAIT_MAX: Duration = Duration::from_secs(2);
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Somebody else's port is told without delay.
+const PORT_WAIT_MAX: Duration = Duration::from_secs(2);
 const LET_GO_POLL: Duration = Duration::from_millis(5);
 
 /// The data directory, as long as this lives. The kernel lets go of the lock however the process ends.
@@ -39,7 +41,7 @@ impl DataDir {
         let lock_path = path.join(LOCK_NAME);
         let mut lock =
             File::options().create(true).truncate(false).read(true).write(true).open(&lock_path).map_err(unusable)?;
-        let deadline = Instant::now() + LET_GO_WAIT_MAX;
+        let deadline = Instant::now() + LOCK_WAIT_MAX;
         loop {
             match lock.try_lock() {
                 Ok(()) => break,
@@ -114,7 +116,7 @@ impl Listeners {
 }
 
 async fn once_free<T>(bind: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
-    let deadline = Instant::now() + LET_GO_WAIT_MAX;
+    let deadline = Instant::now() + PORT_WAIT_MAX;
     loop {
         match bind().await {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
