@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// For any single read or write.
-const SOCKET_TIMEOUT: Duration = Duration::from_secs(20);
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An answer, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]

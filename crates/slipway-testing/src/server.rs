@@ -15,8 +15,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// First start on a machine makes the base image with mmdebstrap; other starts take well under a second.
-const READY_BOUND: Duration = Duration::from_secs(300);
-const STOP_BOUND: Duration = Duration::from_secs(30);
+const READY_BOUND: Duration = Duration::from_secs(500);
+const STOP_BOUND: Duration = Duration::from_secs(60);
 
 /// A running server. Dropping it destroys its services and stops it.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ fn two_databases_at_once_share_nothing() {
     let held = one.hold("SELECT pg_advisory_lock(7)");
     assert_eq!(one.query("SELECT pg_try_advisory_lock(7)"), "f");
     drop(held);
-    slipway_testing::wait::until("the lock to be free", std::time::Duration::from_secs(10), || {
+    slipway_testing::wait::until("the lock to be free", std::time::Duration::from_secs(60), || {
         (one.query("SELECT pg_try_advisory_lock(7)") == "t").then_some(())
     });
 }

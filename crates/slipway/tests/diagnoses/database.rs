@@ -2,7 +2,8 @@
 
 use crate::BINARY;
 use crate::case::{Case, provoke, provoke_on};
-use slipway_testing::{Postgres, TestServer};
+use slipway_testing::{Postgres, TestServer, wait};
+use std::time::Duration;
 
 const PG: &str = r#"{"name":"x","dependencies":{"pg":"8.16.3"}}"#;
 /// Connects as every app does.
@@ -126,8 +127,12 @@ fn databases_that_answer() {
     for case in REAL_CASES {
         let url = format!("DATABASE_URL={}", url_of(case.name, &postgres.url()));
         // The number is node-pg-migrate's own.
-        let _held = (case.name == "lock").then(|| postgres.hold("select pg_advisory_lock(7241865325823964)"));
+        let held = (case.name == "lock").then(|| postgres.hold("select pg_advisory_lock(7241865325823964)"));
         let variables = &[url.as_str()];
         provoke_on(&server, &[Case { variables, ..*case }]);
+        drop(held);
+        wait::until("the lock to be free", Duration::from_secs(60), || {
+            (postgres.query("select pg_try_advisory_lock(7241865325823964)") == "t").then_some(())
+        });
     }
 }

@@ -8,7 +8,7 @@ const status = Number(process.argv[2]);
 require('node:http').createServer((request, response) => {
   response.writeHead(status, { 'content-type': 'application/json', 'www-authenticate': 'Basic realm="x"' });
   response.end(JSON.stringify({ error: 'no' }));
-}).listen(4873, '127.0.0.1');
+}).listen(4873, '127.0.0.1', () => require('node:fs').writeFileSync('/tmp/registry-is-up', ''));
 "#;
 
 pub(crate) const CASES: &[Case<'_>] = &[
@@ -35,7 +35,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "registry-authentication",
         place: "npm install",
         says: &["NPM_TOKEN"],
-        settings: "start_command = \"true\"\n[build]\ninstall_command = \"node registry.js 401 & sleep 1; npm install --fetch-retries=0\"",
+        settings: "start_command = \"true\"\n[build]\ninstall_command = \"node registry.js 401 & until [ -e /tmp/registry-is-up ]; do sleep 0.1; done; npm install --fetch-retries=0\"",
         files: &[
             ("package.json", r#"{"name":"x","dependencies":{"is-number":"7.0.0"}}"#),
             (".npmrc", "registry=http://127.0.0.1:4873/\n"),
@@ -48,7 +48,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "package-forbidden",
         place: "package.json",
         says: &["is-number"],
-        settings: "start_command = \"true\"\n[build]\ninstall_command = \"node registry.js 403 & sleep 1; npm install --fetch-retries=0\"",
+        settings: "start_command = \"true\"\n[build]\ninstall_command = \"node registry.js 403 & until [ -e /tmp/registry-is-up ]; do sleep 0.1; done; npm install --fetch-retries=0\"",
         files: &[
             ("package.json", r#"{"name":"x","dependencies":{"is-number":"7.0.0"}}"#),
             (".npmrc", "registry=http://127.0.0.1:4873/\n"),
@@ -75,7 +75,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         says: &["NODE_EXTRA_CA_CERTS"],
         settings: r#"start_command = "true"
 [build]
-install_command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout /tmp/k -out /tmp/c 2>/dev/null; openssl s_server -quiet -accept 4874 -key /tmp/k -cert /tmp/c -www & sleep 1; npm install --fetch-retries=0"
+install_command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout /tmp/k -out /tmp/c 2>/dev/null; openssl s_server -quiet -accept 4874 -key /tmp/k -cert /tmp/c -www & until openssl s_client -connect 127.0.0.1:4874 < /dev/null > /dev/null 2>&1; do sleep 0.1; done; npm install --fetch-retries=0"
 "#,
         files: &[
             ("package.json", r#"{"name":"x","dependencies":{"is-number":"7.0.0"}}"#),
@@ -88,7 +88,7 @@ install_command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1
         code: "private-git-dependency",
         place: "package.json",
         says: &["127.0.0.1:4873/private.git"],
-        settings: "start_command = \"true\"\n[build]\ninstall_command = \"node registry.js 401 & sleep 1; npm install\"",
+        settings: "start_command = \"true\"\n[build]\ninstall_command = \"node registry.js 401 & until [ -e /tmp/registry-is-up ]; do sleep 0.1; done; npm install\"",
         files: &[
             ("package.json", r#"{"name":"x","dependencies":{"private":"git+http://127.0.0.1:4873/private.git"}}"#),
             ("registry.js", REGISTRY_JS),

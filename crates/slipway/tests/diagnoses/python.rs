@@ -209,7 +209,7 @@ pub(crate) const CASES: &[Case<'_>] = &[
         code: "django-allowed-hosts",
         place: "GET /up",
         says: &["ALLOWED_HOSTS"],
-        settings: "start_command = \"gunicorn --bind 0.0.0.0:$PORT wsgi\"\n[health]\npath = \"/up\"\nstart_timeout = \"4s\"",
+        settings: "start_command = \"gunicorn --bind 0.0.0.0:$PORT wsgi\"\n[health]\npath = \"/up\"\nstart_timeout = \"15s\"",
         files: &[
             ("requirements.txt", SERVERS),
             ("wsgi.py", DJANGO),

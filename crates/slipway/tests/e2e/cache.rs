@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(120);
 
 /// A directory of layers of its own, on the disk of the shared ones, which lend it the base system.
 pub(crate) fn own_layers(prefix: &str) -> tempfile::TempDir {
@@ -56,11 +56,14 @@ fn old_releases_go_and_kept_ones_come_back() {
     let body = || server.get("web-kept.localhost", "/").body;
     let run = |args: &[&str]| server.run_in(app.path(), args);
 
-    let swept = run(&["cache", "gc"]).expect_code(0);
     let site = |index: usize| format!("site-{}.img", deployments[index]);
     let mut kept = vec![site(2), site(3)];
     kept.sort();
-    assert_eq!(hot(layers.path()), kept, "{}{}", swept.stdout, swept.stderr);
+    // What the last deployment was made of goes when its last phases have ended.
+    wait::until("the layers that are kept, and no others", BOUND, || {
+        let _ = run(&["cache", "gc"]).expect_code(0);
+        (hot(layers.path()) == kept).then_some(())
+    });
     let listed = run(&["cache", "ls"]).expect_code(0);
     assert!(listed.stdout.contains("v4 (live)") && listed.stdout.contains("v3"), "{}", listed.stdout);
     assert!(listed.stderr.contains("hot tier: "), "{}", listed.stderr);
@@ -166,28 +169,32 @@ fn a_disk_that_is_nearly_full_stops_builds_and_nothing_else() {
     // What may go makes room by itself.
     std::fs::create_dir_all(&layers).unwrap();
     let unused = layers.join("toolchain-unused-1.0.0.img");
-    disk.fill(&unused, 50);
-    std::fs::set_permissions(&unused, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
-    app.write("index.html", &page(2));
-    let made_room = server.run_in(app.path(), &["up"]).expect_code(0);
-    assert!(made_room.stderr.contains("removing layers that nothing needs"), "{}", made_room.stderr);
-    assert!(!unused.exists() && disk.free_megabytes() >= 100);
-    assert_eq!(body(), page(2));
+    // A round of the custodian's may come first; then there is room, and nothing to say.
+    let made_room = (2..12).find(|version| {
+        disk.fill(&unused, 50);
+        std::fs::set_permissions(&unused, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+        app.write("index.html", &page(*version));
+        let deployed = server.run_in(app.path(), &["up"]).expect_code(0);
+        assert!(!unused.exists() && disk.free_megabytes() >= 100);
+        deployed.stderr.contains("removing layers that nothing needs")
+    });
+    let live = page(made_room.expect("no deployment made room"));
+    assert_eq!(body(), live);
 
     // Nothing may go: the deployment ends at once, and what runs goes on.
     disk.fill(&data.join("somebody-elses"), 50);
-    app.write("index.html", &page(3));
+    app.write("index.html", &page(12));
     let refused = up_fails(&server, app.path(), "disk-nearly-full");
     let why = refused.expect_diagnosis("disk-nearly-full")["why"].as_str().unwrap().to_owned();
     assert!(why.contains("must stay free (`layers.keep_free`)") && why.contains("100.0 MB"), "{why}");
-    assert_eq!(body(), page(2));
+    assert_eq!(body(), live);
     let listed = server.run(&["cache", "ls"]).expect_code(0);
     assert!(listed.stderr.contains("nothing is built until there is more room"), "{}", listed.stderr);
     assert!(inventory(&server)["free_bytes"].as_u64().unwrap() < 100 << 20);
 
     std::fs::remove_file(data.join("somebody-elses")).unwrap();
     up(&server, app.path());
-    assert_eq!(body(), page(3));
+    assert_eq!(body(), page(12));
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn the_nextjs_example_is_built_served_and_redeployed() {
     let again = server.run_in(&example, &["up", "--json"]).expect_code(0);
     let install =
         again.events().into_iter().find(|e| e["event"] == "phase_finished" && e["phase"] == "install").unwrap();
-    assert!(install["duration_ms"].as_u64().unwrap() < 1000, "an unchanged lockfile installs nothing: {install}");
+    assert_eq!(install["result"], "skipped", "an unchanged lockfile installs nothing: {install}");
     assert_eq!(again.outcome().release(), 2);
 }
 

@@ -1,7 +1,7 @@
 //! What an app prints reaches whoever follows it: over crashes, and over restarts and kills of the server, each line once. One that
 //! floods is held within its bounds, and nobody else notices.
 
-use crate::{BINARY, up};
+use crate::{BINARY, crash, up};
 use serde_json::Value;
 use slipway_testing::{App, TestServer, wait};
 use std::collections::BTreeMap;
@@ -126,21 +126,24 @@ fn each_line_comes_once_whatever_ends_and_a_flood_slows_nobody_else() {
     up(&server, flood.path());
     let dropped = || server.run_in(flood.path(), &["logs", "--tail", "1", "--grep", "were dropped here"]).stdout;
     wait::until("the flood to be too much", BOUND, || dropped().contains("lines (").then_some(()));
-    let (request, line) = latencies(&server, &follower);
-    println!("request {quiet_request:?} -> {request:?}, line {quiet_line:?} -> {line:?}");
-    // Medians; the flood itself takes the processor time that its limits give it.
-    assert!(request < quiet_request * 10 + Duration::from_millis(100), "{quiet_request:?} -> {request:?}");
-    assert!(line < quiet_line * 10 + Duration::from_millis(500), "{quiet_line:?} -> {line:?}");
+    // Medians; the flood itself takes the processor time that its limits give it, and for a moment somebody else may take more.
+    let is_slowed = |_| {
+        let (request, line) = latencies(&server, &follower);
+        println!("request {quiet_request:?} -> {request:?}, line {quiet_line:?} -> {line:?}");
+        request > quiet_request * 10 + Duration::from_millis(100) || line > quiet_line * 10 + Duration::from_millis(500)
+    };
+    assert!(!(0..3).all(is_slowed), "slowed by the flood");
     for log in std::fs::read_dir(server.data().join("logs/services")).unwrap() {
         let files = std::fs::read_dir(log.unwrap().path()).unwrap();
-        let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        // The oldest one may just have been removed.
+        let bytes: u64 = files.filter_map(|file| Some(file.unwrap().metadata().ok()?.len())).sum();
         assert!(bytes <= 4 << 20, "{bytes}");
     }
     // Other tests run beside this one.
     let _ = server.run_in(flood.path(), &["destroy", "--yes"]).expect_code(0);
 
     // A crash, and what was printed around it.
-    let _ = slipway_testing::http::get(server.edge_port(), "web-chatter.localhost", "/crash");
+    let _ = crash(&server, "web-chatter.localhost");
     wait::until("the next run", BOUND, || (follower.ticks().len() == 2).then_some(()));
     follower.until_more(&server, 5);
     let around = server.run_in(chatter.path(), &["logs", "--restart", "latest", "--tail", "3"]).expect_code(0).stdout;

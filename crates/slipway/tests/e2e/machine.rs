@@ -62,7 +62,9 @@ fn an_app_is_built_in_one_machine_and_runs_in_another() {
         wait::until("the others to be gone", STOP_BOUND, || Some(server.sandboxes()).filter(|all| all.len() == 1));
     let set = server.run_in(app.path(), &["env", "set", "COLOUR=blue"]).expect_code(0).stderr;
     assert!(set.contains("1 replica has the new values"), "{set}");
-    assert_eq!(server.get("web-machine.localhost", "/env?name=COLOUR").body, "blue");
+    wait::until("the new value", STOP_BOUND, || {
+        (server.get("web-machine.localhost", "/env?name=COLOUR").body == "blue").then_some(())
+    });
     assert_eq!(server.sandboxes(), before, "told while it runs");
     let doctor = server.run(&["doctor"]).stdout;
     assert!(doctor.contains("in sandboxes of the qemu driver") && doctor.contains("driver qemu"), "{doctor}");

@@ -40,7 +40,8 @@ fn assert_in_no_layer(server: &TestServer, token: &str) {
         ["dependencies-", "source-", "output-"].iter().all(|kind| names.iter().any(|name| name.starts_with(kind))),
         "{names:?}"
     );
-    for name in names {
+    // Those of a failed deployment may go meanwhile.
+    for name in names.into_iter().filter(|name| path(name).exists()) {
         assert!(!image::contains(&path(name), token), "the token is in the layer `{name}`");
     }
 }

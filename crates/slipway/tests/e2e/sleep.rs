@@ -121,8 +121,10 @@ fn a_wake_that_fails_says_why_and_is_no_sleep() {
     // Its own source is gone, which nobody else has.
     let layers = server.layers();
     let server_id = std::fs::read_to_string(server.data().join("server-id")).unwrap();
-    let pins = std::fs::read_to_string(layers.join(format!("pins/{}.json", server_id.trim()))).unwrap();
-    let source = pins.split('"').find(|name| name.starts_with("source-")).expect("a pinned source layer");
+    let source = wait::until("a pinned source layer", BOUND, || {
+        let pins = std::fs::read_to_string(layers.join(format!("pins/{}.json", server_id.trim()))).ok()?;
+        pins.split('"').find(|name| name.starts_with("source-")).map(str::to_owned)
+    });
     std::fs::remove_file(layers.join(format!("{source}.img"))).unwrap();
 
     let answer = server.get(HOST, "/");

@@ -23,7 +23,7 @@ fn no_request_is_lost_over_twenty_deployments_under_load() {
         assert_eq!(server.get("web-load.localhost", "/").body, format!("v{version}\n"), "the switch is atomic");
     }
     let before_end = load.answered();
-    wait::until("load after the last switch", Duration::from_secs(10), || {
+    wait::until("load after the last switch", Duration::from_secs(60), || {
         (load.answered() > before_end + 50).then_some(())
     });
     let tally = load.stop();

@@ -26,6 +26,9 @@ impl Project {
     /// What `npx package args` makes; in `args`, `@` stands for the project's name.
     pub(crate) fn scaffold(name: &'static str, package: &str, args: &[&str]) -> Project {
         let project = Project::absent(name);
+        // Two at once would both put the package into npx's cache.
+        let alone = std::fs::File::create(tool::shared().join(format!("{}.lock", package.replace('/', "-")))).unwrap();
+        alone.lock().unwrap();
         let started = Instant::now();
         let mut npx = tool::node("npx", project.parent.path());
         npx.args(["--yes", package]).args(args.iter().map(|arg| if *arg == "@" { name } else { *arg }));

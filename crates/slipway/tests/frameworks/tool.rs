@@ -106,6 +106,6 @@ fn installed(name: &str, install: impl FnOnce(&Path) -> Command) -> PathBuf {
 }
 
 /// Beside the layers that all test servers share.
-fn shared() -> PathBuf {
+pub(crate) fn shared() -> PathBuf {
     Path::new(crate::BINARY).parent().unwrap().join("test-shared")
 }
