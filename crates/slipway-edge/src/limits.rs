@@ -83,6 +83,8 @@ pub const OUTSIDE_ROUNDS_MAX: usize = 3;
 pub const WAKE_WAITING_MAX: usize = 512;
 /// How long one waits, whatever the start timeout of its app: below [`STALL_TIMEOUT`], which cuts the connection.
 pub const WAKE_WAIT_MAX: Duration = Duration::from_secs(300);
+/// A wake that nothing came of within this time is asked for again, by the next request.
+pub const WAKE_ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Longest request id that a client may choose.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -95,11 +97,15 @@ pub struct EdgeLimits {
     pub stall_timeout: Duration,
     pub upgraded_idle_timeout: Duration,
     pub connect_timeout: Duration,
+    pub connect_attempts_max: u32,
     pub response_header_timeout: Duration,
+    pub upstream_idle_timeout: Duration,
+    pub upstream_idle_unrepeatable: Duration,
     pub shutdown_grace: Duration,
     pub site_hold_timeout: Duration,
     pub wake_waiting_max: usize,
     pub wake_wait_max: Duration,
+    pub wake_ask_again: Duration,
 }
 
 impl Default for EdgeLimits {
@@ -111,11 +117,15 @@ impl Default for EdgeLimits {
             stall_timeout: STALL_TIMEOUT,
             upgraded_idle_timeout: UPGRADED_IDLE_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
+            connect_attempts_max: CONNECT_ATTEMPTS_MAX,
             response_header_timeout: RESPONSE_HEADER_TIMEOUT,
+            upstream_idle_timeout: UPSTREAM_IDLE_TIMEOUT,
+            upstream_idle_unrepeatable: UPSTREAM_IDLE_UNREPEATABLE,
             shutdown_grace: SHUTDOWN_GRACE,
             site_hold_timeout: SITE_HOLD_TIMEOUT,
             wake_waiting_max: WAKE_WAITING_MAX,
             wake_wait_max: WAKE_WAIT_MAX,
+            wake_ask_again: WAKE_ASK_AGAIN,
         }
     }
 }

@@ -6,10 +6,7 @@
 use crate::backend::{Backend, Permit, Sender, Service};
 use crate::body::{Lease, RequestBody, ResponseBody};
 use crate::connection::Client;
-use crate::limits::{
-    CONNECT_ATTEMPTS_MAX, CONNECT_BACKOFF, CONNECT_DOUBLINGS_MAX, PICK_ATTEMPTS_MAX, STALE_ATTEMPTS_MAX,
-    UPSTREAM_IDLE_TIMEOUT, UPSTREAM_IDLE_UNREPEATABLE,
-};
+use crate::limits::{CONNECT_BACKOFF, CONNECT_DOUBLINGS_MAX, EdgeLimits, PICK_ATTEMPTS_MAX, STALE_ATTEMPTS_MAX};
 use crate::outside::Passage;
 use crate::page::{self, Format};
 use crate::refusal::Refusal;
@@ -110,7 +107,8 @@ fn respond(
 ) -> Result<Response<ResponseBody>, Refusal> {
     let Answered { route, permit, sender, mut response, status: ruled } = answered;
     let status = response.status();
-    let keep = head::forward_response(status, response.headers_mut(), UPSTREAM_IDLE_TIMEOUT);
+    let idle_max = client.worker.limits.upstream_idle_timeout;
+    let keep = head::forward_response(status, response.headers_mut(), idle_max);
     *response.version_mut() = Version::HTTP_11;
     response.headers_mut().entry(X_REQUEST_ID).or_insert_with(|| id.clone());
     if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -319,7 +317,7 @@ impl<'a> Exchange<'a> {
             return Ok(());
         };
         if let Some(waits) = &route.waits {
-            waits.ask(&worker.asks);
+            waits.ask(&worker.asks, worker.limits.wake_ask_again);
         }
         tokio::select! {
             another = waiting.next_table() => match another {
@@ -338,7 +336,8 @@ impl<'a> Exchange<'a> {
         repeatable: bool,
     ) -> Result<(Sender, bool), ConnectError> {
         let worker = &self.client.worker;
-        let idle_max = if repeatable { UPSTREAM_IDLE_TIMEOUT } else { UPSTREAM_IDLE_UNREPEATABLE };
+        let EdgeLimits { upstream_idle_timeout, upstream_idle_unrepeatable, .. } = worker.limits;
+        let idle_max = if repeatable { upstream_idle_timeout } else { upstream_idle_unrepeatable };
         // After one stale connection the others are not worth the risk.
         if self.stale == 0
             && let Some(sender) = backend.take_idle(worker.thread, idle_max)
@@ -358,9 +357,9 @@ impl<'a> Exchange<'a> {
         tracing::debug!(target = ?backend.target.at, %error, "a replica took no connection");
         let exponent = self.connect_failures;
         // A time-out has cost the client seconds already: one more try, not four.
-        self.connect_failures +=
-            if matches!(error, ConnectError::TimedOut(_)) { CONNECT_ATTEMPTS_MAX / 2 + 1 } else { 1 };
-        if self.connect_failures >= CONNECT_ATTEMPTS_MAX {
+        let attempts_max = self.client.worker.limits.connect_attempts_max;
+        self.connect_failures += if matches!(error, ConnectError::TimedOut(_)) { attempts_max / 2 + 1 } else { 1 };
+        if self.connect_failures >= attempts_max {
             return Err(Refusal::unreachable(route, error));
         }
         if !self.tried.iter().any(|other| Arc::ptr_eq(other, &backend)) {

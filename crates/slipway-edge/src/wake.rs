@@ -10,9 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
-/// What nothing came of within this time is asked for again, by the next request.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-
 /// A deployment that sleeps or is being woken. Shared by its routes, and by tables that follow each other.
 #[derive(Debug)]
 pub(crate) struct Sleeper {
@@ -33,9 +30,9 @@ impl Sleeper {
         entered.then(|| Place { sleeper: self.clone() })
     }
 
-    fn ask(&self, now: Instant, asks: &Asks) {
+    fn ask(&self, now: Instant, asks: &Asks, again_after: Duration) {
         let mut asked_at = self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked_at.is_none_or(|asked_at| now.saturating_duration_since(asked_at) >= ASK_AGAIN) {
+        if asked_at.is_none_or(|asked_at| now.saturating_duration_since(asked_at) >= again_after) {
             *asked_at = Some(now);
             asks.add(self.deployment.clone());
         }
@@ -64,9 +61,9 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    pub(crate) fn ask(&self, asks: &Asks) {
+    pub(crate) fn ask(&self, asks: &Asks, again_after: Duration) {
         if self.asks {
-            self.sleeper.ask(Instant::now(), asks);
+            self.sleeper.ask(Instant::now(), asks, again_after);
         }
     }
 }
@@ -120,6 +117,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::WAKE_ASK_AGAIN;
 
     #[test]
     fn places_are_bounded_and_come_back() {
@@ -135,11 +133,11 @@ mod tests {
     fn one_ask_goes_out_however_many_wait_and_another_when_nothing_came_of_it() {
         let (asks, now) = (Asks::default(), Instant::now());
         let sleeper = Sleeper::new(DeploymentId::parse("dpl-1").unwrap());
-        (0..20).for_each(|_| sleeper.ask(now, &asks));
+        (0..20).for_each(|_| sleeper.ask(now, &asks, WAKE_ASK_AGAIN));
         assert_eq!(asks.take().len(), 1);
-        sleeper.ask(now + ASK_AGAIN / 2, &asks);
+        sleeper.ask(now + WAKE_ASK_AGAIN / 2, &asks, WAKE_ASK_AGAIN);
         assert_eq!(asks.take().len(), 0);
-        sleeper.ask(now + ASK_AGAIN, &asks);
+        sleeper.ask(now + WAKE_ASK_AGAIN, &asks, WAKE_ASK_AGAIN);
         assert_eq!(asks.take().len(), 1);
     }
 }

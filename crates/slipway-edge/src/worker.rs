@@ -1,7 +1,7 @@
 //! One thread of the edge: its own runtime, listening socket and upstream connections. A request never changes threads.
 
 use crate::connection::{self, Client};
-use crate::limits::{ACCEPT_BACKOFF, EdgeLimits, READER_THREADS_MAX, SWEEP_INTERVAL, UPSTREAM_IDLE_TIMEOUT};
+use crate::limits::{ACCEPT_BACKOFF, EdgeLimits, READER_THREADS_MAX, SWEEP_INTERVAL};
 use crate::meter::Counts;
 use crate::outside::Outside;
 use crate::request_id::RequestIds;
@@ -107,7 +107,7 @@ async fn sweep(worker: Arc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         for backend in &worker.table.load().backends {
-            backend.sweep(worker.thread, UPSTREAM_IDLE_TIMEOUT);
+            backend.sweep(worker.thread, worker.limits.upstream_idle_timeout);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::backend::Sender;
 use crate::body::{RequestBody, ResponseBody};
 use crate::connection::Client;
 use crate::head;
-use crate::limits::{OUTSIDE_ATTEMPTS_MAX, OUTSIDE_ROUNDS_MAX, UPSTREAM_IDLE_TIMEOUT};
+use crate::limits::{OUTSIDE_ATTEMPTS_MAX, OUTSIDE_ROUNDS_MAX};
 use crate::refusal::Refusal;
 use crate::rules::Target;
 use crate::table::RouteEntry;
@@ -117,7 +117,8 @@ impl Passage<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::proxy_unasked_upgrade(self.route, host));
         }
-        head::forward_response(response.status(), response.headers_mut(), UPSTREAM_IDLE_TIMEOUT);
+        let idle_max = self.client.worker.limits.upstream_idle_timeout;
+        head::forward_response(response.status(), response.headers_mut(), idle_max);
         // Of the other server's address, not of this one.
         response.headers_mut().remove(ALT_SVC);
         *response.version_mut() = Version::HTTP_11;

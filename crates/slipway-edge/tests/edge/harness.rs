@@ -15,13 +15,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// No single step of a test takes longer.
-pub(crate) const BOUND: Duration = Duration::from_secs(10);
+/// No single step of a test takes longer: only what hangs, even on a machine that is held off for seconds.
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(BOUND, future).await.unwrap_or_else(|_| panic!("{what} took longer than {BOUND:?}"))
@@ -68,14 +68,32 @@ impl Edge {
 
     /// Puts `routes` in force as the next generation.
     pub(crate) async fn route(&mut self, routes: Vec<Route>) {
-        let generation = self.tables.borrow().generation + 1;
-        self.send(RouteTable { generation, routes });
+        let generation = self.send_next(routes);
         self.applied(generation).await;
     }
 
+    /// As [`Self::route`], when what was idle before may have been reported. Reports keep their order: none of it comes later.
+    pub(crate) async fn route_past_idle(&mut self, routes: Vec<Route>) {
+        let generation = self.send_next(routes);
+        let mut report = self.report().await;
+        while matches!(report, EdgeReport::Idle { .. }) {
+            report = self.report().await;
+        }
+        Self::assert_applied(&report, generation);
+    }
+
+    fn send_next(&self, routes: Vec<Route>) -> u64 {
+        let generation = self.tables.borrow().generation + 1;
+        self.send(RouteTable { generation, routes });
+        generation
+    }
+
     pub(crate) async fn applied(&mut self, wanted: u64) {
-        let report = self.report().await;
-        assert!(matches!(report, EdgeReport::Applied { generation, .. } if generation == wanted), "{report:?}");
+        Self::assert_applied(&self.report().await, wanted);
+    }
+
+    fn assert_applied(report: &EdgeReport, wanted: u64) {
+        assert!(matches!(report, EdgeReport::Applied { generation, .. } if *generation == wanted), "{report:?}");
     }
 
     pub(crate) async fn report(&mut self) -> EdgeReport {
@@ -100,6 +118,12 @@ impl Edge {
 
 pub(crate) fn target(replica: &str, address: SocketAddr) -> Target {
     Target { replica: ReplicaId::parse(replica).unwrap(), at: Endpoint::Address(address) }
+}
+
+/// Between two requests of a test anything may pass: a connection to an app is not given up for that.
+pub(crate) fn patient() -> EdgeLimits {
+    let (upstream_idle_timeout, upstream_idle_unrepeatable) = (BOUND, BOUND);
+    EdgeLimits { upstream_idle_timeout, upstream_idle_unrepeatable, ..EdgeLimits::default() }
 }
 
 /// `host` → `targets`, of service `web` in project `shop`.
@@ -212,7 +236,14 @@ where
     (address, connections, task)
 }
 
-/// An address at which nothing listens.
-pub(crate) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// An address at which nothing listens. It is held, or the next listener could be given it.
+pub(crate) struct Nobody {
+    pub(crate) address: SocketAddr,
+    _socket: TcpSocket,
+}
+
+pub(crate) fn nobody() -> Nobody {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    Nobody { address: socket.local_addr().unwrap(), _socket: socket }
 }

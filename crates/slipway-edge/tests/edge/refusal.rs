@@ -73,8 +73,9 @@ async fn a_replica_that_fails_is_a_502_that_names_it() {
         let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
     })
     .await;
+    let nobody = nobody();
     let edge = Edge::start(vec![
-        route("dead.test", vec![target("r-dead", nobody().await)]),
+        route("dead.test", vec![target("r-dead", nobody.address)]),
         route("broken.test", vec![target("r-broken", broken.address)]),
     ])
     .await;

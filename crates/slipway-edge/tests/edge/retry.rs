@@ -1,7 +1,8 @@
 //! What is sent again, and what never is.
 
 use crate::client::Client;
-use crate::harness::{App, Edge, full, nobody, route, target, within};
+use crate::harness::{App, Edge, full, nobody, patient, route, target, within};
+use slipway_edge::EdgeLimits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,7 +38,7 @@ async fn one_answer_a_connection(taken: Arc<AtomicUsize>) -> App {
 async fn a_get_on_a_stale_connection_is_sent_again() {
     let taken = Arc::new(AtomicUsize::new(0));
     let app = one_answer_a_connection(taken.clone()).await;
-    let edge = Edge::start(vec![route("x.test", vec![target("r-a", app.address)])]).await;
+    let edge = Edge::start_limited(patient(), vec![route("x.test", vec![target("r-a", app.address)])]).await;
     let mut client = Client::connect(edge.address).await;
     assert_eq!(client.get("x.test", "/").await.status, 200);
     let answer = client.get("x.test", "/").await;
@@ -54,7 +55,7 @@ async fn a_post_is_never_sent_twice() {
     ] {
         let taken = Arc::new(AtomicUsize::new(0));
         let app = one_answer_a_connection(taken.clone()).await;
-        let edge = Edge::start(vec![route("x.test", vec![target("r-a", app.address)])]).await;
+        let edge = Edge::start_limited(patient(), vec![route("x.test", vec![target("r-a", app.address)])]).await;
         let mut client = Client::connect(edge.address).await;
         assert_eq!(client.get("x.test", "/").await.status, 200);
         let answer = client.ask(request).await;
@@ -97,8 +98,10 @@ async fn a_request_on_a_fresh_connection_is_not_repeated() {
 /// A replica that refuses for a moment (its app restarts) or was replaced meanwhile does not cost the request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_connection_looks_at_the_table_again() {
-    let (dead, app) = (nobody().await, App::start(|_| async { full("new") }).await);
-    let mut edge = Edge::start(vec![route("x.test", vec![target("r-dead", dead)])]).await;
+    let (dead, app) = (nobody(), App::start(|_| async { full("new") }).await);
+    // As many as it takes until the next table is there.
+    let limits = EdgeLimits { connect_attempts_max: 100, ..EdgeLimits::default() };
+    let mut edge = Edge::start_limited(limits, vec![route("x.test", vec![target("r-dead", dead.address)])]).await;
     let address = edge.address;
     let asking = tokio::spawn(async move {
         let mut client = Client::connect(address).await;

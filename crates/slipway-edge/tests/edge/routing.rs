@@ -1,7 +1,7 @@
 //! Which app gets a request.
 
 use crate::client::Client;
-use crate::harness::{App, Edge, nobody, route, target};
+use crate::harness::{App, Edge, nobody, patient, route, target};
 use slipway_types::route::RouteTable;
 use std::collections::HashMap;
 
@@ -56,7 +56,7 @@ async fn an_older_table_is_refused() {
 async fn replicas_share_the_load_and_connections_are_reused() {
     let apps = [App::named("0").await, App::named("1").await, App::named("2").await];
     let targets = apps.iter().enumerate().map(|(i, app)| target(&format!("r-{i}"), app.address)).collect();
-    let edge = Edge::start(vec![route("x.test", targets)]).await;
+    let edge = Edge::start_limited(patient(), vec![route("x.test", targets)]).await;
     let mut counts: HashMap<String, usize> = HashMap::new();
     let mut client = Client::connect(edge.address).await;
     for _ in 0..90 {
@@ -71,7 +71,8 @@ async fn replicas_share_the_load_and_connections_are_reused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_replica_does_not_cost_a_request() {
     let app = App::named("alive").await;
-    let targets = vec![target("r-dead", nobody().await), target("r-alive", app.address)];
+    let dead = nobody();
+    let targets = vec![target("r-dead", dead.address), target("r-alive", app.address)];
     let edge = Edge::start(vec![route("x.test", targets)]).await;
     let mut client = Client::connect(edge.address).await;
     for _ in 0..20 {

@@ -143,24 +143,31 @@ async fn a_site_that_stays_unreadable_does_not_hold_up_the_others_for_ever() {
     edge.drained("r-old").await;
 }
 
+/// What the clients and who switches tell each other.
+#[derive(Default)]
+struct Load {
+    stop: AtomicBool,
+    /// The version in force.
+    applied: AtomicUsize,
+    answered: AtomicUsize,
+}
+
 /// Asks until told to stop; every answer must be whole, and never of a version older than one seen before.
-async fn keep_asking(edge: SocketAddr, kind: usize, stop: Arc<AtomicBool>, applied: Arc<AtomicUsize>) -> usize {
+async fn keep_asking(edge: SocketAddr, kind: usize, load: Arc<Load>) {
     let mut client = Client::connect(edge).await;
-    let mut asked = 0;
-    while !stop.load(Ordering::SeqCst) {
+    while !load.stop.load(Ordering::SeqCst) {
         if kind == 0 {
             client = Client::connect(edge).await;
         }
-        let oldest = applied.load(Ordering::SeqCst);
+        let oldest = load.applied.load(Ordering::SeqCst);
         let path = if kind == 2 { "/big.txt" } else { "/version" };
         let answer = client.get("x.test", path).await;
-        assert_eq!(answer.status, 200, "request {asked} of kind {kind}");
+        assert_eq!(answer.status, 200, "a request of kind {kind}");
         let version: usize = answer.body.split(' ').next().unwrap().parse().unwrap();
         assert!(version >= oldest, "an old version answered a new request");
         assert!(kind != 2 || answer.body.len() == 300_000, "{} bytes", answer.body.len());
-        asked += 1;
+        load.answered.fetch_add(1, Ordering::SeqCst);
     }
-    asked
 }
 
 /// An even version is a site, an odd one an app: the route goes from one kind to the other under load.
@@ -172,9 +179,8 @@ async fn no_request_is_lost_when_a_site_is_switched() {
     };
     let mut site = files(0);
     let mut edge = Edge::start(vec![route("x.test", vec![site.target("r-0")])]).await;
-    let (stop, applied) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let clients: Vec<_> =
-        (0..6).map(|i| tokio::spawn(keep_asking(edge.address, i % 3, stop.clone(), applied.clone()))).collect();
+    let load = Arc::new(Load::default());
+    let clients: Vec<_> = (0..6).map(|i| tokio::spawn(keep_asking(edge.address, i % 3, load.clone()))).collect();
     let mut app: Option<App> = None;
     for version in 1..=SWITCHES {
         let replica = format!("r-{version}");
@@ -194,7 +200,7 @@ async fn no_request_is_lost_when_a_site_is_switched() {
             }
         };
         edge.route(vec![route("x.test", vec![target])]).await;
-        applied.store(version, Ordering::SeqCst);
+        load.applied.store(version, Ordering::SeqCst);
         edge.drained(&format!("r-{}", version - 1)).await;
         match next {
             // The app before it is cut off, as a host would.
@@ -205,16 +211,18 @@ async fn no_request_is_lost_when_a_site_is_switched() {
                 std::fs::remove_dir_all(site.path()).unwrap();
             }
         }
-        for _ in 0..200 {
+        // One answer to each version at least.
+        let before = load.answered.load(Ordering::SeqCst);
+        while load.answered.load(Ordering::SeqCst) == before && clients.iter().all(|client| !client.is_finished()) {
             tokio::task::yield_now().await;
         }
     }
-    stop.store(true, Ordering::SeqCst);
-    let mut asked = 0;
+    load.stop.store(true, Ordering::SeqCst);
     for client in clients {
-        asked += client.await.unwrap();
+        client.await.unwrap();
     }
-    assert!(asked >= SWITCHES, "only {asked} requests were made");
+    let answered = load.answered.load(Ordering::SeqCst);
+    assert!(answered >= SWITCHES, "only {answered} requests were made");
     drop(app);
     assert_eq!(edge.stop().await, [], "each replica is reported once");
 }

@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::drain::streaming;
-use crate::harness::{App, AppRequest, Edge, full, route, target};
+use crate::harness::{App, AppRequest, Edge, full, patient, route, target};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{BodyExt, Full};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 async fn edge_of(app: &App) -> Edge {
-    Edge::start(vec![route("x.test", vec![target("r-a", app.address)])]).await
+    Edge::start_limited(patient(), vec![route("x.test", vec![target("r-a", app.address)])]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

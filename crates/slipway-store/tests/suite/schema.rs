@@ -139,6 +139,9 @@ async fn a_copy_is_of_one_moment_while_others_write() {
             number
         }
     });
+    while fixture.store.deployments_of(&service.service_id, None, 1).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
     let directory = tempfile::tempdir().unwrap();
     for number in 0..10 {
         let copy = directory.path().join(format!("{number}.db"));
