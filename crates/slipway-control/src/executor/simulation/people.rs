@@ -1,8 +1,8 @@
-//! Who uses the server: they deploy, roll back, cancel and destroy whenever they like.
+//! Who uses the server: they deploy, roll back, cancel, restart, scale, stop, start and destroy whenever they like.
 
 use super::random::Random;
 use super::source;
-use crate::executor::Command;
+use crate::executor::{Command, Order};
 use crate::refusal::Refusal;
 use slipway_store::{ServiceRow, Store};
 use slipway_types::api::DeploymentView;
@@ -80,7 +80,7 @@ impl People {
         let service = random.pick(&self.services)?;
         let id = service.service_id.clone();
         let (reply, answer) = oneshot::channel();
-        let (said, command) = match random.below(12) {
+        let (said, command) = match random.below(16) {
             0..=4 if self.left > 0 => {
                 let message = None;
                 (format!("deploys {id}"), {
@@ -100,6 +100,7 @@ impl People {
                 let deployment = random.pick(known)?;
                 (format!("cancels {deployment}"), Command::Cancel { deployment, reply })
             }
+            11..=14 => return self.supervise(random, service),
             _ if random.percent(20) => {
                 self.services.retain(|other| other.service_id != id);
                 let (reply, answer) = oneshot::channel();
@@ -112,6 +113,16 @@ impl People {
         self.left -= u32::from(!matches!(command, Command::Cancel { .. }));
         self.waiting.push((said.clone(), Answer::Deployment(answer)));
         Some((said, command))
+    }
+
+    /// Other replicas of what is live.
+    fn supervise(&mut self, random: &mut Random, service: ServiceRow) -> Option<(String, Command)> {
+        let orders = [Order::Restart, Order::Restart, Order::Scale(1), Order::Scale(3), Order::Stop, Order::Start];
+        let order = random.pick(&orders)?;
+        let (reply, answer) = oneshot::channel();
+        let said = format!("wants {order:?} of {}", service.service_id);
+        self.waiting.push((said.clone(), Answer::Done(answer)));
+        Some((said, Command::Supervise { service, order, reply }))
     }
 
     /// What they were answered. Only a server that is gone may leave them without an answer.

@@ -5,6 +5,7 @@ use super::host::Host;
 use super::server::Server;
 use crate::executor::fleet::replica_id;
 use crate::executor::route::{deployment_host, service_host};
+use slipway_pipeline::Roster;
 use slipway_store::{DeploymentSummary, Store};
 use slipway_types::host::ReplicaState;
 use slipway_types::route::{RouteTable, Sleep};
@@ -156,8 +157,10 @@ impl Witness {
             let row = store.deployment(live).await.unwrap();
             let release = store.release(&row.release.unwrap()).await.unwrap();
             let asleep = overview.service.asleep.as_ref() == Some(live);
-            let numbers = if asleep { 0 } else { release.settings.replicas };
-            let replicas: BTreeSet<_> = (1..=numbers).map(|number| replica_id(live, number).unwrap()).collect();
+            let roster = store.roster(live).await.unwrap().unwrap_or(Roster::new(release.settings.replicas));
+            ensure(asleep || roster.left_to_replace() == 0, || format!("a restart of {live} has not ended: {roster:?}"))?;
+            let numbers = if asleep { &[] } else { roster.running() };
+            let replicas: BTreeSet<_> = numbers.iter().map(|number| replica_id(live, *number).unwrap()).collect();
             if release.settings.kind == ServiceKind::Web {
                 let serving: BTreeSet<_> = replicas.intersection(&ready).cloned().collect();
                 let (project, service) = (&overview.service.project, &overview.service.service);
