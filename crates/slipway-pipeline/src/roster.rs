@@ -52,12 +52,12 @@ impl Roster {
         surplus.then(|| self.running.last().copied()).flatten()
     }
 
-    /// Every replica that runs now is to be replaced. One that was being started for an earlier restart is as new as can be.
+    /// Every replica that runs now is to be replaced. One that was being started for an earlier restart may have begun with what
+    /// counted then: it goes, and another one takes its place.
     #[must_use]
     pub fn restarted(&self) -> Self {
-        let newest = self.replacement();
-        let replacing = self.running.iter().copied().filter(|number| Some(*number) != newest).collect();
-        Self { replacing, ..self.clone() }
+        let roster = self.without_replacement();
+        Self { replacing: roster.running.clone(), ..roster }
     }
 
     /// So many from now on. What is too much goes, what is to be replaced anyway first; what is missing starts. When it is stopped,
@@ -148,10 +148,10 @@ mod tests {
         let expected: [&[u32]; 7] =
             [&[1, 2, 3], &[1, 2, 3, 4], &[2, 3, 4], &[2, 3, 4, 5], &[3, 4, 5], &[3, 4, 5, 6], &[4, 5, 6]];
         assert_eq!(seen, expected);
-        // Once more, in the middle of it: what is new already is replaced too, but for what has not begun.
+        // Once more, in the middle of it: what is new already is replaced too, and what was being started.
         let middle = Roster::new(2).restarted().step(|_| true).unwrap().restarted();
-        assert_eq!((middle.running(), middle.left_to_replace()), (&[1, 2, 3][..], 2));
-        assert_eq!(run_to_the_end(middle).last().unwrap(), &[3, 4]);
+        assert_eq!((middle.running(), middle.left_to_replace()), (&[1, 2][..], 2));
+        assert_eq!(run_to_the_end(middle), [&[1, 2][..], &[1, 2, 4], &[2, 4], &[2, 4, 5], &[4, 5]]);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use super::Planted;
 use slipway_testing::phases;
 use slipway_types::host::{
     Evidence, ExitFacts, HostCommand, HostReport, PhaseOutcome, PhaseOutput, PhaseSpec, PhaseWork, ReplicaSet,
-    ReplicaSpec, ReplicaState,
+    ReplicaSpec, ReplicaState, Restart,
 };
 use slipway_types::route::Endpoint;
+use slipway_types::settings::ReloadMode;
 use slipway_types::source::SourceFacts;
 use slipway_types::{DeploymentId, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -62,7 +63,17 @@ struct Member {
     spec: ReplicaSpec,
     life: Life,
     was_ready: bool,
+    /// The revision of the variables that its app has.
+    has: u64,
+    /// How often it ended.
+    crashes: u32,
     port: u16,
+}
+
+impl Member {
+    fn is_to_be_told(&self) -> bool {
+        self.life == Life::Ready && self.spec.reload == ReloadMode::Signal && self.has != self.spec.env_revision
+    }
 }
 
 /// How an app is.
@@ -87,6 +98,9 @@ pub(super) enum Doing {
     WorkerWakesLate(usize),
     Replica(ReplicaId),
     Crashes(ReplicaId),
+    /// Of its new variables.
+    Told(ReplicaId),
+    CannotBeTold(ReplicaId),
 }
 
 #[derive(Debug, Default)]
@@ -96,8 +110,8 @@ pub(super) struct Host {
     workers: Vec<Worker>,
     members: BTreeMap<ReplicaId, Member>,
     wanted: Option<ReplicaSet>,
-    /// Sandboxes of a former run, until the first set says what is wanted; true: its app runs.
-    adopted: BTreeMap<ReplicaId, bool>,
+    /// Sandboxes of a former run, until the first set says what is wanted; with what its app runs, where it does.
+    adopted: BTreeMap<ReplicaId, Option<u64>>,
     /// The next set is the first of its link: the state of each replica is said again.
     link_is_new: bool,
     /// Of the link, for what an executor promises.
@@ -158,8 +172,10 @@ impl Host {
         let running = |member: &Member| matches!(member.life, Life::Starting | Life::Ready | Life::Stopping);
         let booted = |member: &Member| running(member) || member.life == Life::Booting;
         let members = std::mem::take(&mut self.members);
-        let adopted =
-            members.into_iter().filter(|(_, member)| booted(member)).map(|(id, member)| (id, running(&member)));
+        let adopted = members
+            .into_iter()
+            .filter(|(_, member)| booted(member))
+            .map(|(id, member)| (id, running(&member).then_some(member.has)));
         let adopted: BTreeMap<_, _> = adopted.collect();
         self.adopted.extend(adopted);
         if !sandboxes {
@@ -249,18 +265,20 @@ impl Host {
             }
         }
         for (id, spec) in named {
-            if self.members.contains_key(&id) {
+            if let Some(member) = self.members.get_mut(&id) {
+                (member.spec.env, member.spec.env_revision) = (spec.env, spec.env_revision);
                 continue;
             }
-            let runs = self.adopted.remove(&id) == Some(true);
-            let life = match (spec.asleep, runs) {
+            let runs_with = self.adopted.remove(&id).flatten();
+            let life = match (spec.asleep, runs_with.is_some()) {
                 (true, _) => Life::Stopping,
                 (false, true) => Life::Starting,
                 (false, false) => Life::Booting,
             };
             let was_ready = spec.served;
             self.boots += 1;
-            self.members.insert(id.clone(), Member { spec, life, was_ready, port: self.boots });
+            let has = runs_with.unwrap_or(spec.env_revision);
+            self.members.insert(id.clone(), Member { spec, life, was_ready, has, crashes: 0, port: self.boots });
             if life == Life::Starting {
                 self.say(&id);
             }
@@ -273,7 +291,10 @@ impl Host {
         let state = match member.life {
             Life::Starting if !member.was_ready => ReplicaState::Starting,
             Life::Ready => ReplicaState::Ready { at: Endpoint::Address(([10, 0, 0, 1], member.port).into()) },
-            Life::Pausing => ReplicaState::Unready { evidence: Box::new(exited()) },
+            Life::Pausing => {
+                let restart = Some(Restart { crashes: member.crashes, pause_ms: 1_000 });
+                ReplicaState::Unready { evidence: Box::new(Evidence { restart, ..exited() }) }
+            }
             Life::Failed => ReplicaState::Failed { evidence: Box::new(exited()) },
             Life::Asleep => ReplicaState::Stopped,
             Life::Booting | Life::Starting | Life::Stopping => return,
@@ -322,8 +343,14 @@ impl Host {
             if progresses {
                 doings.push((20, Doing::Replica(id.clone())));
             }
+            if member.is_to_be_told() {
+                doings.push((20, Doing::Told(id.clone())));
+            }
             if faults && member.life == Life::Ready {
                 doings.push((1, Doing::Crashes(id.clone())));
+                if member.is_to_be_told() {
+                    doings.push((2, Doing::CannotBeTold(id.clone())));
+                }
             }
         }
         doings
@@ -347,6 +374,8 @@ impl Host {
                 format!("{ended}; {}", self.wake(*worker))
             }
             Doing::Crashes(replica) => self.turn(replica, Life::Pausing),
+            Doing::Told(replica) => self.told(replica, None),
+            Doing::CannotBeTold(replica) => self.told(replica, Some("its disk is full".to_owned())),
             Doing::Replica(replica) => {
                 let Some(member) = self.members.get(replica) else { return String::new() };
                 let exits = self.app(member) == App::Exits;
@@ -365,13 +394,28 @@ impl Host {
         if let Some(member) = self.members.get_mut(replica) {
             member.life = life;
             member.was_ready |= life == Life::Ready;
-            if life == Life::Booting {
-                self.boots += 1;
-                member.port = self.boots;
+            match life {
+                Life::Booting => {
+                    self.boots += 1;
+                    member.port = self.boots;
+                }
+                Life::Starting => member.has = member.spec.env_revision,
+                Life::Pausing => member.crashes += 1,
+                _ => {}
             }
         }
         self.say(replica);
         format!("host: {replica} is {life:?}")
+    }
+
+    fn told(&mut self, replica: &ReplicaId, trouble: Option<String>) -> String {
+        let Some(member) = self.members.get_mut(replica) else { return String::new() };
+        let revision = member.spec.env_revision;
+        // Whatever came of it: it is asked once.
+        member.has = revision;
+        let said = format!("host: {replica} is told of variables {revision}: {trouble:?}");
+        self.tell(HostReport::ValuesTaken { replica: replica.clone(), revision, trouble });
+        said
     }
 
     fn stopped(&mut self, replica: &ReplicaId) -> String {
@@ -408,6 +452,12 @@ impl Host {
 
     pub(super) fn has_commands(&self) -> bool {
         self.link.as_ref().is_some_and(|link| !link.commands.is_empty())
+    }
+
+    /// The revision of the variables that each app has that runs.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&ReplicaId, u64)> {
+        let ready = self.members.iter().filter(|(_, member)| member.life == Life::Ready);
+        ready.map(|(id, member)| (id, member.has))
     }
 
     /// Replicas of which something runs, or is to run.

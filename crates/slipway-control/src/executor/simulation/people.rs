@@ -1,19 +1,23 @@
-//! Who uses the server: they deploy, roll back, cancel, restart, scale, stop, start and destroy whenever they like.
+//! Who uses the server: they deploy, roll back, cancel, restart, scale, stop, start and destroy whenever they like, and change variables.
 
 use super::random::Random;
 use super::source;
 use crate::executor::{Command, Order};
 use crate::refusal::Refusal;
+use crate::seal::MasterKey;
+use crate::variable::Variables;
 use slipway_store::{ServiceRow, Store};
-use slipway_types::api::DeploymentView;
-use slipway_types::settings::{DurationMs, HealthPatch, ServiceKind, SettingsPatch, SleepPatch};
-use slipway_types::{DeploymentId, ProjectName, ServiceId, ServiceName};
+use slipway_types::api::{DeploymentView, EnvApplyView, EnvParams, EnvValue};
+use slipway_types::settings::{DurationMs, HealthPatch, ReloadMode, RunPatch, ServiceKind, SettingsPatch, SleepPatch};
+use slipway_types::{DeploymentId, ProjectName, Secret, ServiceId, ServiceName};
+use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
 #[derive(Debug)]
 enum Answer {
     Deployment(oneshot::Receiver<Result<DeploymentView, Refusal>>),
     Done(oneshot::Receiver<Result<(), Refusal>>),
+    Applied(oneshot::Receiver<Result<EnvApplyView, Refusal>>),
 }
 
 /// How a service may be set up.
@@ -34,11 +38,13 @@ impl Settings {
 
     pub(super) fn patch(self) -> SettingsPatch {
         let sleeps = matches!(self, Self::Sleeps | Self::Rich);
+        let is_told = matches!(self, Self::Worker | Self::Rich);
         SettingsPatch {
             kind: (self == Self::Worker).then_some(ServiceKind::Worker),
             replicas: matches!(self, Self::TwoReplicas | Self::Rich).then_some(2),
             pre_deploy_command: matches!(self, Self::Migrates | Self::Rich).then(|| "npm run migrate".to_owned()),
             sleep: sleeps.then_some(SleepPatch { after: Some(DurationMs::seconds(60)) }),
+            run: is_told.then_some(RunPatch { reload: Some(ReloadMode::Signal) }),
             health: Some(HealthPatch { start_timeout: Some(DurationMs::seconds(30)), ..HealthPatch::default() }),
             ..SettingsPatch::default()
         }
@@ -125,6 +131,36 @@ impl People {
         Some((said, Command::Supervise { service, order, reply }))
     }
 
+    /// Other variables, now or from some later time on.
+    pub(super) async fn change_variables(
+        &mut self,
+        random: &mut Random,
+        store: &Store,
+        key: &MasterKey,
+    ) -> Option<(String, Option<Command>)> {
+        let service = random.pick(&self.services)?;
+        let id = service.service_id.clone();
+        // Destroyed, perhaps.
+        let row = store.service(&id).await.ok()?;
+        let before = match store.env(&id, row.env_revision).await.unwrap() {
+            Some(sealed) => Variables::unseal(key, &id, row.env_revision, &sealed).unwrap(),
+            None => Variables::default(),
+        };
+        let value = Secret::new(format!("value {}", random.below(1_000_000)));
+        let value = EnvValue { value, secret: random.percent(50), build: false, run: true };
+        let params = EnvParams { set: BTreeMap::from([("COLOUR".to_owned(), value)]), unset: Vec::new() };
+        let sealed = before.changed(super::nature::BEGAN_AT, &params).unwrap();
+        let sealed = sealed.seal(key, &id, row.env_revision + 1).unwrap();
+        store.put_env(super::nature::BEGAN_AT, &id, row.env_revision, &sealed).await.unwrap();
+        let said = format!("changes variables of {id}");
+        if random.percent(20) {
+            return Some((said, None));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.waiting.push((said.clone(), Answer::Applied(answer)));
+        Some((said, Some(Command::ApplyVariables { service, reply })))
+    }
+
     /// What they were answered. Only a server that is gone may leave them without an answer.
     pub(super) fn answers(&mut self) -> Vec<String> {
         let refused = |refusal: Refusal| format!("refused: {}", refusal.error.code);
@@ -140,6 +176,10 @@ impl People {
                     }
                     Err(_) => closed(),
                 },
+                Answer::Applied(mut answer) => answer.try_recv().map_or_else(
+                    |_| closed(),
+                    |answer| answer.map_or_else(refused, |applied| format!("{:?}", applied.action)),
+                ),
                 Answer::Done(mut answer) => answer
                     .try_recv()
                     .map_or_else(|_| closed(), |answer| answer.map_or_else(refused, |()| "done".to_owned())),

@@ -130,6 +130,8 @@ impl Witness {
             {
                 Ok(())
             }
+            // It crashed soon after it went live.
+            Some((DeploymentStatus::Live, _)) if one.status == DeploymentStatus::Failed => Ok(()),
             Some(before) if before != now => Err(format!("{id} was {before:?} and is {now:?}")),
             _ => Ok(()),
         }
@@ -158,7 +160,9 @@ impl Witness {
             let release = store.release(&row.release.unwrap()).await.unwrap();
             let asleep = overview.service.asleep.as_ref() == Some(live);
             let roster = store.roster(live).await.unwrap().unwrap_or(Roster::new(release.settings.replicas));
-            ensure(asleep || roster.left_to_replace() == 0, || format!("a restart of {live} has not ended: {roster:?}"))?;
+            ensure(asleep || roster.left_to_replace() == 0, || {
+                format!("a restart of {live} has not ended: {roster:?}")
+            })?;
             let numbers = if asleep { &[] } else { roster.running() };
             let replicas: BTreeSet<_> = numbers.iter().map(|number| replica_id(live, *number).unwrap()).collect();
             if release.settings.kind == ServiceKind::Web {
@@ -166,6 +170,10 @@ impl Witness {
                 let (project, service) = (&overview.service.project, &overview.service.service);
                 targets.insert(service_host(project, service, "localhost"), serving.clone());
                 targets.insert(deployment_host(live, "localhost"), serving);
+            }
+            for (replica, has) in host.variables().filter(|(replica, _)| replicas.contains(*replica)) {
+                let is = release.env_revision;
+                ensure(has == is, || format!("{replica} has variables {has} and not {is}"))?;
             }
             wanted.extend(replicas);
         }

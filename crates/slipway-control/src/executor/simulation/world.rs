@@ -328,6 +328,7 @@ impl World {
                 request.map(|request| self.edge.go_on(&request))
             }
             Move::Late => self.host.take_late().or_else(|| self.edge.take_late()),
+            Move::Person if self.random.percent(15) => self.change_variables().await,
             Move::Person => self.person(),
             Move::NewService => {
                 self.people.make_service(&self.store, &mut self.random).await;
@@ -355,6 +356,17 @@ impl World {
         let permit = server.commands.try_reserve().ok()?;
         let (said, command) = self.people.wish(&mut self.random, &self.witness.unsettled)?;
         permit.send(command);
+        Some(format!("someone {said}"))
+    }
+
+    async fn change_variables(&mut self) -> Option<String> {
+        let server = self.server.as_ref()?;
+        let permit = server.commands.try_reserve().ok()?;
+        let key = &server.executor.shared.key;
+        let (said, command) = self.people.change_variables(&mut self.random, &self.store, key).await?;
+        if let Some(command) = command {
+            permit.send(command);
+        }
         Some(format!("someone {said}"))
     }
 
