@@ -60,7 +60,7 @@ pub(crate) fn lines<S: Selection>(
     follow: bool,
     shutdown: CancellationToken,
 ) -> Response {
-    respond(shutdown, move |sender| async move { send_lines(&log, &selection, follow, &sender).await })
+    respond(shutdown, move |sender| async move { send_lines(&log, &selection, follow, LAST_LINE_WAIT, &sender).await })
 }
 
 /// Answers with what `write` sends, until it ends, its reader has gone or the server stops.
@@ -89,7 +89,13 @@ where
 
 pub(super) type Chunks = mpsc::Sender<io::Result<Bytes>>;
 
-async fn send_lines<S: Selection>(log: &SegmentLog, selection: &S, follow: bool, to: &Chunks) -> io::Result<()> {
+async fn send_lines<S: Selection>(
+    log: &SegmentLog,
+    selection: &S,
+    follow: bool,
+    last_line_wait: Duration,
+    to: &Chunks,
+) -> io::Result<()> {
     let mut doorbell = log.doorbell();
     let mut cursor = Cursor::default();
     let mut ends_at = None;
@@ -116,7 +122,7 @@ async fn send_lines<S: Selection>(log: &SegmentLog, selection: &S, follow: bool,
             End::NotYet => {}
             End::Now => return Ok(()),
             End::With(line) => {
-                look_at = *ends_at.get_or_insert(Instant::now() + LAST_LINE_WAIT);
+                look_at = *ends_at.get_or_insert(Instant::now() + last_line_wait);
                 if Instant::now() >= look_at {
                     return send(to, format!("{line}\n").into_bytes()).await;
                 }
@@ -178,14 +184,14 @@ mod tests {
         }
     }
 
-    async fn stream(later: &[&str]) -> String {
+    async fn stream(later: &[&str], last_line_wait: Duration) -> String {
         let dir = tempfile::tempdir().unwrap();
         let shape = Shape { segment_bytes: 1000, bytes_max: 3000, keep_heads: true };
         let log = Arc::new(SegmentLog::open(dir.path().to_owned(), "x", shape, Arc::default()).unwrap());
         log.append("first").unwrap();
         let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
         let read = Arc::clone(&log);
-        let sending = tokio::spawn(async move { send_lines(&read, &Over, true, &sender).await });
+        let sending = tokio::spawn(async move { send_lines(&read, &Over, true, last_line_wait, &sender).await });
         let mut text = String::new();
         let mut later = later.iter();
         while let Some(chunk) = receiver.recv().await {
@@ -202,7 +208,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_lines_are_waited_for_and_stood_in_for_when_they_never_come() {
-        assert_eq!(stream(&["second", "the end"]).await, "first\nsecond\nthe end\n");
-        assert_eq!(stream(&["second"]).await, "first\nsecond\nan end\n");
+        let longer_than_any_writer = Duration::from_secs(60);
+        let all = stream(&["second", "the end"], longer_than_any_writer).await;
+        assert_eq!(all, "first\nsecond\nthe end\n");
+        assert_eq!(stream(&["second"], LAST_LINE_WAIT).await, "first\nsecond\nan end\n");
     }
 }

@@ -181,11 +181,13 @@ impl Executor {
         let row = &stored.row;
         let drain_timeout_ms = i64::try_from(self.shared.drain_timeout.as_millis()).unwrap_or(i64::MAX);
         let Some(active) = self.active.get_mut(&row.summary.deployment) else { return };
+        let former = due(&active.state, &active.settings, drain_timeout_ms);
         active.state = row.state.clone();
         if let Some(settings) = &row.settings {
             active.settings = settings.clone();
         }
-        active.deadline = due(now, &row.state, &active.settings, drain_timeout_ms);
+        let wanted = due(&row.state, &active.settings, drain_timeout_ms);
+        active.deadline = wanted.map(|wanted| armed(now, wanted, former, active.deadline));
         if row.summary.status.is_settled() && !active.journal.ended {
             active.journal.ended = true;
             let view = view::deployment(&self.shared.server, row.summary.clone());
@@ -232,13 +234,43 @@ impl Executor {
     }
 }
 
-fn due(now: i64, state: &DeploymentState, settings: &ServiceSettings, drain_timeout_ms: i64) -> Option<Deadline> {
+fn due(state: &DeploymentState, settings: &ServiceSettings, drain_timeout_ms: i64) -> Option<Deadline> {
     let mut deadline = deadline(state, settings)?;
     if let DeploymentState::Draining { since, .. } = state {
         deadline.at = since.saturating_add(drain_timeout_ms);
     }
-    if deadline.at <= now {
-        deadline.at = now + DEADLINE_AGAIN_MS;
-    }
     Some(deadline)
+}
+
+/// When the `wanted` deadline is due. That of a new state may have passed while the state was stored and read: it is due at once.
+/// `present`, for the same deadline as the `former` one, may be its return, which no other event puts off.
+fn armed(now: i64, wanted: Deadline, former: Option<Deadline>, present: Option<Deadline>) -> Deadline {
+    match present {
+        _ if former != Some(wanted) => wanted,
+        Some(present) => present,
+        // Passed while there was no server: others may have something to say first.
+        None if wanted.at <= now => Deadline { at: now + DEADLINE_AGAIN_MS, ..wanted },
+        None => wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_passed_unseen_is_due_at_once_and_one_that_was_due_comes_again_later() {
+        let drain = |at| Deadline { phase: Phase::Drain, at };
+        let route = Some(Deadline { phase: Phase::Route, at: 9_000 });
+        for (what, former, present, expected) in [
+            ("of a new state", route, route, 1_000),
+            ("of the first state", None, None, 1_000),
+            ("armed, and not seen yet", Some(drain(1_000)), Some(drain(1_000)), 1_000),
+            ("on its way back", Some(drain(1_000)), Some(drain(5_500)), 5_500),
+            ("of a state before a restart", Some(drain(1_000)), None, 1_050 + DEADLINE_AGAIN_MS),
+        ] {
+            assert_eq!(armed(1_050, drain(1_000), former, present), drain(expected), "{what}");
+        }
+        assert_eq!(armed(900, drain(1_000), Some(drain(1_000)), None), drain(1_000), "to come");
+    }
 }

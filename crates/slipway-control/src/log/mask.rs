@@ -197,10 +197,15 @@ mod tests {
             (0..500).map(|number| format!("secret value /{number}/ {}", "y".repeat(900))).collect();
         let masker = masker(&values.iter().map(String::as_str).collect::<Vec<_>>());
         let line = "an ordinary line of an app that says something ".repeat(300);
-        let begun = std::time::Instant::now();
-        assert_eq!(masker.mask(&line), line);
+        let took = || {
+            let begun = std::time::Instant::now();
+            assert_eq!(masker.mask(&line), line);
+            begun.elapsed()
+        };
+        // The best of some: another test on the same machine is not its slowness.
+        let fastest = (0..5).map(|_| took()).min().unwrap();
         // One look for each of some ten thousand forms would take seconds without optimisation.
-        assert!(begun.elapsed() < std::time::Duration::from_millis(200), "{:?}", begun.elapsed());
+        assert!(fastest < std::time::Duration::from_millis(200), "{fastest:?}");
     }
 
     #[test]

@@ -102,8 +102,9 @@ impl Fake {
     }
 
     pub(crate) async fn report_of_edge(&self, report: EdgeReport) {
-        let sender = self.edge_reports.lock().unwrap().clone().expect("an edge that runs");
-        sender.send(report).await.unwrap();
+        let open = || self.edge_reports.lock().unwrap().clone().filter(|sender| !sender.is_closed());
+        crate::world::wait(|| open().is_some()).await;
+        open().expect("an edge that runs").send(report).await.unwrap();
     }
 
     /// One worker, and as many replicas as wanted.
