@@ -84,6 +84,8 @@ impl Executor {
         }
         self.replicas_changed = true;
         self.routes_changed = true;
+        // One that goes makes room for the next at once, also when it was the one that a restart waited for.
+        self.restarts_due = true;
     }
 
     /// Those that leave and have nothing in flight any more.
@@ -114,8 +116,6 @@ impl Executor {
             Ok(true) => {
                 self.enroll(deployment, change.roster);
                 self.shared.fleet().restart_goes_on(deployment);
-                // One that goes makes room for the next at once.
-                self.restarts_due = true;
                 true
             }
             // Something else is live, and takes its place as a whole.

@@ -140,18 +140,8 @@ impl People {
     ) -> Option<(String, Option<Command>)> {
         let service = random.pick(&self.services)?;
         let id = service.service_id.clone();
-        // Destroyed, perhaps.
-        let row = store.service(&id).await.ok()?;
-        let before = match store.env(&id, row.env_revision).await.unwrap() {
-            Some(sealed) => Variables::unseal(key, &id, row.env_revision, &sealed).unwrap(),
-            None => Variables::default(),
-        };
-        let value = Secret::new(format!("value {}", random.below(1_000_000)));
-        let value = EnvValue { value, secret: random.percent(50), build: false, run: true };
-        let params = EnvParams { set: BTreeMap::from([("COLOUR".to_owned(), value)]), unset: Vec::new() };
-        let sealed = before.changed(super::nature::BEGAN_AT, &params).unwrap();
-        let sealed = sealed.seal(key, &id, row.env_revision + 1).unwrap();
-        store.put_env(super::nature::BEGAN_AT, &id, row.env_revision, &sealed).await.unwrap();
+        let value = format!("value {}", random.below(1_000_000));
+        put_variable(store, key, &id, &value).await?;
         let said = format!("changes variables of {id}");
         if random.percent(20) {
             return Some((said, None));
@@ -188,4 +178,19 @@ impl People {
         }
         said
     }
+}
+
+/// A new revision of the service's variables. None: it was destroyed.
+pub(super) async fn put_variable(store: &Store, key: &MasterKey, id: &ServiceId, value: &str) -> Option<()> {
+    let row = store.service(id).await.ok()?;
+    let before = match store.env(id, row.env_revision).await.unwrap() {
+        Some(sealed) => Variables::unseal(key, id, row.env_revision, &sealed).unwrap(),
+        None => Variables::default(),
+    };
+    let value = EnvValue { value: Secret::new(value), secret: true, build: false, run: true };
+    let params = EnvParams { set: BTreeMap::from([("COLOUR".to_owned(), value)]), unset: Vec::new() };
+    let changed = before.changed(super::nature::BEGAN_AT, &params).unwrap();
+    let sealed = changed.seal(key, id, row.env_revision + 1).unwrap();
+    store.put_env(super::nature::BEGAN_AT, id, row.env_revision, &sealed).await.unwrap();
+    Some(())
 }

@@ -2,11 +2,11 @@
 
 use super::nature::Fails;
 use super::past;
-use super::people::Settings;
+use super::people::{Settings, put_variable};
 use super::random::Random;
 use super::source;
 use super::world::{Scope, World};
-use crate::executor::Command;
+use crate::executor::{Command, Order};
 use crate::outside::Outside;
 use slipway_types::DeploymentStatus;
 use slipway_types::host::HostCommand;
@@ -114,5 +114,47 @@ async fn the_sets_of_a_restarted_server_are_newer_whatever_its_clock_says() {
         Box::pin(world.come_to_rest()).await.unwrap();
     }
     assert!(generations[0] < generations[1], "{generations:?}");
+    world.close().await;
+}
+
+/// The replacement that a first change had begun was taken for as new as can be, and kept the variables that it began with.
+#[tokio::test(flavor = "current_thread")]
+async fn a_second_change_of_variables_reaches_the_replica_that_the_first_one_began() {
+    let mut world = Box::pin(world(Settings::TwoReplicas, 1)).await;
+    Box::pin(world.come_to_rest()).await.unwrap();
+    let service = world.store.overviews().await.unwrap().remove(0).service;
+    for value in ["first value", "second value"] {
+        let key = &world.server.as_ref().unwrap().executor.shared.key;
+        put_variable(&world.store, key, &service.service_id, value).await.unwrap();
+        let (reply, _) = oneshot::channel();
+        world.want(Command::ApplyVariables { service: service.clone(), reply });
+        until_a_third_starts(&mut world).await;
+    }
+    assert_eq!(Box::pin(world.come_to_rest()).await, Ok(()));
+    world.close().await;
+}
+
+/// With what there is: it boots, and begins with the variables that it is given.
+async fn until_a_third_starts(world: &mut World) {
+    while world.host.running().len() < 3 {
+        world.settle().await.unwrap();
+        world.host.take().transpose().unwrap();
+    }
+    for (_, doing) in world.host.doings(false) {
+        world.host.go_on(&doing);
+    }
+}
+
+/// The number of replicas became another while a restart waited for a new one; that went, and nothing made the restart go on.
+#[tokio::test(flavor = "current_thread")]
+async fn a_restart_goes_on_when_the_replica_that_it_waits_for_is_too_many() {
+    let mut world = Box::pin(world(Settings::TwoReplicas, 1)).await;
+    Box::pin(world.come_to_rest()).await.unwrap();
+    let service = world.store.overviews().await.unwrap().remove(0).service;
+    let order = |order| Command::Supervise { service: service.clone(), order, reply: oneshot::channel().0 };
+    world.want(order(Order::Restart));
+    until_a_third_starts(&mut world).await;
+    world.want(order(Order::Scale(1)));
+    assert_eq!(Box::pin(world.come_to_rest()).await, Ok(()));
     world.close().await;
 }
