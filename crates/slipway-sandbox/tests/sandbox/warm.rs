@@ -181,10 +181,11 @@ async fn old_ones_are_replaced() {
         !old.borrow().is_empty()
     })
     .await;
-    for pid in old.borrow().iter() {
+    let old = old.into_inner();
+    for pid in &old {
         until("the old one is gone", || !Path::new(&format!("/proc/{pid}")).exists()).await;
     }
-    until("another one stands ready", || pids().iter().any(|pid: &i32| !old.borrow().contains(pid))).await;
+    until("another one stands ready", || pids().iter().any(|pid: &i32| !old.contains(pid))).await;
     machine.end(&[]).await;
 }
 
