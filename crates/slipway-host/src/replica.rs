@@ -227,6 +227,7 @@ impl Replica {
             restart = Some(backoff.ended(self.take_ready_time()));
             self.report_ended(end, restart, &observed).await;
         }
+        observed.note_end();
         // What the app says on its way out is part of its log.
         let (stopped, ()) = tokio::join!(sandbox.stop(grace), output.until_gone());
         if let Err(error) = stopped {

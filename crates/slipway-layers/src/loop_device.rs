@@ -19,6 +19,8 @@ const ATTACH_ATTEMPTS_MAX: u32 = 64;
 const LOOP_MAJOR: u32 = 7;
 /// How long an image in use is waited for: the kernel ends a dead container's mounts, and frees their devices, a moment late.
 const RESERVE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// The same of one that is published: whoever does so has let go of it, and fails where the wait is too short.
+pub(crate) const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(10);
 const RESERVE_POLL: Duration = Duration::from_millis(2);
 
 // From the kernel's `include/uapi/linux/loop.h`.
@@ -102,7 +104,7 @@ fn reserve(file: &File, image: &Path, lock: FlockOperation) -> Result<(), LayerE
     let deadline = Instant::now() + RESERVE_WAIT_MAX;
     loop {
         match rustix::fs::flock(file, lock) {
-            Ok(()) => return wait_until_clean(image),
+            Ok(()) => return wait_until_clean(image, RESERVE_WAIT_MAX),
             Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => std::thread::sleep(RESERVE_POLL),
             Err(Errno::WOULDBLOCK) => return Err(LayerError::ImageInUse { path: image.to_path_buf() }),
             Err(error) => return Err(LayerError::io("lock", image, error.into())),
@@ -110,9 +112,9 @@ fn reserve(file: &File, image: &Path, lock: FlockOperation) -> Result<(), LayerE
     }
 }
 
-/// Waits, within a bound, until nobody writes the image any more.
-pub(crate) fn wait_until_clean(image: &Path) -> Result<(), LayerError> {
-    let deadline = Instant::now() + RESERVE_WAIT_MAX;
+/// Waits until nobody writes the image any more.
+pub(crate) fn wait_until_clean(image: &Path, bound: Duration) -> Result<(), LayerError> {
+    let deadline = Instant::now() + bound;
     loop {
         if is_clean(image)? {
             return Ok(());

@@ -115,7 +115,7 @@ impl LayerStore {
         note: impl Fn(&mut LayerRecord),
     ) -> Result<bool, LayerError> {
         check_key(layer)?;
-        loop_device::wait_until_clean(image)?;
+        loop_device::wait_until_clean(image, loop_device::PUBLISH_WAIT_MAX)?;
         match layer.written_by() {
             WrittenBy::Guest => mark_guest_written(image)?,
             WrittenBy::Host => check_host_written(image)?,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 const MIB: u64 = 1024 * 1024;
 /// Where an image names the boot in which it was published.
 const BOOT_AT: u64 = 48;
+const WAIT_MAX: Duration = Duration::from_secs(120);
 
 fn layer(key: &str) -> LayerRef {
     LayerRef::new(LayerKind::Dependencies, key)
@@ -201,7 +202,7 @@ fn what_a_killed_process_left_is_removed_and_what_a_live_one_holds_is_not() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + WAIT_MAX;
     while !dir.path().join("started").exists() {
         assert!(Instant::now() < deadline, "the child works");
         std::thread::sleep(Duration::from_millis(5));
@@ -236,7 +237,7 @@ fn after_a_reboot_only_synced_layers_are_trusted() {
 
     let store = LayerStore::open(dir.path()).unwrap();
     assert!(store.contains(&unsynced), "same boot: only the sync is made up for");
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + WAIT_MAX;
     while !store.list().unwrap().iter().all(|entry| entry.synced) {
         assert!(Instant::now() < deadline, "synced in the background");
         std::thread::sleep(Duration::from_millis(5));

@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything; far above what a loaded machine needs.
-pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// A running agent, ended with everything under it when dropped.
 pub(crate) struct Agent {
@@ -193,6 +193,11 @@ pub(crate) fn decode(base64: &str) -> Vec<u8> {
     let bytes = STANDARD.decode(base64).unwrap();
     assert!((1..=OUTPUT_CHUNK_BYTES_MAX).contains(&bytes.len()));
     bytes
+}
+
+/// What a task printed of itself.
+pub(crate) fn number(bytes: &[u8]) -> i32 {
+    std::str::from_utf8(bytes).unwrap().trim().parse().unwrap()
 }
 
 /// As the user that runs the tests.

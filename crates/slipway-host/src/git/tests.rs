@@ -185,7 +185,9 @@ impl Drop for Daemon {
 #[tokio::test]
 async fn the_git_protocol_works() {
     let remote = remote();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // As a test server, whose ports nobody else takes.
+    let slot = slipway_testing::slot::Slot::claim("servers");
+    let [port, _] = slot.ports();
     let mut daemon = std::process::Command::new("git");
     let daemon = std::os::unix::process::CommandExt::process_group(&mut daemon, 0)
         .args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])
@@ -196,10 +198,9 @@ async fn the_git_protocol_works() {
         .spawn()
         .unwrap();
     let _daemon = Daemon(daemon);
-    for _ in 0..200 {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            break;
-        }
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(std::time::Instant::now() < deadline, "the daemon does not listen");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let fetched = fetch_from(&format!("git://127.0.0.1:{port}/"), Some(&remote.first), None).await;

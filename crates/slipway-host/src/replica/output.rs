@@ -33,12 +33,15 @@ pub(super) struct Observed {
     values_written: watch::Sender<(Option<u64>, Option<String>)>,
     /// The app was told of other variables.
     was_signaled: AtomicBool,
+    /// It is being stopped: that it listens no more says nothing of it.
+    is_ending: AtomicBool,
 }
 
 impl Observed {
     pub(super) fn new(listening: &[ListeningSocket]) -> Self {
         let said = Mutex::new((Tail::default(), listening.to_vec()));
-        Self { said, values_written: watch::Sender::new((None, None)), was_signaled: AtomicBool::new(false) }
+        let [was_signaled, is_ending] = [(), ()].map(|()| AtomicBool::new(false));
+        Self { said, values_written: watch::Sender::new((None, None)), was_signaled, is_ending }
     }
 
     pub(super) fn tail(&self) -> Vec<String> {
@@ -51,6 +54,11 @@ impl Observed {
 
     pub(super) fn values_written(&self) -> watch::Receiver<(Option<u64>, Option<String>)> {
         self.values_written.subscribe()
+    }
+
+    /// From now on the sockets stay as they were told last.
+    pub(super) fn note_end(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn note_signal(&self) {
@@ -234,7 +242,9 @@ impl<'r> Reader<'r> {
             SandboxEvent::ValuesWritten { revision, trouble } => {
                 self.observed.values_written.send_replace((Some(revision), trouble));
             }
-            SandboxEvent::Listening { sockets } => self.observed.update(|(_, listening)| *listening = sockets),
+            SandboxEvent::Listening { sockets } if !self.observed.is_ending.load(Ordering::Relaxed) => {
+                self.observed.update(|(_, listening)| *listening = sockets);
+            }
             SandboxEvent::Dropped { bytes } => {
                 self.stdout.lost();
                 self.stderr.lost();

@@ -119,7 +119,9 @@ async fn what_a_replica_begins_on_after_the_question_stays() {
     let start = StartConfig { command: "sleep 600".into(), cwd: "/app".into(), ..StartConfig::default() };
     let layers_of_it = vec![base().await, source.clone()];
     let image = Image { layers: layers_of_it, start: ImageStart::Process(start), rules: SiteRules::default() };
-    let replica = spec(&bench, &image, &format!("begins-{}", bench.tag), None, Env::new());
+    let mut replica = spec(&bench, &image, &format!("begins-{}", bench.tag), None, Env::new());
+    // It listens nowhere.
+    replica.health = None;
     let id = replica.replica.clone();
     want(&bench, 1, vec![replica]).await;
     while bench.state_of(&id).await != ReplicaState::Starting {}

@@ -188,6 +188,9 @@ async fn an_app_is_installed_built_published_and_run_in_machines() {
             other => panic!("{other:#?}"),
         }
     }
+    while !bench.log.iter().any(|line| line == "once") {
+        bench.next().await;
+    }
     want(&bench, 2, vec![]).await;
     assert_eq!(bench.state_of(&id).await, ReplicaState::Stopped);
     for line in ["fresh", "older", "once"] {

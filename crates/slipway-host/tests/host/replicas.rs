@@ -2,6 +2,7 @@
 
 use crate::bench::Bench;
 use crate::phases::{built, env, own_layers};
+use crate::supervision::ended;
 use slipway_types::host::{Env, HostCommand, HostReport, ProbeResult, ReplicaSet, ReplicaSpec, ReplicaState};
 use slipway_types::image::{Image, ImageStart};
 use slipway_types::route::Endpoint;
@@ -29,8 +30,8 @@ pub(crate) fn spec(bench: &Bench, image: &Image, name: &str, path: Option<&str>,
         health: Some(HealthSettings {
             path: path.map(str::to_owned),
             interval: DurationMs(50),
-            timeout: DurationMs(1000),
-            start_timeout: DurationMs(4000),
+            timeout: DurationMs::seconds(20),
+            start_timeout: DurationMs::seconds(60),
             stable_window: DurationMs(200),
             watch_interval: DurationMs(100),
             ..defaults.health
@@ -103,7 +104,7 @@ async fn a_replica_answers_survives_a_restart_of_the_server_and_of_itself_and_st
     );
 
     get(address, "/crash");
-    let ReplicaState::Unready { evidence } = bench.state_of(&id).await else { panic!() };
+    let evidence = ended(&mut bench, &id).await;
     assert_eq!(evidence.exit.unwrap().code, Some(3));
     let address = ready(&mut bench, &id).await;
     assert!(get(address, "/").ends_with("...hello"));
@@ -118,14 +119,19 @@ async fn a_replica_answers_survives_a_restart_of_the_server_and_of_itself_and_st
 
 #[tokio::test]
 async fn replicas_that_never_become_ready_fail_with_evidence() {
+    /// An app has begun to listen by then, also where three of them start on a busy machine.
+    const START_TIMEOUT: DurationMs = DurationMs::seconds(20);
     let mut bench = Bench::new(5).await;
     let image = built(&mut bench).await;
     let name = |kind: &str| format!("{kind}-{}", bench.tag);
     let mut exits = spec(&bench, &image, &name("exits"), None, env(&[]));
     starts_by(&mut exits, "echo cannot go on >&2; exit 9");
-    let broken = spec(&bench, &image, &name("broken"), Some("/broken"), env(&[]));
-    let elsewhere = spec(&bench, &image, &name("port"), None, env(&[("LISTEN_PORT", "4000")]));
-    let inside = spec(&bench, &image, &name("inside"), None, env(&[("LISTEN_HOST", "127.0.0.1")]));
+    let mut broken = spec(&bench, &image, &name("broken"), Some("/broken"), env(&[]));
+    let mut elsewhere = spec(&bench, &image, &name("port"), None, env(&[("LISTEN_PORT", "4000")]));
+    let mut inside = spec(&bench, &image, &name("inside"), None, env(&[("LISTEN_HOST", "127.0.0.1")]));
+    for waits in [&mut broken, &mut elsewhere, &mut inside] {
+        waits.health.as_mut().unwrap().start_timeout = START_TIMEOUT;
+    }
     let mut worker = spec(&bench, &image, &name("worker"), None, env(&[]));
     worker.health = None;
     starts_by(&mut worker, "sleep 600");
@@ -152,7 +158,7 @@ async fn replicas_that_never_become_ready_fail_with_evidence() {
     let health = evidence(&elsewhere).health.unwrap();
     assert_eq!(health.last_probe, Some(ProbeResult::Refused));
     assert_eq!(health.listening.iter().map(|socket| socket.port).collect::<Vec<_>>(), [4000]);
-    assert!(health.waited_ms >= 4000);
+    assert!(health.waited_ms >= START_TIMEOUT.0);
     let health = evidence(&inside).health.unwrap();
     assert!(health.listening.iter().all(|socket| socket.address.is_loopback()) && !health.listening.is_empty());
     assert!(matches!(states[&worker.replica], ReplicaState::Ready { .. }));

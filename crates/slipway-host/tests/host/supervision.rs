@@ -43,7 +43,7 @@ async fn unready(bench: &mut Bench, replica: &ReplicaId) -> Box<Evidence> {
 }
 
 /// Until it has ended: a machine that is busy may find it unready first.
-async fn ended(bench: &mut Bench, replica: &ReplicaId) -> Box<Evidence> {
+pub(crate) async fn ended(bench: &mut Bench, replica: &ReplicaId) -> Box<Evidence> {
     loop {
         match bench.state_of(replica).await {
             ReplicaState::Unready { evidence } if evidence.restart.is_some() => return evidence,
@@ -86,8 +86,11 @@ async fn an_unready_replica_runs_on_and_one_that_hangs_is_restarted() {
     let image = built(&mut bench).await;
     let mut app = spec(&bench, &image, &format!("sick-{}", bench.tag), Some("/health"), env(&[]));
     starts_by(&mut app, &format!("exec node -e '{APP}'"));
-    let (interval, timeout) = (DurationMs(100), DurationMs(1000));
-    app.health.as_mut().unwrap().liveness = LivenessSettings { interval, timeout, failures: 2, path: None };
+    // Shorter than elsewhere: it hangs, and that is waited for. Longer than the pauses of a busy machine.
+    let (interval, timeout) = (DurationMs(100), DurationMs::seconds(5));
+    let health = app.health.as_mut().unwrap();
+    health.timeout = timeout;
+    health.liveness = LivenessSettings { interval, timeout, failures: 2, path: None };
     let id = app.replica.clone();
     want(&bench, 1, vec![app]).await;
     let address = ready(&mut bench, &id).await;

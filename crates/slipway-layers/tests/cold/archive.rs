@@ -3,7 +3,7 @@
 use crate::setup::{
     Archiver, BOUND, MIB, Setup, archive, archive_until, assert_clean, bounds, journal, layer, publish, wait_for,
 };
-use slipway_layers::{ColdBounds, Ensured, LayerDigest, LayerStore, Tiers};
+use slipway_layers::{ColdBounds, Ensured, LayerDigest};
 use slipway_testing::Fault;
 use slipway_types::{LayerKind, LayerRef};
 use std::cell::{Cell, RefCell};
@@ -46,7 +46,8 @@ async fn two_archivers_on_one_directory_copy_each_layer_once() {
 async fn the_oldest_layer_is_first_and_a_shutdown_leaves_no_upload() {
     let setup = Setup::new();
     let mut config = setup.config();
-    config.bytes_per_second = Some(10 * MIB);
+    // Slow enough to be seen at it.
+    config.bytes_per_second = Some(2 * MIB);
     let host = setup.host_with("one", config);
     let (old, young) = (layer("z-old"), layer("a-young"));
     publish(host.store(), &young, MIB);
@@ -127,9 +128,7 @@ async fn an_archiver_goes_on_when_the_store_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_says_nothing_keeps_no_server_from_stopping() {
     let setup = Setup::new();
-    let store = LayerStore::open(setup.directory("one")).unwrap();
-    let patient = ColdBounds { answer_wait: BOUND, part_wait: BOUND, ..bounds() };
-    let host = Tiers::with_bounds(store, Some(setup.config()), patient).unwrap();
+    let host = setup.host_within("one", ColdBounds { answer_wait: BOUND, part_wait: BOUND, ..bounds() });
     publish(host.store(), &layer("made"), MIB);
     setup.proxy.set(Fault::Silent);
     archive_until(&host, "the store to be asked", || setup.proxy.take_connections() > 0).await;
@@ -166,7 +165,8 @@ async fn what_the_store_refuses_does_not_stand_before_the_rest() {
 async fn a_layer_that_takes_another_ones_place_is_copied_in_its_place() {
     let setup = Setup::new();
     let mut config = setup.config();
-    config.bytes_per_second = Some(16 * MIB);
+    // The third is on its way for some seconds.
+    config.bytes_per_second = Some(2 * MIB);
     let host = setup.host_with("one", config);
     let source = LayerRef::new(LayerKind::Source, "deployment");
     let replace = |bytes: u64| {
@@ -185,7 +185,7 @@ async fn a_layer_that_takes_another_ones_place_is_copied_in_its_place() {
     assert!(!copied(first), "nothing is known of the new one");
     wait_for("the second to be cold", || copied(second));
     // While it is read.
-    let third = replace(12 * MIB);
+    let third = replace(20 * MIB);
     wait_for("an upload to run", || !setup.uploads().is_empty());
     let fourth = replace(3 * MIB);
     wait_for("the fourth to be cold", || {
@@ -204,7 +204,7 @@ async fn a_layer_that_takes_another_ones_place_is_copied_in_its_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_layer_that_changed_on_the_disk_is_not_copied() {
     let setup = Setup::new();
-    let host = setup.host("one");
+    let host = setup.host_within("one", ColdBounds { late_part: Duration::from_secs(10), ..bounds() });
     let made = layer("made");
     publish(host.store(), &made, 20 * MIB);
     let digest = LayerDigest::of_image(&host.store().path(&made)).unwrap();

@@ -37,7 +37,7 @@ const ARCHIVE_CALLS: [&str; 7] = ["openat", "mkdir", "write", "rename,renameat2"
 
 /// Also on a busy machine what was on its way has come by then.
 fn patient() -> ColdBounds {
-    ColdBounds { late_part: Duration::from_secs(2), ..bounds() }
+    ColdBounds { late_part: Duration::from_secs(10), ..bounds() }
 }
 
 fn crashed() -> LayerRef {

@@ -12,7 +12,7 @@ pub(crate) const PREFIX: &str = "a/prefix";
 /// A part that outlived its upload has come by then.
 const LATE_PART: Duration = Duration::from_secs(1);
 /// Far more than anything here takes.
-pub(crate) const BOUND: Duration = Duration::from_secs(60);
+pub(crate) const BOUND: Duration = Duration::from_secs(300);
 
 pub(crate) struct Setup {
     pub(crate) s3: S3Server,
@@ -48,6 +48,11 @@ impl Setup {
         Tiers::with_bounds(store, Some(config), bounds()).unwrap()
     }
 
+    pub(crate) fn host_within(&self, name: &str, bounds: ColdBounds) -> Tiers {
+        let store = LayerStore::open(self.directory(name)).unwrap();
+        Tiers::with_bounds(store, Some(self.config()), bounds).unwrap()
+    }
+
     /// Objects and unfinished uploads in the store.
     pub(crate) fn objects(&self) -> Vec<String> {
         self.s3.list(PREFIX)
@@ -81,14 +86,14 @@ pub(crate) fn keys(id: &str) -> ColdCredentials {
     ColdCredentials::Keys { access_key_id, secret_access_key, session_token: None }
 }
 
-/// Short where a test waits for the bound itself, else as they are.
+/// Long where a busy machine could come to one, short where a test waits for it.
 pub(crate) fn bounds() -> ColdBounds {
     ColdBounds {
-        connect_wait: Duration::from_secs(1),
-        answer_wait: Duration::from_secs(2),
-        fetch_wait: Duration::from_secs(30),
+        connect_wait: Duration::from_secs(30),
+        answer_wait: Duration::from_secs(30),
+        fetch_wait: BOUND,
         fetch_bytes_per_second_min: 64 * 1024,
-        progress_every: Duration::from_secs(1),
+        progress_every: Duration::from_secs(30),
         trouble_kept: Duration::ZERO,
         archive_every: Duration::from_millis(20),
         retry_after: Duration::from_millis(200),
@@ -136,12 +141,12 @@ impl Archiver {
         Self { shutdown, runs: tokio::spawn(async move { tiers.run_archiver(stop).await }) }
     }
 
-    /// Takes two seconds at most, whatever the store does.
+    /// Takes a few seconds, whatever the store does: no test's bounds are so short.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         let asked_at = Instant::now();
         self.runs.await.unwrap();
-        assert!(asked_at.elapsed() < Duration::from_secs(2), "the archiver ended after {:?}", asked_at.elapsed());
+        assert!(asked_at.elapsed() < BOUND / 2, "the archiver ended after {:?}", asked_at.elapsed());
     }
 }
 

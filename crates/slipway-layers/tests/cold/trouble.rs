@@ -1,16 +1,18 @@
 //! Whatever the cold tier does is a note within a bound: never a wrong file, nothing left.
 
-use crate::setup::{MIB, Setup, archive_until, assert_clean, config, keys, layer, make_cold, trouble};
-use slipway_layers::{ColdConfig, Ensured, Tiers};
+use crate::setup::{BOUND, MIB, Setup, archive_until, assert_clean, bounds, config, keys, layer, make_cold, trouble};
+use slipway_layers::{ColdBounds, ColdConfig, Ensured, Tiers};
 use slipway_testing::{Fault, s3};
 use slipway_types::LayerRef;
 use std::time::{Duration, Instant};
 
-/// Asks once, with a bound far below the time that the layer would take to come.
-async fn note_of(host: &Tiers, wanted: &LayerRef, within: Duration) -> String {
+/// Far more than a fetch takes that is given up.
+const NOTE_WITHIN: Duration = Duration::from_secs(120);
+
+async fn note_of(host: &Tiers, wanted: &LayerRef) -> String {
     let started = Instant::now();
     let note = trouble(host.ensure(wanted).await);
-    assert!(started.elapsed() < within, "{note} after {:?}", started.elapsed());
+    assert!(started.elapsed() < NOTE_WITHIN, "{note} after {:?}", started.elapsed());
     assert!(!host.store().contains(wanted), "{note}");
     note
 }
@@ -21,20 +23,25 @@ async fn a_cold_tier_that_fails_costs_time_and_a_note() {
     let host = setup.host("one");
     let wanted = layer("wanted");
     make_cold(&host, &wanted, 10 * MIB).await;
-    for (fault, expected, seconds) in [
-        (Fault::Silent, "does not answer", 5),
-        (Fault::Reset, "it fails", 8),
-        (Fault::Status(500), "it fails", 8),
-        (Fault::Status(503), "it fails", 8),
-        (Fault::Status(403), "denies access", 3),
+    let short = Duration::from_secs(1);
+    let for_silence = setup.host_within("one", ColdBounds { answer_wait: 2 * short, ..bounds() });
+    let for_pace = setup.host_within("one", ColdBounds { progress_every: short, ..bounds() });
+    for (host, fault, expected) in [
+        (&for_silence, Fault::Silent, "does not answer"),
+        (&host, Fault::Reset, "it fails"),
+        (&host, Fault::Status(500), "it fails"),
+        (&host, Fault::Status(503), "it fails"),
+        (&host, Fault::Status(403), "denies access"),
         // In the middle of the index, and of the layer: retried, then given up.
-        (Fault::Cut(600), "it fails", 12),
-        (Fault::Cut(70_000), "it fails", 25),
-        (Fault::Corrupt(2_000_000), "cannot be used: a part of it is damaged", 5),
-        (Fault::Throttle(30_000), "too slow", 8),
+        (&host, Fault::Cut(600), "it fails"),
+        (&host, Fault::Cut(70_000), "it fails"),
+        (&host, Fault::Corrupt(2_000_000), "cannot be used: a part of it is damaged"),
+        (&for_pace, Fault::Throttle(30_000), "too slow"),
     ] {
         setup.proxy.set(fault);
-        let note = note_of(&host, &wanted, Duration::from_secs(seconds)).await;
+        let started = Instant::now();
+        let note = note_of(host, &wanted).await;
+        eprintln!("{fault:?}: {:.1?}", started.elapsed());
         assert!(note.contains(expected) && note.contains("dependencies-wanted"), "{fault:?}: {note}");
         assert!(note.contains(s3::BUCKET) && !note.contains('\n') && !note.contains(s3::SECRET), "{note}");
         assert_clean(&setup.directory("one"));
@@ -72,7 +79,7 @@ async fn an_object_that_is_not_the_layer_is_refused_and_replaced() {
         ("another layer's", setup.s3.read(&setup.object(&other)).unwrap()),
     ] {
         setup.s3.write(&object, &content);
-        let note = note_of(&host, &wanted, Duration::from_secs(5)).await;
+        let note = note_of(&host, &wanted).await;
         assert!(note.contains("cannot be used"), "{what}: {note}");
         assert!(!host.store().record(&wanted).cold, "{what}: the record does not lie");
         assert_clean(&setup.directory("one"));
@@ -84,7 +91,7 @@ async fn an_object_that_is_not_the_layer_is_refused_and_replaced() {
         let middle = damaged.len() / 2;
         damaged[middle] ^= 1;
         setup.s3.write(&object, &damaged);
-        note_of(&host, &wanted, Duration::from_secs(5)).await;
+        note_of(&host, &wanted).await;
         let host = setup.host("one");
         crate::setup::publish(host.store(), &wanted, bytes);
         let replaced = || host.store().record(&wanted).cold;
@@ -111,7 +118,7 @@ async fn what_is_damaged_on_the_way_is_asked_for_again_and_what_is_known_stays_k
     assert_eq!(host.store().record(&wanted), known);
     host.store().remove(&wanted).unwrap();
     setup.proxy.set(Fault::Corrupt(1_000_000));
-    note_of(&host, &wanted, Duration::from_secs(5)).await;
+    note_of(&host, &wanted).await;
     assert_eq!(host.store().record(&wanted).digest, known.digest, "another one is still told from it");
     setup.proxy.set(Fault::None);
     assert!(matches!(host.ensure(&wanted).await, Ensured::Fetched { .. }), "and the copy was well all the time");
@@ -137,27 +144,26 @@ async fn a_store_that_is_gone_or_forbidden_is_asked_once_in_a_while() {
     for (host, expected) in
         [(&denied, "denies access"), (&wrong, "denies access"), (&no_bucket, "no such bucket"), (&nobody, "it fails")]
     {
-        let note = note_of(host, &wanted, Duration::from_secs(8)).await;
+        let note = note_of(host, &wanted).await;
         assert!(note.contains(expected), "{note}");
         assert_eq!(note.contains("list the bucket"), expected == "denies access", "{note}");
     }
 
     // The object is gone: known as such from then on.
     setup.s3.remove(&setup.object(&wanted));
-    let note = note_of(&host, &wanted, Duration::from_secs(3)).await;
+    let note = note_of(&host, &wanted).await;
     assert!(note.contains("its copy is gone"), "{note}");
     assert_eq!(host.ensure(&wanted).await, Ensured::Missing);
 
     // A build does not wait for what failed a moment ago.
-    let store = slipway_layers::LayerStore::open(setup.directory("patient")).unwrap();
-    let bounds = slipway_layers::ColdBounds { trouble_kept: Duration::from_secs(60), ..crate::setup::bounds() };
-    let patient = Tiers::with_bounds(store, Some(setup.config()), bounds).unwrap();
+    let answer_wait = Duration::from_secs(2);
+    let patient = setup.host_within("patient", ColdBounds { trouble_kept: BOUND, answer_wait, ..bounds() });
     setup.proxy.set(Fault::Silent);
-    let first = note_of(&patient, &wanted, Duration::from_secs(4)).await;
+    let first = note_of(&patient, &wanted).await;
     setup.proxy.take_connections();
     for key in ["a", "b", "c"] {
         let expected = first.replace("dependencies-wanted", &format!("dependencies-{key}")) + " (as a moment ago)";
-        assert_eq!(note_of(&patient, &layer(key), Duration::from_millis(500)).await, expected);
+        assert_eq!(note_of(&patient, &layer(key)).await, expected);
     }
     assert_eq!(setup.proxy.take_connections(), 0, "nobody asked again");
 }
@@ -173,23 +179,23 @@ async fn a_full_disk_is_a_note_and_leaves_nothing() {
     let small = setup.host("small");
     let ballast = setup.directory("small").join("ballast");
     std::fs::write(&ballast, vec![1; 20 * MIB as usize]).unwrap();
-    let note = note_of(&small, &wanted, Duration::from_secs(5)).await;
+    let note = note_of(&small, &wanted).await;
     assert!(note.contains("has no room for"), "{note}");
     std::fs::remove_file(&ballast).unwrap();
 
     // There is room at the start; then something else takes it.
-    setup.proxy.set(Fault::Throttle(4 * MIB));
+    setup.proxy.set(Fault::Throttle(MIB / 2));
     setup.proxy.take_answered_bytes();
     let (asking, key) = (small.clone(), wanted.clone());
     let fetch = tokio::spawn(async move { asking.ensure(&key).await });
     let (started, mut seen) = (Instant::now(), 0);
     while seen < MIB {
-        assert!(started.elapsed() < Duration::from_secs(20), "the fetch runs");
+        assert!(started.elapsed() < BOUND, "the fetch runs");
         seen += setup.proxy.take_answered_bytes();
         tokio::task::yield_now().await;
     }
     // There was room for one.
-    let note = note_of(&small, &other, Duration::from_secs(5)).await;
+    let note = note_of(&small, &other).await;
     assert!(note.contains("has no room for"), "{note}");
     let full = std::fs::write(&ballast, vec![1; 120 * MIB as usize]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);

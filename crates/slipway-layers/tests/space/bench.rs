@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
-const WAIT_MAX: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(120);
 
 pub(crate) fn layer(key: &str) -> LayerRef {
     LayerRef::new(LayerKind::Dependencies, key)

@@ -202,7 +202,7 @@ impl Qemu {
                     process.kill();
                     process.wait(END_TIME_MAX);
                 }
-                let words = console.last_words().unwrap_or_else(|| "nothing".to_owned());
+                let words = console.all_words(END_TIME_MAX).unwrap_or_else(|| "nothing".to_owned());
                 let error = DriverError::new(format!("{}; its console ends with: {words}", trouble.error));
                 Err(Trouble { error, ..trouble })
             }
@@ -296,6 +296,8 @@ fn dial(dir: &Path, qemu: &Process, console: &Console) -> Result<UnixStream, Tro
     while !console.agent_listens() {
         if qemu.wait(LISTEN_PAUSE) {
             let error = DriverError::new("the virtual machine ended before its agent was ready");
+            // What it said of its timer may still be on its way.
+            console.all_words(END_TIME_MAX);
             return Err(Trouble { error, again: console.timer_is_wrong() });
         }
         if Instant::now() >= deadline {

@@ -39,10 +39,12 @@ pub(crate) async fn stop_kills_what_ignores_sigterm_and_needs_no_reader(place: P
     while !(seen.contains("deaf") && seen.contains("ready")) {
         seen += &wrote(&mut events, "\n").await;
     }
+    // Long enough for one that wants to end, on any machine.
+    const GRACE: Duration = Duration::from_secs(10);
     let begun = Instant::now();
-    sandbox.stop(Duration::from_millis(1500)).await.unwrap();
+    sandbox.stop(GRACE).await.unwrap();
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(1400) && took < Duration::from_secs(12), "{took:?}");
+    assert!(took > GRACE - Duration::from_millis(100), "{took:?}");
     assert_nothing_left(&machine.config, "life-4", &pids).await;
     assert!(!machine.dir.path().join("life-4.img").exists());
     let (mut reason, mut exits, mut said) = (String::new(), Vec::new(), String::new());
@@ -68,12 +70,13 @@ pub(crate) async fn processor_time_is_limited(place: Place) {
     let mut spec = machine.spec("life-5");
     spec.limits.cpus = CPUS;
     let sandbox = machine.sandboxes.boot(spec).await.unwrap();
-    // Two processes that never rest, and the time of the processor that they got.
-    let burn = "perl -e '$e = time + 5; fork; 1 while time < $e; wait; @t = times; print $t[0] + $t[1] + $t[2] + $t[3], \"\\n\"'";
+    // Two processes that never rest until each had a second of the processor, and the time that they got.
+    let burn = "perl -e 'fork; do { @t = times } while $t[0] + $t[1] < 1; wait; @t = times; \
+                print $t[0] + $t[1] + $t[2] + $t[3], \"\\n\"'";
     let begun = Instant::now();
     let done = run(&sandbox, burn).await;
     let wall = begun.elapsed().as_secs_f64();
     let used: f64 = done.stdout.lines().map(|line| line.parse::<f64>().unwrap()).fold(0.0, f64::max);
-    assert!(used > 0.5 && used / wall < CPUS * 1.35, "{used} s of the processor in {wall} s");
+    assert!(used > 1.9 && used / wall < CPUS * 1.35, "{used} s of the processor in {wall} s");
     machine.end(&[&sandbox]).await;
 }

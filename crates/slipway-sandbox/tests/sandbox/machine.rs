@@ -311,10 +311,19 @@ pub(crate) fn init_pid(config: &SandboxConfig, id: &str) -> i32 {
     pid(config, id, "init")
 }
 
+/// Of one that may go meanwhile, or has not come so far.
+pub(crate) fn known_init_pid(config: &SandboxConfig, id: &str) -> Option<i32> {
+    known_pid(config, id, "init")
+}
+
 fn pid(config: &SandboxConfig, id: &str, who: &str) -> i32 {
-    let state = std::fs::read(config.sandboxes_dir.join(id).join("state.json")).unwrap();
-    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
-    state[who]["pid"].as_i64().unwrap() as i32
+    known_pid(config, id, who).unwrap()
+}
+
+fn known_pid(config: &SandboxConfig, id: &str, who: &str) -> Option<i32> {
+    let state = std::fs::read(config.sandboxes_dir.join(id).join("state.json")).ok()?;
+    let state: serde_json::Value = serde_json::from_slice(&state).ok()?;
+    i32::try_from(state[who]["pid"].as_i64()?).ok()
 }
 
 /// Nothing of the sandbox is left anywhere on the machine.
@@ -324,8 +333,10 @@ pub(crate) async fn assert_nothing_left(config: &SandboxConfig, id: &str, pids: 
         until("processes are reaped", || !Path::new(&format!("/proc/{pid}")).exists()).await;
     }
     assert!(!config.sandboxes_dir.join(id).exists(), "its directory is left");
+    // Names of sandboxes are those of the test, which another run has too. That of its directory is not.
+    let own = config.sandboxes_dir.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.contains(&format!("/{id}/")), "a mount is left");
+    assert!(!mounts.contains(&format!("/{own}/sandboxes/{id}/")), "a mount is left");
     let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
     for dir in hierarchies.chain(["/sys/fs/cgroup".into()]) {
         let cgroup = dir.join(format!("slipway-{}", tag(config))).join(id);
@@ -333,7 +344,7 @@ pub(crate) async fn assert_nothing_left(config: &SandboxConfig, id: &str, pids: 
     }
     for name in named("/sys/block", "loop") {
         let file = std::fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).unwrap_or_default();
-        assert!(!file.contains(&format!("/{id}.img")), "{name} is left");
+        assert!(!file.contains(&format!("/{own}/{id}.img")), "{name} is left");
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a task is given, and what comes back of it.
 
 use super::Here;
-use crate::machine::{ended, fresh, kill_task, next, run, start, task, wrote};
-use slipway_sandbox::SandboxEvent;
+use crate::machine::{PATIENCE, ended, fresh, kill_task, next, run, start, task, wrote};
+use slipway_sandbox::{Events, SandboxEvent};
 use slipway_types::Secret;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(super) async fn a_task_runs_as_the_app_user_and_its_output_and_exit_code_come_back(here: &Here<'_>) {
     let done =
@@ -56,8 +56,8 @@ pub(super) async fn what_cannot_start_is_said(here: &Here<'_>) {
 }
 
 pub(super) async fn a_signal_reaches_the_whole_group_of_a_task(here: &Here<'_>) {
-    let script = "sh -c 'trap \"echo child; exit\" TERM; echo up; while :; do sleep 0.1; done' & \
-                  trap 'wait; echo parent; exit 3' TERM; wait";
+    let script = "trap 'wait; echo parent; exit 3' TERM; \
+                  sh -c 'trap \"echo child; exit\" TERM; echo up; while :; do sleep 0.1; done' & wait";
     let number = start(here.sandbox, script).await;
     let mut events = here.sandbox.events();
     wrote(&mut events, "up").await;
@@ -94,28 +94,66 @@ pub(super) async fn orphans_are_reaped(here: &Here<'_>) {
     run(here.sandbox, "for i in 1 2 3 4 5; do sh -c 'sleep 0.1 &'; done; sleep 0.5").await;
     let zombies =
         "for p in /proc/[0-9]*; do while read -r k v r; do [ \"$k$v\" = State:Z ] && echo $p; done < $p/status; done";
-    assert_eq!(run(here.sandbox, zombies).await.stdout, "");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = run(here.sandbox, zombies).await.stdout;
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{left}");
+    }
+}
+
+/// The sandbox's time, and the host's before it was asked for and after it came. In seconds.
+struct Reading {
+    before: f64,
+    inside: f64,
+    after: f64,
+}
+
+impl Reading {
+    /// Of a task that answers a signal by its time.
+    async fn take(here: &Here<'_>, task: u32, events: &mut Events) -> Self {
+        let host = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        let before = host();
+        here.sandbox.signal(task, 10).await.unwrap();
+        let text = wrote(events, "\n").await;
+        Self { before, inside: text.trim().parse().unwrap(), after: host() }
+    }
 }
 
 pub(super) async fn the_clock_is_the_host_s_and_runs_as_fast(here: &Here<'_>) {
     const SKEW_MAX: f64 = 1.5;
     const RATE_ERROR_MAX: f64 = 0.05;
-    // The sandbox's time, and the host's when it was read.
-    let script = "exec perl -e '$| = 1; for (1, 2) { $t = pack(\"q2\", 0, 0); syscall(228, 0, $t); \
-                  ($s, $n) = unpack(\"q2\", $t); printf(\"%.3f\\n\", $s + $n / 1e9); sleep 3 }'";
+    const DISTANCE_MIN: f64 = 3.0;
+    /// Of two readings that lie that many times as far apart.
+    const DOUBT_MAX: f64 = 0.02;
+    let script = "exec perl -e '$| = 1; $SIG{USR1} = sub { $t = pack(\"q2\", 0, 0); syscall(228, 0, $t); \
+                  ($s, $n) = unpack(\"q2\", $t); printf(\"%.3f\\n\", $s + $n / 1e9) }; print \"up\\n\"; \
+                  select(undef, undef, undef, 0.05) while 1'";
     let number = start(here.sandbox, script).await;
     let mut events = here.sandbox.events();
-    let mut pairs = Vec::new();
-    while pairs.len() < 2 {
-        let text = wrote(&mut events, "\n").await;
-        let host = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        pairs.push((text.trim().parse::<f64>().unwrap(), host));
-    }
+    wrote(&mut events, "up\n").await;
+    let mut readings: Vec<Reading> = Vec::new();
+    let (inside, at_least, at_most) = loop {
+        let new = Reading::take(here, number, &mut events).await;
+        let is_right = new.inside > new.before - SKEW_MAX && new.inside < new.after + SKEW_MAX;
+        assert!(is_right, "between {} and {} it was {}", new.before, new.after, new.inside);
+        // Where the machine is busy the brackets are wide, and the distance has to grow.
+        let distances = readings.iter().map(|old| {
+            let (at_least, at_most) = (new.before - old.after, new.after - old.before);
+            (new.inside - old.inside, at_least, at_most)
+        });
+        let mut sure = distances.filter(|(_, least, most)| *least > DISTANCE_MIN && most - least < DOUBT_MAX * least);
+        if let Some(found) = sure.next() {
+            break found;
+        }
+        readings.push(new);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
     kill_task(here.sandbox, number).await;
-    let (first, second) = (pairs[0], pairs[1]);
-    assert!((first.0 - first.1).abs() < SKEW_MAX, "the clock is off by {} s", first.0 - first.1);
-    let (inside, outside) = (second.0 - first.0, second.1 - first.1);
-    assert!((inside / outside - 1.0).abs() < RATE_ERROR_MAX, "{inside} s inside are {outside} s outside");
+    let is_right = inside > at_least * (1.0 - RATE_ERROR_MAX) && inside < at_most * (1.0 + RATE_ERROR_MAX);
+    assert!(is_right, "{inside} s inside are {at_least} to {at_most} s outside");
 }
 
 pub(super) async fn the_certificate_bundle_is_where_its_variables_say(here: &Here<'_>) {
