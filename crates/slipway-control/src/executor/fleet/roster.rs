@@ -1,6 +1,6 @@
 //! Other replicas of a deployment than before: new ones come, and who leaves is let go once nothing is in flight to it.
 
-use super::{Fleet, Group, Replica, replica_id};
+use super::{Fleet, Group, Replica, Rest, replica_id};
 use slipway_pipeline::Roster;
 use slipway_types::api::RestartView;
 use slipway_types::host::{ReplicaSpec, ReplicaState};
@@ -64,8 +64,9 @@ impl Fleet {
     ) -> Result<(), IdError> {
         let Some(group) = self.groups.get_mut(deployment) else { return Ok(()) };
         let restarts = roster.left_to_replace() > 0;
-        if group.roster.is_stopped() && !roster.is_stopped() {
-            group.rest = super::Rest::Awake;
+        let starts = group.roster.is_stopped() && !roster.is_stopped();
+        if starts || matches!(group.rest, Rest::Falling) {
+            group.rest = Rest::Awake;
         }
         group.roster = roster;
         let stays = group.roster.running().iter().map(|number| replica_id(deployment, *number));
@@ -75,7 +76,9 @@ impl Fleet {
                 replica.leaving_until.get_or_insert(leaving_until);
             }
         }
-        group.add_missing(now, deployment, !restarts)
+        group.add_missing(now, deployment, !restarts)?;
+        group.goes_on_to_wake(now);
+        Ok(())
     }
 
     /// Lets those go that leave and to which nothing is in flight, or whose time is over. True: there were some.
@@ -87,6 +90,7 @@ impl Fleet {
                 gone |= goes;
                 !goes
             });
+            group.goes_on_to_wake(now);
         }
         gone
     }

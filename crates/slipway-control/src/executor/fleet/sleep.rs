@@ -4,7 +4,7 @@
 //!            idle            nothing in flight, stored           a request, stored
 //!   Awake ─────────▶ Falling ──────────────────────▶ Asleep ─────────────────────────▶ Rousing
 //!     ▲  ◀───────────────┘                                                               │ what ran before is gone
-//!     │    a request, or a replica that fails                                            ▼
+//!     │    a request, a replica that fails, other replicas                               ▼
 //!     └────────────────────────────────────── a replica is ready ───────────────────── Waking
 //!                                                           └──── Failed ◀── a replica fails ┘
 //! ```
@@ -78,6 +78,9 @@ impl Group {
 
     /// The states of its replicas have changed, the newest to `state`.
     pub(super) fn turn(&mut self, now: TimestampMs, state: &ReplicaState) -> Turn {
+        if self.goes_on_to_wake(now) {
+            return Turn::Replicas;
+        }
         match (&self.rest, state) {
             (Rest::Falling, ReplicaState::Unready { .. } | ReplicaState::Failed { .. })
             | (Rest::Waking | Rest::Failed(_), ReplicaState::Ready { .. }) => {
@@ -87,14 +90,18 @@ impl Group {
             (Rest::Waking | Rest::Failed(_), ReplicaState::Unready { .. } | ReplicaState::Failed { .. }) => {
                 Turn::WakeFailed
             }
-            (Rest::Rousing, ReplicaState::Stopped)
-                if !self.draining && self.all(|state| *state == ReplicaState::Stopped) =>
-            {
-                self.wake(now);
-                Turn::Replicas
-            }
             _ => Turn::Nothing,
         }
+    }
+
+    /// True: it was woken, and now all that ran before has stopped. To be asked whenever a replica stops, comes or goes.
+    pub(super) fn goes_on_to_wake(&mut self, now: TimestampMs) -> bool {
+        let wakes = matches!(self.rest, Rest::Rousing) && !self.draining;
+        let wakes = wakes && self.all(|state| *state == ReplicaState::Stopped);
+        if wakes {
+            self.wake(now);
+        }
+        wakes
     }
 }
 
@@ -152,7 +159,7 @@ impl Fleet {
             return;
         };
         group.rest = Rest::Rousing;
-        group.turn(now, &ReplicaState::Stopped);
+        group.goes_on_to_wake(now);
     }
 
     /// The server came back and what is live starts, or is taken over: requests may wait for it as for a wake.
@@ -328,6 +335,26 @@ mod tests {
         assert!(!case.fleet.begin_sleep(&deployment));
         assert_eq!(case.ready(2), Turn::Routes);
         assert_eq!(case.fleet.sleep_view(&deployment), Some(SleepView::Awake));
+    }
+
+    #[test]
+    fn other_replicas_end_the_way_to_sleep_and_are_not_waited_for_by_a_wake() {
+        let mut case = Case::new();
+        let deployment = case.deployment.clone();
+        case.ready(1);
+        case.ready(2);
+        assert!(case.fleet.begin_sleep(&deployment));
+        case.fleet.enroll((1, 9), &deployment, Roster::new(2).scaled(3)).unwrap();
+        assert_eq!(case.fleet.falling(), []);
+        case.ready(3);
+        assert!(case.fleet.begin_sleep(&deployment));
+        case.fleet.fell_asleep(&deployment);
+        case.report(1, ReplicaState::Stopped);
+        case.report(2, ReplicaState::Stopped);
+        case.fleet.woken(1, &deployment);
+        assert!(case.asleep(), "the third runs still");
+        case.fleet.enroll((1, 9), &deployment, Roster::new(2)).unwrap();
+        assert!(!case.asleep());
     }
 
     #[test]
