@@ -134,7 +134,7 @@ fn what_a_task_writes_too_fast_is_dropped_counted_and_its_last_words_are_kept() 
     wanted.output_rate = Some(OutputRate::default());
     wanted.cwd = agent.directory.path().to_str().unwrap().to_owned();
     host.start(wanted);
-    // Nobody gives credit, and it gets rid of all the same.
+    // Nobody gives credit, and it gets rid of its output all the same.
     let mut got = Vec::new();
     while got.len() < usize::try_from(OUTPUT_CREDIT_BYTES).unwrap() {
         got.extend(host.output().1);
