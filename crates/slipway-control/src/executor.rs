@@ -100,6 +100,8 @@ pub(crate) struct Executor {
     /// What happened and was not yet decided on.
     events: VecDeque<(DeploymentId, Happening)>,
     idle_workers: BTreeSet<u32>,
+    /// Those that this run of the server gave a deployment, until they are released from it or claim again.
+    bound_workers: BTreeMap<u32, DeploymentId>,
     turns: Turns,
     /// What each deployment that waits was told last.
     told_waits: BTreeMap<DeploymentId, Discriminant<WaitsFor>>,
@@ -143,6 +145,7 @@ impl Executor {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             idle_workers: BTreeSet::new(),
+            bound_workers: BTreeMap::new(),
             turns: Turns::default(),
             told_waits: BTreeMap::new(),
             active: BTreeMap::new(),

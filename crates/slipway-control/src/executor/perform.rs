@@ -22,7 +22,12 @@ impl Executor {
                 self.outbox.push_back(HostCommand::CancelPhase { deployment: deployment.clone() });
             }
             Action::ReleaseWorker { worker } => {
-                self.outbox.push_back(HostCommand::ReleaseWorker { worker: *worker, deployment: deployment.clone() });
+                // Given by an earlier run of the server, it is not bound any more: it would claim twice.
+                if self.bound_workers.get(worker) == Some(deployment) {
+                    self.bound_workers.remove(worker);
+                    let deployment = deployment.clone();
+                    self.outbox.push_back(HostCommand::ReleaseWorker { worker: *worker, deployment });
+                }
             }
             Action::CreateRelease => self.create_release(deployment).await?,
             Action::StartReplicas => self.start_replicas(deployment).await?,

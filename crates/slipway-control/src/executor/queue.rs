@@ -30,6 +30,7 @@ impl Executor {
             match self.shared.store.claim_build(self.shared.now(), worker, self.queue_rules()).await {
                 Ok(Some(claimed)) => {
                     self.idle_workers.remove(&worker);
+                    self.bound_workers.insert(worker, claimed.deployment);
                     self.turns.take(&claimed.project);
                     self.absorb(claimed.applied).await;
                 }

@@ -41,6 +41,7 @@ impl Executor {
     /// A worker that claims while it is bound was lost and came back with nothing.
     fn claim(&mut self, worker: u32) {
         self.idle_workers.insert(worker);
+        self.bound_workers.remove(&worker);
         self.assign_due = true;
         let bound = |active: &super::Active| active.state.worker() == Some(worker);
         let lost: Vec<_> =

@@ -158,3 +158,34 @@ async fn a_restart_goes_on_when_the_replica_that_it_waits_for_is_too_many() {
     assert_eq!(Box::pin(world.come_to_rest()).await, Ok(()));
     world.close().await;
 }
+
+/// A worker that an earlier run had given a deployment was released from it, when that ended before the restart could be stored. It
+/// had claimed already and claimed once more, and was given the same phase twice.
+#[tokio::test(flavor = "current_thread")]
+async fn a_worker_of_an_earlier_run_is_not_released() {
+    // It was seen where the second order came before the first was done.
+    for seed in 0..10 {
+        let mut world = Box::pin(world(Settings::Plain, seed)).await;
+        Box::pin(world.come_to_rest()).await.unwrap();
+        deploy(&mut world).await;
+        while newest(&world).await != DeploymentStatus::Building {
+            world.settle().await.unwrap();
+        }
+        world.down();
+        world.disk.fail(Fails::Writes, 0);
+        world.start();
+        world.settle().await.unwrap();
+        while world.host.report().is_some() {
+            world.settle().await.unwrap();
+        }
+        world.disk.fail(Fails::Never, 0);
+        deploy(&mut world).await;
+        world.settle().await.unwrap();
+        while world.host.take().transpose().unwrap().is_some() {}
+        // What could not be stored is tried again, and only then the second claim is heard.
+        world.clock.pass(60_000);
+        world.host.report();
+        assert_eq!(Box::pin(world.come_to_rest()).await, Ok(()), "seed {seed}");
+        world.close().await;
+    }
+}
