@@ -2,6 +2,7 @@
 
 use crate::drivers::{Place, oci, qemu};
 use crate::machine::{Machine, assert_nothing_left};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use slipway_sandbox::{Check, DriverConfig, MachinePrograms, drivers, try_boot};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -86,6 +87,10 @@ async fn without_a_usable_kvm_translation_is_there_and_not_chosen() {
         // SAFETY: the bare system call changes this thread alone, which ends with the closure.
         let changed = unsafe { libc::syscall(libc::SYS_setresuid, -1_i64, NOBODY, -1_i64) };
         assert_eq!(changed, 0);
+        // The programs may lie in a directory that only root enters.
+        let passes = CapabilitySet::DAC_READ_SEARCH;
+        let sets = CapabilitySets { effective: passes, permitted: passes, inheritable: CapabilitySet::empty() };
+        set_capabilities(None, sets).unwrap();
         drivers(&sandbox_config, &programs)
     })
     .join()
