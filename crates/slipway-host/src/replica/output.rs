@@ -40,8 +40,12 @@ pub(super) struct Observed {
 impl Observed {
     pub(super) fn new(listening: &[ListeningSocket]) -> Self {
         let said = Mutex::new((Tail::default(), listening.to_vec()));
-        let [was_signaled, is_ending] = [(), ()].map(|()| AtomicBool::new(false));
-        Self { said, values_written: watch::Sender::new((None, None)), was_signaled, is_ending }
+        Self {
+            said,
+            values_written: watch::Sender::new((None, None)),
+            was_signaled: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn tail(&self) -> Vec<String> {
